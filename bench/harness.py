@@ -1,0 +1,83 @@
+"""One configuration per fresh process, JSON in and out, medians of several runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["main_of_cell", "measure", "median", "report", "run_cell"]
+
+
+def run_cell(script: str, config: dict[str, Any], timeout: float = 120) -> dict[str, Any]:
+    """Run one configuration in a process of its own.
+
+    Returns:
+        What the cell found, with its configuration; ``error`` where it failed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, script, "--cell", json.dumps(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that a hanging peer can be ended with all its children
+    )
+    try:
+        out, err = process.communicate(timeout=timeout)
+        lines = [line for line in out.splitlines() if line.startswith("{")]
+        found = json.loads(lines[-1]) if lines else {"error": err.strip()[-500:] or "no output"}
+    except subprocess.TimeoutExpired:
+        found = {"error": f"no result within {timeout:g} s"}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return {**config, **found}
+
+
+def measure(
+    script: str, configs: Iterable[dict[str, Any]], runs: int, what: str
+) -> list[list[dict[str, Any]]]:
+    """Each configuration `runs` times, in turn, so that drift of the machine hits all alike."""
+    configs = list(configs)
+    found: list[list[dict[str, Any]]] = [[] for _ in configs]
+    with tqdm(total=runs * len(configs), desc=what, unit="cell") as bar:
+        for _ in range(runs):
+            for place, config in enumerate(configs):
+                found[place].append(run_cell(script, config))
+                bar.update()
+    return found
+
+
+def median(cells: list[dict[str, Any]], key: str = "rate") -> float:
+    """The median over runs; 0 where any run failed."""
+    return statistics.median(cell.get(key, 0.0) for cell in cells)
+
+
+def main_of_cell(run: Callable[[dict[str, Any]], dict[str, Any]], config: str) -> None:
+    """Run a cell, print its result, and leave at once: some peers hang when they exit."""
+    print(json.dumps(run(json.loads(config))), flush=True)
+    os._exit(0)
+
+
+def report(name: str, result: dict[str, Any], folder: Path) -> Path:
+    """Write a result with what it was measured on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    host = {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+    path.write_text(json.dumps({"host": host, **result}, indent=1) + "\n")
+    return path

@@ -1,0 +1,434 @@
+"""The protocol: what a dataflow is, and how one pass over it (an epoch) begins and ends.
+
+Users see iterables of datapoints. Among themselves, the stages of this package pass pairs
+``(tag, datapoint)``: the tag says where in the epoch the datapoint comes from, which decides its
+random numbers, its order and what a resumed run still has to deliver. A stage implements one
+hook, `DataFlow._stream`; the public `__iter__` opens an epoch and strips the tags.
+
+A user's class that defines `__iter__` or `get_data` itself is *opaque*: it is iterated as it is,
+and its outputs are numbered.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from dataflow.epoch import Datapoint, Epoch, EpochIterator, Stream
+from dataflow.errors import DataFlowTerminated
+from dataflow.failures import FailedDatapoint
+from dataflow.meter import Meter
+from dataflow.randomness import datapoint_rng, fresh_seed, generator
+
+__all__ = ["DataFlow", "DataFlowTerminated", "ProxyDataFlow", "RNGDataFlow"]
+
+
+class UnknownLength(NotImplementedError, TypeError):
+    """`len()` of a dataflow that cannot know it. (A TypeError too, so that `list(ds)` works.)"""
+
+
+def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Wrap a user's own `__iter__` or `get_data`: make the flow ready before it runs."""
+
+    @functools.wraps(method)
+    def begin(self: DataFlow) -> Any:
+        # Only for the outermost method: `super().__iter__()` belongs to the pass already begun.
+        if getattr(type(self), method.__name__) is begin:
+            self._begin()
+        return method(self)
+
+    return begin
+
+
+class DataFlow:
+    """An iterable of datapoints; each `iter()` is the next epoch.
+
+    Subclasses define `__iter__` and `__len__`, or in tensorpack's older spelling `get_data` and
+    `size`. Neither `__init__` nor `reset_state` of this class needs to be called.
+    """
+
+    # Attributes that stay behind when a stage is sent to a worker: what is below it, and keys.
+    _consumer_only: tuple[str, ...] = ("ds",)
+
+    # Class-level defaults, because users' classes need not call `super().__init__()`.
+    __ready = False
+    __epoch = 0
+    __seed: int | None = None
+    __drawn: int | None = None
+    __iterator: Callable[[], EpochIterator | None] | None = None
+    __meter: Meter | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("__iter__", "get_data"):
+            if name in cls.__dict__:
+                setattr(cls, name, _begins_epoch(cls.__dict__[name]))
+
+    # -- what users call ---------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Datapoint]:
+        if type(self).get_data is not DataFlow.get_data:
+            return iter(self.get_data())
+        return self._open()
+
+    def get_data(self) -> Iterator[Datapoint]:
+        """The older spelling of `iter(ds)`."""
+        if type(self).__iter__ is not DataFlow.__iter__:
+            return iter(self)
+        return self._open()
+
+    def __len__(self) -> int:
+        """Datapoints in one epoch; an upper bound where a stage drops some.
+
+        Raises:
+            NotImplementedError: where it cannot be known.
+        """
+        if type(self).size is not DataFlow.size:
+            return self.size()
+        return self._length()
+
+    def size(self) -> int:
+        """The older spelling of `len(ds)`."""
+        if type(self).__len__ is not DataFlow.__len__:
+            return len(self)
+        return self._length()
+
+    def reset_state(self) -> None:
+        """Make ready for iteration. Idempotent, and called by itself at the first iteration."""
+        self.__ready = True
+        for flow in self._inputs():
+            reset(flow)
+
+    def seed(self, seed: int) -> DataFlow:
+        """Fix every random number of this chain; returns self.
+
+        Args:
+            seed: any integer. Where none is set a fresh one is drawn, see ``stats()["seed"]``.
+        """
+        for flow in walk(self):
+            if isinstance(flow, DataFlow):
+                flow.__seed = int(seed)
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next `iter()` epoch number `epoch` (from 0)."""
+        if epoch < 0:
+            raise ValueError(f"epoch={epoch!r} must not be negative")
+        for flow in walk(self):
+            if isinstance(flow, DataFlow):
+                flow.__epoch = epoch
+
+    def close(self) -> None:
+        """End the current pass and everything that works for it. Idempotent."""
+        if (iterator := self._iterator()) is not None:
+            iterator.terminate("the dataflow was closed")
+        for flow in self._inputs():
+            if callable(close := getattr(flow, "close", None)):
+                close()
+
+    def __enter__(self) -> DataFlow:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def stats(self) -> dict[str, Any]:
+        """What happened so far, as a plain dict.
+
+        Keys: ``items`` delivered; ``errors``, a count by reason; ``worker_restarts``; ``seed``;
+        ``seconds`` that the user's loop waited (``waiting``), of those until new workers had their
+        first result (``starting``), and that its body took (``away``); ``stages``, a list from
+        the source upward with ``name``, ``items``, ``busy`` (seconds of work, over all workers),
+        ``units`` (how many datapoints it can work on at once), ``share`` (of the time that all of
+        them were busy) and what else a stage knows.
+        """
+        flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
+        errors: dict[str, int] = {}
+        for policy in _policies(flows):
+            for reason, count in policy.counts.items():
+                errors[reason] = errors.get(reason, 0) + count
+        own = self._meter
+        starting = sum(flow._meter.starting for flow in flows)
+        elapsed = max(0.0, own.waiting + own.away - starting)
+        rows = [row for flow in reversed(flows) for row in flow._stage_rows()]
+        for row in rows:
+            row["share"] = row["busy"] / (elapsed * row["units"]) if elapsed else 0.0
+        return {
+            "items": own.delivered,
+            "errors": errors,
+            "worker_restarts": sum(flow._meter.restarts for flow in flows),
+            "seed": self._seed_of_chain()[0],
+            "seconds": {"waiting": own.waiting, "away": own.away, "starting": starting},
+            "stages": rows,
+        }
+
+    def errors(self) -> list[FailedDatapoint]:
+        """The datapoints that were skipped or replaced, with reason and message (bounded)."""
+        flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
+        return [failure for policy in _policies(flows) for failure in policy.failures]
+
+    def retry_failed(self) -> DataFlow:
+        """The same chain, built anew, over just the datapoints that failed so far.
+
+        Raises:
+            TypeError: where the source has no keys to go back to.
+        """
+        failed = {id(dp): dp for flow in walk(self) for dp in getattr(_policy(flow), "failed", ())}
+        return self._over(list(failed.values()))
+
+    def explain(self) -> str:
+        """One paragraph: which stage holds the run back, with the figures behind it."""
+        from dataflow.explain import explain  # only those who ask pay for it
+
+        return explain(self.stats())
+
+    # -- what stages implement ---------------------------------------------------------------
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        """The pass `epoch` as pairs of tag and datapoint, DROPPED ones included."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither __iter__ nor get_data")
+
+    def _length(self) -> int:
+        raise UnknownLength(f"the length of {type(self).__name__} is not known")
+
+    def _inputs(self) -> list[Any]:
+        """The flows directly below this one."""
+        below = getattr(self, "ds", None)
+        return [] if below is None else [below]
+
+    def _stage_number(self) -> int:
+        """Counted from the source; part of the key of random numbers. Runners do not count."""
+        return 1 + max((stage_number(flow) for flow in self._inputs()), default=-1)
+
+    def _stage_rows(self) -> list[dict[str, Any]]:
+        """This flow's part of ``stats()["stages"]``."""
+        return [self._meter.row(type(self).__name__)]
+
+    def _over(self, keys: list[Any]) -> DataFlow:
+        """The same flow with other keys in its source."""
+        below = self._inputs()
+        if len(below) != 1 or not isinstance(below[0], DataFlow):
+            raise TypeError(f"{type(self).__name__} has no keys to retry")
+        other = copy.copy(self)
+        other.ds = below[0]._over(keys)  # type: ignore[attr-defined]
+        return other
+
+    def _own_seed(self) -> int | None:
+        return self.__seed
+
+    # -- how an epoch begins -----------------------------------------------------------------
+
+    @property
+    def _meter(self) -> Meter:
+        if self.__meter is None:
+            self.__meter = Meter()
+        return self.__meter
+
+    def _iterator(self) -> EpochIterator | None:
+        return self.__iterator() if self.__iterator is not None else None
+
+    def _seed_of_chain(self) -> tuple[int, bool]:
+        """The seed, and whether somebody asked for it: the first one set from here downward."""
+        for flow in walk(self):
+            if isinstance(flow, DataFlow) and (seed := flow._own_seed()) is not None:
+                return seed, True
+        if self.__drawn is None:
+            self.__drawn = fresh_seed()
+        return self.__drawn, False
+
+    def _prepare(self) -> None:
+        """Call `reset_state` if nobody did."""
+        if not self.__ready:
+            self.__ready = True
+            self.reset_state()
+
+    def _begin(self, epoch: Epoch | None = None) -> Epoch:
+        """Start the next pass, or the given one."""
+        self._prepare()
+        if epoch is None:
+            epoch = self._epoch_number(self.__epoch)
+        self.__epoch = epoch.number + 1
+        return epoch
+
+    def _epoch_number(self, number: int) -> Epoch:
+        seed, seeded = self._seed_of_chain()
+        return Epoch(seed, number, seeded)
+
+    def _open(self) -> EpochIterator:
+        """The public iterator of the next pass; ends the one before."""
+        if (old := self._iterator()) is not None:
+            old.terminate("a newer iterator was opened on the same dataflow")
+        # A subclass's own method that called this through super() has begun the pass already.
+        epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
+        iterator = EpochIterator(self._stream(epoch), self._meter)
+        # Weakly, so that leaving a loop early ends the pass at once.
+        self.__iterator = weakref.ref(iterator)
+        return iterator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles carry no running iterator."""
+        state = self.__dict__.copy()
+        for name in ("iterator", "meter", "ready"):
+            state.pop(f"_DataFlow__{name}", None)
+        return state
+
+
+class ProxyDataFlow(DataFlow):
+    """A dataflow over another one, `ds`; by itself it passes everything on."""
+
+    def __init__(self, ds: Any) -> None:
+        self.ds = ds
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        return stream(self.ds, epoch)
+
+    def _length(self) -> int:
+        return len(self.ds)
+
+
+_USERS = (-1, -1)  # in place of the key of a generator that somebody assigned
+
+
+class RNGDataFlow(DataFlow):
+    """A dataflow with random numbers, `self.rng`.
+
+    `rng` is a `numpy.random.RandomState`. Where one datapoint is handled at a time it belongs to
+    that datapoint; in a class that defines `__iter__` itself it belongs to the epoch. Either way
+    it is decided by the chain's seed.
+    """
+
+    __rng: tuple[tuple[int, int], np.random.RandomState] | None = None
+
+    @property
+    def rng(self) -> np.random.RandomState:
+        state = datapoint_rng()
+        if state is not None:
+            return state
+        epoch = max(self._DataFlow__epoch - 1, 0)  # type: ignore[attr-defined]
+        key = (self._seed_of_chain()[0], epoch)
+        if self.__rng is None or (self.__rng[0] != key and self.__rng[0] != _USERS):
+            bits = generator(key[0], "flow", epoch, self._stage_number()).bit_generator
+            self.__rng = (key, np.random.RandomState(bits))
+        return self.__rng[1]
+
+    @rng.setter
+    def rng(self, value: np.random.RandomState) -> None:
+        # Users' classes may bring their own, as tensorpack's do in reset_state.
+        self.__rng = (_USERS, value)
+
+    def _begin(self, epoch: Epoch | None = None) -> Epoch:
+        if self.__rng is not None and self.__rng[0] != _USERS:
+            self.__rng = None  # even of the same epoch: it was drawn from
+        return super()._begin(epoch)
+
+
+# -- functions over flows, ours and foreign ones alike ----------------------------------------
+
+
+def is_native(flow: Any) -> bool:
+    """Whether `flow` implements `_stream` and overrides neither `__iter__` nor `get_data`."""
+    cls = type(flow)
+    return (
+        isinstance(flow, DataFlow)
+        and cls.__iter__ is DataFlow.__iter__
+        and cls.get_data is DataFlow.get_data
+        and cls._stream is not DataFlow._stream
+    )
+
+
+def inputs(flow: Any) -> list[Any]:
+    """The flows directly below `flow`, which may be a foreign one such as tensorpack's."""
+    if isinstance(flow, DataFlow):
+        return flow._inputs()
+    below = getattr(flow, "ds", None)
+    return [] if below is None else [below]
+
+
+def walk(flow: Any) -> Iterator[Any]:
+    """`flow` and everything below it, from the top down."""
+    yield flow
+    for below in inputs(flow):
+        yield from walk(below)
+
+
+def stage_number(flow: Any) -> int:
+    """The flow's number, counted from the source."""
+    if isinstance(flow, DataFlow):
+        return flow._stage_number()
+    return 1 + max((stage_number(below) for below in inputs(flow)), default=-1)
+
+
+def reset(flow: Any) -> None:
+    """`flow.reset_state()`; once only for foreign flows, most of which cannot bear a second."""
+    if isinstance(flow, DataFlow):
+        flow._prepare()
+    elif not getattr(flow, "_dataflow_ready", False):
+        if callable(reset_state := getattr(flow, "reset_state", None)):
+            reset_state()
+        for below in walk(flow):  # theirs go down the chain by themselves
+            mark_ready(below)
+
+
+def mark_ready(flow: Any) -> None:
+    """`flow` is ready, or its getting ready is somebody else's business."""
+    if isinstance(flow, DataFlow):
+        flow._DataFlow__ready = True  # type: ignore[attr-defined]
+    else:
+        flow._dataflow_ready = True
+
+
+def stream(flow: Any, epoch: Epoch) -> Stream:
+    """Open the pass `epoch` over `flow`, whatever kind of flow it is."""
+    if epoch.cut is not None and epoch.cut[0] is flow:
+        return epoch.cut[1](epoch._replace(cut=None))
+    if is_native(flow):
+        flow._prepare()
+        return flow._stream(epoch)  # type: ignore[no-any-return]
+    return _opaque_stream(flow, epoch)
+
+
+def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
+    """Iterate an opaque flow; its outputs are numbered, and it sees the epoch's seed and number."""
+    reset(flow)
+    for below in walk(flow):
+        if isinstance(below, DataFlow):
+            below._DataFlow__epoch = epoch.number  # type: ignore[attr-defined]
+            if below._own_seed() is None:
+                below._DataFlow__drawn = epoch.seed  # type: ignore[attr-defined]
+    iterator = iter(flow)
+    try:
+        for position, datapoint in enumerate(iterator):
+            yield (epoch.number, position), datapoint
+    finally:
+        if callable(close := getattr(iterator, "close", None)):
+            close()
+
+
+def _policies(flows: list[DataFlow]) -> list[Any]:
+    """The error policies of a chain, each once (a runner may share its source's)."""
+    found = {id(policy): policy for flow in flows if (policy := _policy(flow)) is not None}
+    return list(found.values())
+
+
+def _policy(flow: Any) -> Any:
+    return getattr(flow, "_policy", None)
+
+
+def component(datapoint: Datapoint, index: Any) -> Any:
+    """Component `index` of a datapoint, with an error that says what it has instead."""
+    try:
+        return datapoint[index]
+    except (IndexError, KeyError) as error:
+        has = list(datapoint) if isinstance(datapoint, Mapping) else f"{len(datapoint)} components"
+        raise type(error)(f"no component {index!r}: the datapoint has {has}") from None

@@ -1,0 +1,1 @@
+"""The command ``dataflow``: one module a subcommand, see `dataflow.cli.main`."""

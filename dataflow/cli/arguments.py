@@ -1,0 +1,75 @@
+"""Types of options, and the options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dataflow.errors import ConfigError
+
+__all__ = ["add_input", "count", "counts", "milliseconds", "output_folder"]
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def counts(text: str) -> list[int]:
+    """Such numbers with commas between them, sorted, each once."""
+    return sorted({count(word.strip()) for word in text.split(",")})
+
+
+def milliseconds(text: str) -> float:
+    """A number of milliseconds from 0 to a minute."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 60_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds up to 60000")
+    return value
+
+
+def add_input(parser: argparse.ArgumentParser, *, images: int) -> None:
+    """Declare ``--urls``, ``--dir`` and ``--images``.
+
+    Args:
+        parser: the command's.
+        images: the default of ``--images``.
+    """
+    places = parser.add_mutually_exclusive_group()
+    places.add_argument(
+        "--urls",
+        metavar="FILE",
+        type=Path,
+        help="download these instead of drawn photos: a URL and an integer label a line",
+    )
+    places.add_argument(
+        "--dir",
+        metavar="DIR",
+        type=Path,
+        help="read files instead: a folder with one sub-folder of images a class",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="N",
+        type=count,
+        default=images,
+        help="how many images, at most (default: %(default)s)",
+    )
+
+
+def output_folder(path: Path) -> Path:
+    """Make the folder for the results.
+
+    Raises:
+        ConfigError: where it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write to --out {path}: {error.strerror}") from error
+    return path

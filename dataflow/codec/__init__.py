@@ -1,0 +1,1 @@
+"""How a datapoint becomes frames of bytes and back."""

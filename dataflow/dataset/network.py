@@ -1,0 +1,285 @@
+"""Images behind URLs."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dataflow.base import DataFlow
+from dataflow.dataset.stages import Decode, Download
+from dataflow.engine.runners import ThreadRunner
+from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.errors import ConfigError, FetchError
+from dataflow.failures import ErrorPolicy, OnError
+from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
+from dataflow.image.decode import MAX_PIXELS, decode_image
+from dataflow.randomness import enter, leave
+from dataflow.sources.keyed import KeyedSource
+from dataflow.stages.item import ItemStage
+from dataflow.stages.map import MapData
+from dataflow.utils.machine import usable_cores
+
+__all__ = ["NetworkImages"]
+
+logger = logging.getLogger(__name__)
+
+
+class NetworkImages(KeyedSource):
+    """Images behind URLs, with labels; the base class of data sets of this kind.
+
+    A subclass fills `datapoints` with ``[url, label, …]``. Iterating yields
+    ``[image, label, …]``: BGR, uint8, H×W×3. `parallel` does the same many at a time::
+
+        class Pets(NetworkImages):
+            def __init__(self, shuffle=False):
+                super().__init__(shuffle)
+                self.datapoints = [["https://host/1.jpg", 0], ["https://host/2.jpg", 1]]
+
+        for image, label in Pets(shuffle=True).parallel(num_threads=64):
+            ...
+
+    Args:
+        shuffle: a new random order in each epoch.
+        **options: any of the attributes below. They can as well be class attributes of a
+            subclass, or be set on the instance before the first iteration.
+
+    Attributes:
+        seed: fixes every random number; where it is a number, see also `DataFlow.seed`.
+        on_error: what becomes of dead links and broken images: ``"skip"``, ``"raise"``, or a
+            function of error and datapoint that returns a replacement or None. Skipped ones are
+            counted in `stats` and listed by `errors`; `TooManyErrors` where all of the first 50
+            or most of the last 1,000 fail.
+        cache_dir: a folder that keeps the bytes, so that later epochs need no network.
+        cache_bytes: its largest size in bytes; None for no bound.
+        session: a `requests.Session` to download with; slower than libcurl, but may carry
+            authentication and adapters.
+        timeout: seconds for one image, all trials included.
+        max_trials: how often a download is tried.
+        max_bytes: the largest download accepted.
+        max_pixels: images that claim to have more are refused before they are decoded.
+    """
+
+    _consumer_only = ("datapoints",)
+    _OPTIONS = (
+        *("seed", "on_error", "cache_dir", "cache_bytes", "session"),
+        *("timeout", "max_trials", "max_bytes", "max_pixels"),
+    )
+
+    shuffle = False
+    datapoints: Sequence[Sequence[Any]] = ()
+    on_error: OnError = "skip"
+    cache_dir: str | os.PathLike[str] | None = None
+    cache_bytes: int | None = None
+    session: Any = None
+    timeout: float = 30.0
+    max_trials: int = 5
+    max_bytes: int = 64 << 20
+    max_pixels: int = MAX_PIXELS
+
+    # Of the instance's stages; `parallel` sets it on its own copy.
+    _concurrency = 1
+    __built: list[ItemStage] | None = None
+    __policy: ErrorPolicy | None = None
+
+    def __init__(self, shuffle: bool = False, **options: Any) -> None:
+        self.shuffle = shuffle
+        for name, value in options.items():
+            if name not in self._OPTIONS:
+                raise TypeError(
+                    f"{type(self).__name__} has no option {name!r}; "
+                    f"it has: {', '.join(self._OPTIONS)}"
+                )
+            if name == "seed":
+                if value is not None:
+                    DataFlow.seed(self, value)
+            else:
+                setattr(self, name, value)
+
+    # -- the source --------------------------------------------------------------------------
+
+    def keys(self) -> Sequence[Any]:
+        return self.datapoints
+
+    def _own_seed(self) -> int | None:
+        explicit = super()._own_seed()
+        attribute: Any = self.seed  # a subclass may have made it a number
+        return attribute if explicit is None and isinstance(attribute, int) else explicit
+
+    @property
+    def _policy(self) -> ErrorPolicy:
+        if self.__policy is None:
+            self.__policy = ErrorPolicy(self.on_error, give_up=True)
+        return self.__policy
+
+    def _over(self, keys: list[Any]) -> NetworkImages:
+        """The same data set over other datapoints."""
+        other = copy.copy(self)
+        other.datapoints = keys
+        other.__policy = None
+        return other
+
+    def partitioning(self, num_partition: int, partition_index: int = 0) -> NetworkImages:
+        """Keep every `num_partition`-th datapoint from `partition_index` on; returns self.
+
+        Raises:
+            ValueError: where there is no such partition.
+        """
+        if not 0 <= partition_index < num_partition:
+            raise ConfigError(
+                f"partition_index={partition_index!r} must be from 0 to num_partition - 1, "
+                f"with num_partition={num_partition!r}"
+            )
+        self.datapoints = self.datapoints[partition_index::num_partition]
+        return self
+
+    # -- the stages --------------------------------------------------------------------------
+
+    def _stages(self) -> list[ItemStage]:
+        if self.__built is None:
+            own = self._replaces("map_func_download")
+            reader = MapData(None, self.map_func_download) if own else self._reader()
+            self.__built = [reader, self._decoder()]
+        return self.__built
+
+    def _reader(self) -> ItemStage:
+        """The stage from address to bytes."""
+        return Download(
+            FetchPolicy(timeout=self.timeout, max_trials=self.max_trials, max_bytes=self.max_bytes),
+            concurrency=self._concurrency,
+            session=self.session,
+            cache=self._cache(),
+            max_pixels=self.max_pixels,
+        )
+
+    def _decoder(self) -> ItemStage:
+        if self._replaces("map_func_decode"):
+            return MapData(None, self.map_func_decode)
+        return Decode(self.max_pixels)
+
+    def _cache(self) -> DiskCache | None:
+        return None if self.cache_dir is None else DiskCache(Path(self.cache_dir), self.cache_bytes)
+
+    def _replaces(self, name: str) -> bool:
+        """Whether a subclass has its own version of one of the static methods."""
+        return getattr(type(self), name) is not getattr(NetworkImages, name)
+
+    def _needs_threads(self) -> bool:
+        """Whether getting the bytes keeps a thread waiting for each datapoint."""
+        return self._replaces("map_func_download")
+
+    def _stage_rows(self) -> list[dict[str, Any]]:
+        return [stage._meter.row(type(stage).__name__) for stage in self._stages()]
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        stages, policy = self._stages(), self._policy
+        policy.epoch_began()
+        before = [stage.gauges() for stage in stages]
+        try:
+            for tag, key in self._keys(epoch):
+                datapoint: Any = key
+                try:
+                    for stage in stages:
+                        enter(epoch.seed, tag, 0)
+                        datapoint = stage.timed(datapoint)
+                        if datapoint is None:
+                            break
+                    policy.passed()
+                except Exception as error:  # whatever it is, the policy decides
+                    datapoint = policy.failed_with(error, key)
+                finally:
+                    leave()
+                yield tag, DROPPED if datapoint is None else datapoint
+        finally:
+            for stage, earlier in zip(stages, before, strict=True):
+                for name, value in stage.gauges().items():
+                    if name != "busy":  # measured from outside
+                        stage._meter.add(name, value - earlier.get(name, 0))
+        policy.epoch_ended()
+
+    def close(self) -> None:
+        """End the current pass, and every transfer."""
+        super().close()
+        for stage in self.__built or ():
+            stage.close()
+
+    def parallel(
+        self,
+        num_threads: int,
+        buffer_size: int = 200,
+        strict: bool = False,
+        *,
+        ordered: bool | None = None,
+    ) -> ThreadRunner:
+        """Download `num_threads` images at once, and decode them on every core.
+
+        Every datapoint comes once an epoch. Below a `PrefetchDataZMQ`, each of its processes
+        downloads `num_threads` at once.
+
+        Args:
+            num_threads: transfers in flight.
+            buffer_size: images that may wait for the consumer.
+            strict: accepted for the sake of older scripts; every epoch is exact.
+            ordered: deliver in the order of the epoch; None means: if a seed was set. Otherwise
+                as they come.
+        """
+        if num_threads < 1:
+            raise ConfigError(f"num_threads={num_threads!r} must be at least 1")
+        source = copy.copy(self)
+        source.__policy = self._policy  # what fails is listed by both
+        source._concurrency = int(num_threads)
+        waits = source._needs_threads()
+        return ThreadRunner(
+            source,
+            num_threads if waits else min(num_threads, usable_cores()),
+            hands_in_worker=num_threads if waits else 1,
+            ordered=ordered,
+            buffer_size=buffer_size,
+            on_error=None,
+        )
+
+    # -- what scripts call by themselves ------------------------------------------------------
+
+    @staticmethod
+    def request(url: str, max_trials: int = 5) -> bytes | None:
+        """The bytes behind a URL, or None where they cannot be had (a warning says why)."""
+        try:
+            return _fetcher(max_trials).fetch(url)
+        except FetchError as error:
+            logger.warning("%s", error)
+            return None
+
+    @staticmethod
+    def read(url: str) -> bytes | None:
+        """An older name of `request`."""
+        return NetworkImages.request(url)
+
+    @staticmethod
+    def map_func_download(datapoint: Sequence[Any]) -> list[Any] | None:
+        """Replace component 0, a URL, by its bytes; None where they cannot be had."""
+        body = NetworkImages.request(datapoint[0])
+        return None if body is None else [body, *datapoint[1:]]
+
+    @staticmethod
+    def map_func_decode(datapoint: Sequence[Any]) -> list[Any]:
+        """Replace component 0, bytes, by pixels: BGR, uint8, H×W×3.
+
+        Raises:
+            DecodeError: where they are no image.
+        """
+        return [decode_image(datapoint[0]), *datapoint[1:]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_NetworkImages__built", None)
+        return state
+
+
+@functools.lru_cache(maxsize=4)
+def _fetcher(max_trials: int) -> Fetcher:
+    """One for all calls of `request`, which may come from many threads."""
+    return make_fetcher(FetchPolicy(max_trials=max_trials), concurrency=64)

@@ -1,0 +1,139 @@
+"""The consumer's book: what is leased, what came back, what may be delivered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, NamedTuple
+
+from dataflow.engine.messages import EXHAUSTED, Lease, Task
+
+__all__ = ["Ledger"]
+
+
+class _Entry(NamedTuple):
+    place: int  # counts the tasks in the order of the feed
+    task: Task
+
+
+class _Open(NamedTuple):
+    """A lease that is out."""
+
+    worker: int
+    entries: dict[int, _Entry]  # by index in the lease; those not yet settled
+
+
+class Ledger:
+    """Hands out every task of an epoch until each has exactly one outcome.
+
+    The first outcome of a task counts. What a dead worker still had is handed out again; anything
+    that arrives of the old lease afterwards is ignored.
+
+    Args:
+        feed: the epoch's tasks in order.
+        seed: the epoch's seed.
+        window: tasks that may be out or waiting to be delivered at once, which bounds memory.
+        ordered: deliver in the feed's order, otherwise as they come.
+    """
+
+    # Never used twice: what a dead worker sent may arrive as late as in another epoch.
+    _numbers = count(1)
+
+    def __init__(self, feed: Iterator[Task], *, seed: int, window: int, ordered: bool) -> None:
+        self._feed = feed
+        self._seed = seed
+        self._window = window
+        self._ordered = ordered
+        self._fed = 0  # the next place
+        self._feed_ended = False
+        self._returned: deque[_Entry] = deque()
+        self._out: dict[int, _Open] = {}
+        self._out_count = 0
+        self._frontier = 0  # the first place not delivered, where ordered
+        self._waiting: dict[int, tuple[Task, Any]] = {}
+        self._arrived: deque[tuple[Task, Any]] = deque()
+        self._end: int | None = None  # the place from which on there is nothing
+
+    @property
+    def finished(self) -> bool:
+        """Whether every task was delivered."""
+        return (
+            self._feed_ended
+            and not self._out_count
+            and not (self._returned or self._waiting or self._arrived)
+        )
+
+    def lease(self, worker: int, size: int) -> Lease | None:
+        """The next lease for a worker, of up to `size` tasks; None where there is none now."""
+        entries: list[_Entry] = []
+        while self._returned and len(entries) < size:
+            entry = self._returned.popleft()
+            if self._end is None or entry.place < self._end:
+                entries.append(entry)
+        room = self._window - (self._fed - self._frontier if self._ordered else self._held())
+        for _ in range(min(size - len(entries), room - len(entries))):
+            task = None if self._feed_ended else next(self._feed, None)
+            if task is None:
+                self._feed_ended = True
+                break
+            entries.append(_Entry(self._fed, task))
+            self._fed += 1
+        if not entries:
+            return None
+        number = next(self._numbers)
+        self._out_count += len(entries)
+        self._out[number] = _Open(worker, dict(enumerate(entries)))
+        return Lease(number, self._seed, [entry.task for entry in entries])
+
+    def settle(self, number: int, index: int, outcome: Any) -> int | None:
+        """Enter one outcome.
+
+        Returns:
+            The worker whose lease it was; None where the outcome came too late to count.
+        """
+        lease = self._out.get(number)
+        entry = lease.entries.pop(index, None) if lease is not None else None
+        if lease is None or entry is None:
+            return None
+        self._out_count -= 1
+        if not lease.entries:
+            del self._out[number]
+        if outcome is EXHAUSTED:
+            self._end_at(entry.place)
+        elif self._end is None or entry.place < self._end:
+            if self._ordered:
+                self._waiting[entry.place] = (entry.task, outcome)
+            else:
+                self._arrived.append((entry.task, outcome))
+        return lease.worker
+
+    def revoke(self, worker: int) -> list[Task]:
+        """A worker is gone: what it had goes out again. Returns the tasks."""
+        lost: list[_Entry] = []
+        for number in [n for n, lease in self._out.items() if lease.worker == worker]:
+            lost.extend(self._out.pop(number).entries.values())
+        self._out_count -= len(lost)
+        self._returned.extendleft(reversed(lost))
+        return [entry.task for entry in lost]
+
+    def next(self) -> tuple[Task, Any] | None:
+        """The next task to deliver with its outcome; None where it has not come yet."""
+        if not self._ordered:
+            return self._arrived.popleft() if self._arrived else None
+        delivered = self._waiting.pop(self._frontier, None)
+        if delivered is not None:
+            self._frontier += 1
+        return delivered
+
+    def _held(self) -> int:
+        return self._out_count + len(self._arrived)
+
+    def _end_at(self, place: int) -> None:
+        """Nothing from this place on exists."""
+        self._feed_ended = True
+        if self._end is None or place < self._end:
+            self._end = place
+            for beyond in [p for p in self._waiting if p >= place]:
+                del self._waiting[beyond]
+            self._returned = deque(entry for entry in self._returned if entry.place < place)

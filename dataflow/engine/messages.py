@@ -1,0 +1,112 @@
+"""What consumer and workers say to each other."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dataflow.errors import DatapointError, WorkerError
+from dataflow.randomness import Tag
+
+__all__ = ["EXHAUSTED", "LOADER", "UNSENT", "Failed", "Lease", "Report", "Task"]
+
+# Stage indices of a `Failed` that are not one of the program's stages.
+LOADER = -1
+UNSENT = -2
+
+
+class Task(NamedTuple):
+    """One position to work on: its tag, which program makes it, and from which key."""
+
+    tag: Tag
+    program: int
+    key: Any
+
+
+@dataclass(slots=True)
+class Lease:
+    """A run of tasks handed to one worker."""
+
+    number: int
+    seed: int
+    tasks: list[Task]
+
+
+@dataclass(slots=True)
+class Report:
+    """What a worker got done.
+
+    Attributes:
+        results: (lease number, index in the lease, outcome); an outcome is the datapoint, DROPPED,
+            EXHAUSTED or a `Failed`.
+        work: (program, stage index, items, busy seconds) since the last report; -1 is the loader.
+        gauges: (program, stage index, figures): a stage's own cumulative figures.
+    """
+
+    results: list[tuple[int, int, Any]]
+    work: list[tuple[int, int, int, float]] = field(default_factory=list)
+    gauges: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+
+
+class _Exhausted:
+    """The outcome of a position beyond the end of a flow that runs in a worker."""
+
+    def __reduce__(self) -> str:
+        return "EXHAUSTED"
+
+
+EXHAUSTED = _Exhausted()
+
+
+@dataclass(slots=True)
+class Failed:
+    """The outcome of a position whose loader or stage raised.
+
+    Attributes:
+        stage: index in the program, LOADER, or UNSENT: the finished datapoint could not travel.
+        type_name: the exception's qualified type.
+        message: its text.
+        traceback: formatted, from where it was raised.
+        error: the exception; pickled by itself where it crosses a process, because exceptions
+            often pickle but do not unpickle. None where it cannot travel.
+    """
+
+    stage: int
+    type_name: str
+    message: str
+    traceback: str
+    error: BaseException | bytes | None
+
+    @classmethod
+    def of(cls, error: BaseException, stage: int) -> Failed:
+        """Describe an exception that was just caught."""
+        kind = type(error)
+        text = "".join(traceback.format_exception(error))
+        return cls(stage, f"{kind.__module__}.{kind.__qualname__}", str(error), text, error)
+
+    def sealed(self) -> Failed:
+        """The same, fit for another process."""
+        import cloudpickle
+
+        try:
+            sealed: bytes | None = cloudpickle.dumps(self.error)
+        except Exception:  # whatever the user's exception does when it is pickled
+            sealed = None
+        return Failed(self.stage, self.type_name, self.message, self.traceback, sealed)
+
+    def exception(self) -> Exception:
+        """What the consumer raises: the datapoint's own error as it is, others as `WorkerError`."""
+        error = self.error
+        if isinstance(error, bytes):
+            import pickle
+
+            try:
+                error = pickle.loads(error)
+            except Exception:  # as above; type, message and traceback have arrived anyway
+                error = None
+        if isinstance(error, DatapointError):
+            return error
+        wrapped = WorkerError(self.type_name, self.message, self.traceback)
+        wrapped.__cause__ = error if isinstance(error, BaseException) else None
+        return wrapped

@@ -1,0 +1,154 @@
+"""The program of a worker process: ``python -m dataflow.engine.process FD FD``.
+
+It is started afresh, not forked: no lock or thread of the parent comes along, and a script needs
+no ``if __name__ == "__main__"`` guard.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataflow.engine.messages import Report
+    from dataflow.engine.worker import Worker
+    from dataflow.transport.ipc import WorkerEnd
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Set up as the parent was, then work until it closes the control pipe or dies."""
+    setup_fd, control_fd, memory_fd, worker_number = map(int, sys.argv[1:5])
+    folder, parent = sys.argv[5], int(sys.argv[6])
+    welcomed, making = threading.Event(), threading.Lock()
+    threading.Thread(
+        target=_guard, args=(control_fd, parent, folder, welcomed, making), daemon=True
+    ).start()
+    # Ctrl-C goes to the whole terminal; the consumer decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    setup: dict[str, Any] = pickle.loads(os.pread(setup_fd, os.fstat(setup_fd).st_size, 0))
+    os.close(setup_fd)
+    # As in the parent, so that modules beside the user's script are found.
+    sys.path[:] = setup["path"]
+    sys.argv[:] = setup["argv"]
+    os.environ.clear()
+    os.environ.update(setup["environ"])
+
+    from dataflow.engine.messages import LOADER, Failed
+    from dataflow.engine.worker import Worker
+    from dataflow.executor.memory import keep_freed_memory
+    from dataflow.transport.ipc import WorkerEnd
+    from dataflow.transport.slots import SlotWriter
+
+    keep_freed_memory()
+    writer = SlotWriter(memory_fd, setup["slots"]) if memory_fd >= 0 else None
+    with making:
+        end = WorkerEnd(folder, worker_number, writer)
+    worker: Worker | None = None
+    hands: int = setup["hands"]
+    try:
+        # The user's modules are imported here, and the stages' reset_state is called.
+        worker = Worker(pickle.loads(setup["programs"]), lambda report: _send(end, report))
+    except BaseException as error:  # told to the consumer, which raises it
+        problem = Failed.of(error, LOADER).sealed()
+        threading.Thread(target=end.send, args=(problem,), daemon=True).start()
+    if (cv2 := sys.modules.get("cv2")) is not None:
+        cv2.setNumThreads(1)
+    if worker is None:
+        _listen(end, None, hands, control_fd, folder, welcomed)
+        return
+    threading.Thread(
+        target=_listen, args=(end, worker, hands, control_fd, folder, welcomed), daemon=True
+    ).start()
+    helpers = [threading.Thread(target=worker.work, daemon=True) for _ in range(hands - 1)]
+    for helper in helpers:
+        helper.start()
+    worker.work()
+    worker.close()
+
+
+def _guard(
+    control_fd: int, parent: int, folder: str, welcomed: threading.Event, making: threading.Lock
+) -> None:
+    """Until we are connected: if the parent dies, remove the folder where we were to meet."""
+    poller = select.poll()
+    poller.register(control_fd, select.POLLIN)
+    while not welcomed.is_set():
+        # A forked child of the parent may hide the pipe's end.
+        if (poller.poll(200) or os.getppid() != parent) and not welcomed.is_set():
+            making.acquire()  # for good: nobody makes it any more
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(1)
+
+
+def _listen(
+    end: WorkerEnd,
+    worker: Worker | None,
+    hands: int,
+    control_fd: int,
+    folder: str,
+    welcomed: threading.Event,
+) -> None:
+    """Pass leases on to the hands; end when the control pipe closes."""
+    import zmq
+
+    from dataflow.transport.ipc import HELLO, SLOTS, WELCOME
+
+    poller = zmq.Poller()
+    poller.register(end.leases, zmq.POLLIN)
+    poller.register(control_fd, zmq.POLLIN)
+    while control_fd not in dict(poller.poll()):
+        while (message := end.receive()) is not None:
+            if message == HELLO:
+                end.send(HELLO)
+            elif message == WELCOME:
+                shutil.rmtree(folder, ignore_errors=True)
+                # From now on the kernel ends us with the parent, even if we are stopped then.
+                if sys.platform == "linux":
+                    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                welcomed.set()
+            elif message != SLOTS and worker is not None:
+                worker.take(message)
+    if not welcomed.is_set():
+        time.sleep(2)  # the guard ends this process, and is not to be overtaken by an orderly end
+    if worker is not None:
+        worker.stop(hands)
+    # The parent sends signals where a hand does not end; without a parent we have to see to it.
+    time.sleep(2)
+    os._exit(1)
+
+
+def _send(end: WorkerEnd, report: Report) -> None:
+    """Send a report; a result that cannot be pickled becomes a failure of its own."""
+    from dataflow.codec import local
+    from dataflow.engine.messages import UNSENT, Failed
+
+    report.results = [
+        (lease, index, outcome.sealed() if isinstance(outcome, Failed) else outcome)
+        for lease, index, outcome in report.results
+    ]
+    try:
+        end.send(report)
+    except Exception:  # pickling the user's objects raises anything; other faults come again below
+        for place, (lease, index, outcome) in enumerate(report.results):
+            try:
+                local.encode(outcome)
+            except Exception as error:
+                failure = TypeError(f"the resulting datapoint cannot be pickled: {error}")
+                report.results[place] = (lease, index, Failed.of(failure, UNSENT).sealed())
+        end.send(report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What a worker does with a key: load it, then run the stages."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Any
+
+from dataflow.base import DataFlow, reset, stream
+from dataflow.engine.messages import EXHAUSTED
+from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.failures import ErrorPolicy
+from dataflow.stages.item import AsyncStage, ItemStage
+
+__all__ = ["FlowLoader", "Program", "pack"]
+
+
+@dataclass
+class Program:
+    """The way of one branch of a chain, from key to datapoint.
+
+    Attributes:
+        loader: key → datapoint; None where the key is the datapoint.
+        stages: in the order in which they run.
+        numbers: each stage's number in the chain, part of the key of its random numbers.
+        policies: who decides about a failure of the loader and of each stage. Consumer only.
+    """
+
+    loader: Callable[[Any], Any] | None = None
+    stages: list[ItemStage] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    policies: list[ErrorPolicy | None] = field(default_factory=lambda: [None])
+
+    def add(self, stage: ItemStage, number: int) -> None:
+        """One more stage above the others."""
+        self.stages.append(stage)
+        self.numbers.append(number)
+        self.policies.append(None)
+
+    def adopt(self, policy: ErrorPolicy) -> None:
+        """`policy` decides about the stages so far that nobody decides about yet."""
+        self.policies = [policy if known is None else known for known in self.policies]
+
+    @property
+    def transfers(self) -> int:
+        """Datapoints that its asynchronous stages have in flight at most."""
+        return sum(stage.concurrency for stage in self.stages if isinstance(stage, AsyncStage))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "policies": []}
+
+
+class FlowLoader:
+    """Runs a whole flow in one worker: the key is a position, the loader the flow's iterator.
+
+    A worker that takes over for a dead one runs the flow from its start and skips what was asked
+    of the other.
+    """
+
+    def __init__(self, flow: Any) -> None:
+        self.flow = flow
+        self._epoch: Epoch | None = None
+        self._stream: Stream = iter(())
+        self._next = 0
+
+    def __call__(self, key: tuple[Epoch, int]) -> Any:
+        epoch, position = key
+        if epoch != self._epoch:
+            reset(self.flow)
+            self._epoch, self._next, self._stream = epoch, 0, stream(self.flow, epoch)
+        while self._next < position:  # delivered by a worker that died since
+            next(self._stream, None)
+            self._next += 1
+        self._next += 1
+        _, datapoint = next(self._stream, (None, EXHAUSTED))
+        return None if datapoint is DROPPED else datapoint
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"flow": self.flow}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["flow"])  # type: ignore[misc]
+
+
+def pack(programs: list[Program], chain: Iterable[Any]) -> bytes:
+    """Pickle programs for a worker process.
+
+    The flows of `chain` go without what is below them and without their keys: the source never
+    leaves the consumer, even where a stage is a bound method of it.
+
+    Raises:
+        TypeError: where something cannot be pickled; names the stage.
+    """
+    detached = {id(flow) for flow in chain}
+    try:
+        return _pack(programs, detached)
+    except Exception as error:
+        for program in programs:
+            for part in (program.loader, *program.stages):
+                try:
+                    _pack(part, detached)
+                except Exception as cause:
+                    name = type(part).__name__
+                    raise TypeError(
+                        f"{name} cannot be sent to a worker process: {cause}. Open files, locks "
+                        "and connections must be made inside the function that uses them"
+                    ) from error
+        raise
+
+
+def _pack(value: Any, detached: set[int]) -> bytes:
+    import cloudpickle
+
+    by_value: set[ModuleType] = set()
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if id(obj) in detached:
+                foreign = not isinstance(obj, DataFlow)
+                state = vars(obj) if foreign else obj.__getstate__()
+                left = ("ds",) if foreign else obj._consumer_only
+                state = {name: value for name, value in state.items() if name not in left}
+                # The state apart: a flow may hold a method of its own.
+                return _blank, (type(obj),), state
+            if isinstance(obj, (FunctionType, type)):
+                module = sys.modules.get(obj.__module__)
+                if module is not None and not _importable(module) and module not in by_value:
+                    cloudpickle.register_pickle_by_value(module)
+                    by_value.add(module)
+            return super().reducer_override(obj)
+
+    file = io.BytesIO()
+    try:
+        Pickler(file, protocol=5).dump(value)
+    finally:
+        for module in by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+    return file.getvalue()
+
+
+def _importable(module: ModuleType) -> bool:
+    """Whether a new process with the same sys.path finds it, which a loaded module need not be."""
+    name = module.__name__.partition(".")[0]
+    return name == "__main__" or any(
+        finder.find_spec(name, None) is not None
+        for finder in sys.meta_path
+        if hasattr(finder, "find_spec")
+    )
+
+
+def _blank(cls: Any) -> Any:
+    return cls.__new__(cls)

@@ -1,0 +1,125 @@
+"""The runners that users name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataflow.engine.plan import Plan, make_plan
+from dataflow.engine.runner import Runner
+from dataflow.engine.worker import Worker
+from dataflow.errors import ConfigError
+from dataflow.executor.events import Executor
+from dataflow.executor.process import ProcessExecutor
+from dataflow.executor.thread import ThreadExecutor
+from dataflow.failures import OnError
+
+__all__ = ["MultiProcessRunnerZMQ", "PrefetchDataZMQ", "ThreadRunner"]
+
+
+class ThreadRunner(Runner):
+    """Runs the chain below it in threads of this process.
+
+    Below a `PrefetchDataZMQ` it sets the threads in each of its workers instead.
+
+    Args:
+        ds: the chain.
+        num_threads: threads that work on datapoints.
+        ordered: deliver in the source's order; None means: if a seed was set.
+        buffer_size: datapoints that may wait to be delivered.
+        on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
+        hands_in_worker: the threads in each worker of a runner above; `num_threads` by default.
+    """
+
+    def __init__(
+        self,
+        ds: Any,
+        num_threads: int,
+        *,
+        ordered: bool | None = None,
+        buffer_size: int = 200,
+        on_error: OnError | None = "raise",
+        hands_in_worker: int | None = None,
+    ) -> None:
+        super().__init__(ds, ordered=ordered, buffer_size=buffer_size, on_error=on_error)
+        if num_threads < 1:
+            raise ConfigError(f"num_threads={num_threads!r} must be at least 1")
+        self.num_threads = int(num_threads)
+        self._in_worker = self.num_threads if hands_in_worker is None else hands_in_worker
+
+    def _hands(self, plan: Plan) -> int:
+        return max(self.num_threads, plan.hands)
+
+    def _hands_in_worker(self) -> int:
+        return self._in_worker
+
+    def _hire(self, plan: Plan) -> Executor:
+        return ThreadExecutor(lambda emit: Worker(plan.programs, emit), self._hands(plan))
+
+
+class PrefetchDataZMQ(Runner):
+    """Runs the chain below it in worker processes; each datapoint comes exactly once an epoch.
+
+    The source's keys stay here; loading and the per-item stages go to the workers, arrays come
+    back through shared memory. Scripts need no ``if __name__ == "__main__"`` guard, and lambdas
+    and closures work. Threads or transfers of a runner further down count for each worker.
+
+    Args:
+        ds: the chain; a flow of tensorpack's will do.
+        num_proc: worker processes.
+        hwm: datapoints that may wait to be delivered.
+        ordered: deliver in the source's order; None means: if a seed was set.
+        buffer_size: the same as `hwm`, which it overrides.
+        on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a
+            function of error and datapoint that returns a replacement or None.
+        replicate: run the whole flow independently in each process, so that each delivers all of
+            it: for endless random generators.
+        nr_proc: the older spelling of `num_proc`.
+    """
+
+    def __init__(
+        self,
+        ds: Any,
+        num_proc: int = 1,
+        hwm: int = 50,
+        *,
+        ordered: bool | None = None,
+        buffer_size: int | None = None,
+        on_error: OnError = "raise",
+        replicate: bool = False,
+        nr_proc: int | None = None,
+    ) -> None:
+        num_proc = num_proc if nr_proc is None else nr_proc
+        super().__init__(
+            ds,
+            ordered=ordered,
+            buffer_size=hwm if buffer_size is None else buffer_size,
+            on_error=on_error,
+        )
+        if num_proc < 1:
+            raise ConfigError(f"num_proc={num_proc!r} must be at least 1")
+        self.num_proc = int(num_proc)
+        self.replicate = replicate
+
+    def _length(self) -> int:
+        return len(self.ds) * (self.num_proc if self.replicate else 1)
+
+    def _make_plan(self) -> Plan:
+        plan = make_plan(self, replicas=self.num_proc if self.replicate else 0, whole=True)
+        plan.leave_to_workers()
+        return plan
+
+    def _worker_count(self, plan: Plan) -> int:
+        return 1 if plan.sequential and not self.replicate else self.num_proc
+
+    def _hire(self, plan: Plan) -> Executor:
+        # A message in hand, one being written, and the worker's part of what may wait here.
+        slots = 4 + -(-self._buffer_size // self._worker_count(plan))
+        return ProcessExecutor(
+            module="dataflow.engine.process",
+            programs=plan.packed(),
+            hands=self._hands(plan),
+            slots_each=min(slots, 64),
+        )
+
+
+MultiProcessRunnerZMQ = PrefetchDataZMQ

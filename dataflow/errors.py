@@ -1,0 +1,129 @@
+"""Every exception that `dataflow` raises on purpose.
+
+::
+
+    Exception
+    └── DataFlowError
+        ├── ConfigError (ValueError)    an argument or a combination of them makes no sense
+        ├── MissingExtra (ImportError)  an optional package is needed; says how to install it
+        ├── MissingData (FileNotFoundError)  a data set lacks a file; says which, and who has it
+        ├── DatapointError              one datapoint failed; has `reason`, `url`, `status`
+        │   ├── FetchError              … while it was downloaded
+        │   └── DecodeError             … while its bytes became an image
+        ├── TooManyErrors               so many datapoints failed that the run makes no sense
+        ├── WorkerError                 user code raised in a worker; has `type_name`, `traceback`
+        └── WorkerDied                  workers died more often than `max_restarts` allows
+    BaseException
+    └── DataFlowTerminated              this iterator was closed, by a newer one or by `close()`
+
+`DataFlowTerminated` derives from BaseException as in tensorpack, so that a map function's own
+``except Exception`` does not swallow the end of the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ConfigError",
+    "DataFlowError",
+    "DataFlowTerminated",
+    "DatapointError",
+    "DecodeError",
+    "FetchError",
+    "MissingData",
+    "MissingExtra",
+    "TooManyErrors",
+    "WorkerDied",
+    "WorkerError",
+]
+
+
+class DataFlowError(Exception):
+    """The root of the exceptions that this package raises."""
+
+
+class ConfigError(DataFlowError, ValueError):
+    """An argument has a value that cannot work. The message names argument and value."""
+
+
+class MissingExtra(DataFlowError, ImportError):
+    """An optional dependency is needed for this. The message has the command that installs it."""
+
+
+class MissingData(DataFlowError, FileNotFoundError):
+    """A data set's file is not where it was looked for."""
+
+
+class DatapointError(DataFlowError):
+    """One datapoint could not be made.
+
+    Args:
+        message: what happened, for a person.
+        url: the address or path of the datapoint, where it has one.
+        reason: a short word that can be counted, such as ``"timeout"`` or ``"truncated"``.
+        status: the HTTP status, where an answer with one came.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str, url: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.url = url
+        self.reason = reason
+        self.status = status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), str(self), self.__dict__.copy())
+
+
+class FetchError(DatapointError):
+    """A download failed for good. `reason` is one of `dataflow.http.REASONS`."""
+
+
+class DecodeError(DatapointError):
+    """The bytes are not an image that can be used.
+
+    `reason`: ``empty``, ``not_image``, ``truncated``, ``too_large`` (more pixels than allowed)
+    or ``corrupt`` (a broken structure, or the decoder gave up).
+    """
+
+
+class TooManyErrors(DataFlowError):
+    """More than half of the recent datapoints failed, or all of the first ones."""
+
+
+class WorkerError(DataFlowError):
+    """User code raised in a worker.
+
+    Args:
+        type_name: the exception's qualified type name, such as ``"builtins.KeyError"``.
+        message: its text.
+        traceback: the formatted traceback from the worker.
+
+    The original exception is the ``__cause__`` where it could be rebuilt here.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str) -> None:
+        super().__init__(f"{type_name}: {message}\n\nTraceback in the worker:\n{traceback}")
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.type_name, self.message, self.traceback)
+
+
+class WorkerDied(DataFlowError):
+    """Worker processes died without making progress, more often than `max_restarts` allows."""
+
+
+class DataFlowTerminated(BaseException):
+    """The iterator was closed, by a newer `iter()` on the same dataflow or by `close()`."""
+
+
+def _rebuild(cls: type[DatapointError], message: str, state: dict[str, Any]) -> DatapointError:
+    """Unpickle a `DatapointError`, whose arguments are keyword-only."""
+    error = cls(message, reason=state["reason"])
+    error.__dict__.update(state)
+    return error

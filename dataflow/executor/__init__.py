@@ -1,0 +1,1 @@
+"""Who runs workers: threads of this process, or processes."""

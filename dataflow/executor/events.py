@@ -1,0 +1,50 @@
+"""What an executor tells the runner."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+__all__ = ["Died", "Event", "Executor", "Reported", "Started"]
+
+
+class Reported(NamedTuple):
+    """A worker sent a report."""
+
+    worker: int
+    report: Any
+
+
+class Started(NamedTuple):
+    """A worker process is up and listens."""
+
+    worker: int
+
+
+class Died(NamedTuple):
+    """A worker process ended by itself; `status` is negative for a signal."""
+
+    worker: int
+    pid: int
+    status: int
+
+
+Event: TypeAlias = Reported | Started | Died
+
+
+class Executor(Protocol):
+    """Runs workers that take leases and send reports."""
+
+    workers: list[int]
+    """The numbers of the workers that take leases."""
+
+    def send(self, worker: int, lease: Any) -> None:
+        """Hand a lease to a worker."""
+
+    def start(self) -> int:
+        """Start one more worker; returns its number."""
+
+    def poll(self, timeout: float | None) -> list[Event]:
+        """What happened; waits up to `timeout` seconds (None: until something does)."""
+
+    def close(self) -> None:
+        """End all workers: ask, after 0.5 s terminate, after another 0.5 s kill. Idempotent."""

@@ -1,0 +1,235 @@
+"""Workers that are processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import zmq
+
+import dataflow
+from dataflow.executor.events import Died, Event, Reported, Started
+from dataflow.transport import slots
+from dataflow.transport.ipc import HELLO, WELCOME, ConsumerEnd
+
+__all__ = ["ProcessExecutor"]
+
+_PATIENCE = 0.5
+# A pipeline's parallelism is its processes: libraries in them must not start threads of their own.
+_ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+
+
+class ProcessExecutor:
+    """Starts worker processes, talks to them, notices when they die, and ends them.
+
+    Args:
+        module: what a worker runs, as ``python -m module``.
+        programs: its programs, pickled.
+        hands: threads in each worker.
+        slots_each: messages with arrays that a worker can have under way.
+    """
+
+    def __init__(self, *, module: str, programs: bytes, hands: int, slots_each: int) -> None:
+        self._module = module
+        self._slots = slots_each
+        self._environ = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
+        self._setup = tempfile.TemporaryFile(prefix="dataflow-")  # noqa: SIM115 - lives as long as self
+        setup = {
+            "path": sys.path,
+            "argv": sys.argv,
+            "environ": self._environ,
+            "programs": programs,
+            "slots": slots_each,
+            "hands": hands,
+        }
+        pickle.dump(setup, self._setup)
+        self._setup.flush()
+        # Workers hold the reading end; when the writing end is closed, by us or by death, they end.
+        self._control_read, self._control = os.pipe()
+        self._end = ConsumerEnd()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._pidfds: dict[int, int] = {}
+        self._number = 0
+        self.workers: list[int] = []
+        self._poller = zmq.Poller()
+        self._poller.register(self._end.results, zmq.POLLIN)
+        self._spawner = _Spawner()
+        # Not a bound method: the finalizer must not keep alive what it waits for.
+        self._finalizer = weakref.finalize(
+            self,
+            _shut_down,
+            os.getpid(),
+            self._control,
+            self._processes,
+            self._pidfds,
+            self._end,
+            self._setup,
+            self._control_read,
+            self._spawner,
+        )
+
+    def start(self) -> int:
+        number, self._number = self._number, self._number + 1
+        reader = slots.SlotReader(self._slots) if slots.available() else None
+        folder = self._end.add(number, reader)
+        memory = reader.fd if reader is not None else -1
+        fds = [self._setup.fileno(), self._control_read, memory]
+        command = [
+            *(sys.executable, *subprocess._args_from_interpreter_flags()),  # type: ignore[attr-defined]
+            *("-m", self._module, *map(str, fds), str(number), folder, str(os.getpid())),
+        ]
+        # The package may be importable only through the parent's sys.path.
+        root = str(Path(dataflow.__file__).parent.parent)
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        process = self._spawner.run(
+            partial(  # type: ignore[arg-type]
+                subprocess.Popen,
+                command,
+                pass_fds=[fd for fd in fds if fd >= 0],
+                stdin=subprocess.DEVNULL,
+                env=self._environ | {"PYTHONPATH": path},
+            )
+        )
+        self._processes[number] = process
+        # A pid can be used again, a pidfd cannot; and it can be waited for with the sockets.
+        if hasattr(os, "pidfd_open"):
+            pidfd = os.pidfd_open(process.pid)
+            self._pidfds[number] = pidfd
+            self._poller.register(pidfd, zmq.POLLIN)
+        self.workers.append(number)
+        return number
+
+    def send(self, worker: int, lease: Any) -> None:
+        self._end.send(worker, lease)
+
+    def poll(self, timeout: float | None) -> list[Event]:
+        self._end.flush()
+        if events := self._received():
+            return events
+        if not self._pidfds:  # no pidfds on this system: look at the children now and then
+            timeout = 0.1 if timeout is None else min(timeout, 0.1)
+        self._poller.poll(None if timeout is None else int(timeout * 1000))
+        events = self._received()
+        # What a worker sent before it died counts, so deaths come last.
+        for worker in list(self.workers):
+            process = self._processes[worker]
+            if process.poll() is not None:
+                events += self._received()
+                events.append(Died(worker, process.pid, process.returncode))
+                self._forget(worker)
+        return events
+
+    def _received(self) -> list[Event]:
+        events: list[Event] = []
+        while (received := self._end.receive()) is not None:
+            worker, message = received
+            if message == HELLO:
+                self._end.send(worker, WELCOME)
+                events.append(Started(worker))
+            else:
+                events.append(Reported(worker, message))
+        return events
+
+    def _forget(self, worker: int) -> None:
+        self.workers.remove(worker)
+        self._end.remove(worker)
+        del self._processes[worker]
+        if (pidfd := self._pidfds.pop(worker, None)) is not None:
+            self._poller.unregister(pidfd)
+            os.close(pidfd)
+
+    def close(self) -> None:
+        self._finalizer()
+        self.workers.clear()
+
+
+def _shut_down(
+    owner: int,
+    control: int,
+    processes: dict[int, subprocess.Popen[bytes]],
+    pidfds: dict[int, int],
+    end: ConsumerEnd,
+    setup: Any,
+    control_read: int,
+    spawner: _Spawner,
+) -> None:
+    """End all workers at once, then let go of everything."""
+    if os.getpid() != owner:
+        return  # a forked child: the workers are its parent's
+    os.close(control)
+    for send in (None, signal.SIGTERM, signal.SIGKILL):
+        if send is not None:
+            for process in processes.values():
+                process.send_signal(send)
+                process.send_signal(signal.SIGCONT)  # a stopped process takes no SIGTERM
+        if _all_ended(processes, _PATIENCE if send != signal.SIGKILL else 5.0):
+            break
+    for pidfd in pidfds.values():
+        os.close(pidfd)
+    end.close()
+    os.close(control_read)
+    setup.close()
+    spawner.stop()
+
+
+def _all_ended(processes: dict[int, subprocess.Popen[bytes]], patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    for process in processes.values():
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return False
+    return True
+
+
+class _Spawner:
+    """A thread that starts processes, and lives as long as they may.
+
+    The kernel's parent-death signal follows the thread that started a child, not the process: a
+    worker started from a short-lived thread of the user's would die with it.
+    """
+
+    def __init__(self) -> None:
+        self._requests: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(
+            target=_serve, args=(self._requests,), name="dataflow-spawner", daemon=True
+        )
+        self._thread.start()
+
+    def run(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        future: Future[subprocess.Popen[bytes]] = Future()
+        self._requests.put((start, future))
+        return future.result()
+
+    def stop(self) -> None:
+        self._requests.put(None)
+        self._thread.join(1.0)
+
+
+def _serve(requests: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]) -> None:
+    while (request := requests.get()) is not None:
+        start, future = request
+        try:
+            future.set_result(start())
+        except BaseException as error:  # handed to whoever asked
+            future.set_exception(error)
+        del request, start, future  # while waiting, hold nothing of what was asked

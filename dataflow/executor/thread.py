@@ -1,0 +1,73 @@
+"""Workers that are threads of this process."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, Protocol
+
+from dataflow.executor.events import Event, Reported
+from dataflow.executor.memory import keep_freed_memory
+
+__all__ = ["ThreadExecutor"]
+
+
+class _Worker(Protocol):
+    def take(self, lease: Any) -> None: ...
+    def work(self) -> None: ...
+    def stop(self, hands: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class ThreadExecutor:
+    """One worker whose hands are threads.
+
+    Args:
+        make_worker: builds the worker around a function that takes its reports.
+        hands: the number of threads.
+    """
+
+    def __init__(self, make_worker: Callable[[Callable[[Any], None]], _Worker], hands: int) -> None:
+        keep_freed_memory()
+        self._reports: SimpleQueue[Any] = SimpleQueue()
+        self._worker = make_worker(self._reports.put)
+        self._threads = [
+            threading.Thread(target=self._worker.work, name=f"dataflow-hand-{i}", daemon=True)
+            for i in range(hands)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self.workers = [0]
+        # The threads hold the worker, not this object: who forgets it ends them.
+        self._finalizer = weakref.finalize(self, _end, self._worker, self._threads)
+
+    def start(self) -> int:
+        raise NotImplementedError("threads do not die, so none is ever started anew")
+
+    def send(self, worker: int, lease: Any) -> None:
+        self._worker.take(lease)
+
+    def poll(self, timeout: float | None) -> list[Event]:
+        events: list[Event] = []
+        try:
+            events.append(Reported(0, self._reports.get(timeout != 0, timeout)))
+            while True:
+                events.append(Reported(0, self._reports.get_nowait()))
+        except Empty:
+            return events
+
+    def close(self) -> None:
+        self._finalizer()
+
+
+def _end(worker: _Worker, threads: list[threading.Thread]) -> None:
+    worker.stop(len(threads))
+    worker.close()
+    # A thread cannot be killed: one that is deep in user code ends with its datapoint.
+    end = monotonic() + 0.5
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, end - monotonic()))

@@ -1,0 +1,213 @@
+"""Downloads over libcurl: one thread drives all transfers of a fetcher."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+
+import pycurl
+
+from dataflow.http.body import Check
+from dataflow.http.cache import DiskCache
+from dataflow.http.driver import REDIRECTS, Driver
+from dataflow.http.fetcher import Fetcher
+from dataflow.http.loop import CurlLoop
+from dataflow.http.policy import FetchPolicy
+from dataflow.http.retry import Job
+from dataflow.http.slot import Slot, SlotOptions
+
+__all__ = ["CurlFetcher"]
+
+log = logging.getLogger(__name__)
+
+# How many bodies in a row may come from the cache before the transfers get their turn.
+_CACHED_IN_A_ROW = 8
+
+
+class CurlFetcher(Fetcher):
+    """Fetches over libcurl's multi interface, in one daemon thread.
+
+    Connections are kept alive, names resolved once a minute, HTTP/2 is used where a server offers
+    it over TLS. An idle fetcher uses no CPU. Proxies are those of libcurl's environment variables
+    (``http_proxy``, ``https_proxy``, ``no_proxy`` …); behind one it is the proxy that decides which
+    addresses can be reached, here only those written as numbers are checked.
+
+    Args:
+        policy: the limits of each download.
+        concurrency: how many transfers may be under way at a time.
+        check: see `make_fetcher`.
+        cache: see `make_fetcher`. It is read and written in the fetching thread.
+
+    Raises:
+        ConfigError: `concurrency` is not a positive integer.
+    """
+
+    def __init__(
+        self,
+        policy: FetchPolicy | None = None,
+        *,
+        concurrency: int,
+        check: Check | None = None,
+        cache: DiskCache | None = None,
+    ) -> None:
+        super().__init__(_CurlDriver(policy or FetchPolicy(), concurrency, check, cache))
+
+
+class _CurlDriver(Driver):
+    """The thread and what it works on. Only `submit` and `stop` are called from elsewhere."""
+
+    def __init__(
+        self,
+        policy: FetchPolicy,
+        concurrency: int,
+        check: Check | None,
+        cache: DiskCache | None,
+    ) -> None:
+        super().__init__(policy, concurrency, check, cache)
+        self._options = SlotOptions(policy)
+        self._idle: list[Slot] = []
+        self._slots: dict[pycurl.Curl, Slot] = {}
+        self._busy = 0
+        self._inbox: deque[Job] = deque()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._loop = CurlLoop(connections=concurrency)
+        self._thread = threading.Thread(target=self._run, name="dataflow-fetch", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        with self._lock:
+            if self._closed or not self._thread.is_alive():
+                # Not alive: this process was forked from the fetcher's.
+                raise job.error("closed", "the fetcher is closed")
+            self._inbox.append(job)
+            self._loop.wake()
+
+    def stop(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._loop.wake(force=True)
+        # A callback may close the fetcher, or drop the last reference to it.
+        if threading.current_thread() is not self._thread and self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        loop = self._loop
+        try:
+            while not self._closed:
+                more = self._fill()
+                running = loop.fire(self._busy)
+                if running >= self._busy:
+                    free = self._busy < self.concurrency
+                    loop.announce(wakeable=free)
+                    if more or self._closed or (free and self._inbox):
+                        sleep: float | None = 0.0
+                    else:
+                        sleep = self.schedule.wait() if free else None
+                    running = loop.turn(sleep, running)
+                if running < self._busy:
+                    self._reap()
+        except BaseException:
+            log.exception("the fetching thread failed")
+            raise
+        finally:
+            self._tear_down()
+
+    def _fill(self) -> bool:
+        """Start what there is room for; returns whether it stopped before that was done."""
+        inbox, schedule = self._inbox, self.schedule
+        while inbox:
+            schedule.push(inbox.popleft())
+        cached = 0
+        while self._busy < self.concurrency and not self._closed:
+            item = schedule.pop()
+            if item is None:
+                return False
+            job, error = item
+            if error is not None:
+                self.deliver_error(job, error)
+            elif not job.deadline and (body := self.cached(job)) is not None:
+                self.deliver_cached(job, body)
+                cached += 1
+                if cached >= _CACHED_IN_A_ROW:
+                    return True
+            else:
+                self._start(job)
+        return False
+
+    def _start(self, job: Job) -> None:
+        left = self.schedule.begin(job)
+        if left <= 0:
+            self.deliver_error(job, self.overdue(job))
+            return
+        if self._idle:
+            slot = self._idle.pop()
+        else:
+            slot = Slot(self._options)
+            self._slots[slot.curl] = slot
+        try:
+            slot.prepare(job, left)
+            self._loop.multi.add_handle(slot.curl)
+        except (pycurl.error, ValueError) as error:
+            slot.release()
+            self._idle.append(slot)
+            self.deliver_error(job, job.error("bad_url", f"libcurl refuses it: {error}"))
+            return
+        self._busy += 1
+        self.tally.begin(retry=job.trial > 1 and not job.hops)
+
+    def _reap(self) -> None:
+        """Take finished transfers out of libcurl."""
+        info_read, slots = self._loop.multi.info_read, self._slots
+        while True:
+            queued, good, bad = info_read()
+            for curl in good:
+                self._finish(slots[curl], 0, "")
+            for curl, code, text in bad:
+                self._finish(slots[curl], code, text)
+            if not queued:
+                return
+
+    def _finish(self, slot: Slot, code: int, text: str) -> None:
+        self._loop.multi.remove_handle(slot.curl)
+        self._busy -= 1
+        self.tally.end()
+        job = slot.job
+        assert job is not None
+        status = slot.status()
+        if not code and 200 <= status < 300:
+            body, content_type = slot.body(), slot.content_type()
+            self._release(slot)
+            self.deliver_body(job, body, content_type, status)
+        elif status in REDIRECTS and (location := slot.location()):
+            peer = slot.peer()
+            self._release(slot)
+            self.redirect(job, location, peer, status)
+        else:
+            error, retry_after = slot.failure(code, text, status), slot.retry_after(status)
+            self._release(slot)
+            self.retry(job, error, retry_after)
+
+    def _release(self, slot: Slot) -> None:
+        slot.release()
+        self._idle.append(slot)
+
+    def _tear_down(self) -> None:
+        with self._lock:
+            self._closed = True
+        cancelled = [*self.schedule.drain(), *self._inbox]
+        self._inbox.clear()
+        for slot in self._slots.values():
+            if slot.job is not None:
+                cancelled.append(slot.job)
+                self._loop.multi.remove_handle(slot.curl)
+                self.tally.end()
+                slot.release()
+            slot.curl.close()
+        self._slots.clear()
+        self._idle.clear()
+        self._loop.close()
+        for job in cancelled:
+            self.deliver_error(job, self.cancelled(job))

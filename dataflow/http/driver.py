@@ -1,0 +1,130 @@
+"""What all fetchers do the same way, whoever moves the bytes."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+
+from dataflow.errors import ConfigError, DatapointError, FetchError
+from dataflow.http.body import Check, accept
+from dataflow.http.cache import DiskCache
+from dataflow.http.policy import FetchPolicy
+from dataflow.http.redirects import follow
+from dataflow.http.retry import Job, Schedule
+from dataflow.http.stats import Tally
+
+__all__ = ["REDIRECTS", "Driver"]
+
+log = logging.getLogger(__name__)
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""The statuses whose Location is followed."""
+
+
+class Driver(ABC):
+    """The threads behind a `Fetcher`, and what becomes of their transfers.
+
+    A subclass takes jobs from `schedule`, and ends each transfer with exactly one of
+    `deliver_body`, `deliver_error`, `redirect` and `retry`. A subclass with several threads guards
+    the schedule in `requeue` and `reschedule`.
+    """
+
+    def __init__(
+        self,
+        policy: FetchPolicy,
+        concurrency: int,
+        check: Check | None,
+        cache: DiskCache | None,
+    ) -> None:
+        if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+            raise ConfigError(f"concurrency={concurrency!r} is not a positive integer")
+        self.policy = policy
+        self.concurrency = concurrency
+        self.check = check
+        self.cache = cache
+        self.tally = Tally()
+        self.schedule = Schedule(policy)
+
+    @abstractmethod
+    def submit(self, job: Job) -> None:
+        """Queue a job, from any thread."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End all threads and fail all jobs. Idempotent, from any thread."""
+
+    def cached(self, job: Job) -> bytes | None:
+        """The body that the cache has for a job, if it has one."""
+        return None if self.cache is None else self.cache.get(job.url)
+
+    def deliver_cached(self, job: Job, body: bytes) -> None:
+        """Hand out a body from the cache."""
+        self.tally.deliver_cached()
+        self._call(job, body)
+
+    def deliver_body(self, job: Job, body: bytes, content_type: str | None, status: int) -> None:
+        """Check, keep and hand out what a 2xx answer brought."""
+        try:
+            body = accept(job, body, content_type, status, policy=self.policy, check=self.check)
+        except Exception as error:
+            # What is no DatapointError is a bug of the check, for the caller to see.
+            self.deliver_error(job, error)
+            return
+        if self.cache is not None:
+            self.cache.put(job.url, body)
+        self.tally.deliver(len(body))
+        self._call(job, body)
+
+    def deliver_error(self, job: Job, error: Exception) -> None:
+        """Report that a URL has failed for good."""
+        if isinstance(error, DatapointError):
+            reason = error.reason
+            # Its frames hold the body, and errors are kept in lists for a long time.
+            error.__traceback__ = None
+        else:
+            reason = type(error).__name__
+        self.tally.fail(reason)
+        self._call(job, error)
+
+    def redirect(self, job: Job, location: str, peer: str, status: int) -> None:
+        """Go on to where a server sends us, if we may; see `follow`."""
+        final: FetchError | None
+        try:
+            follow(job, location, peer, self.policy, status)
+        except FetchError as error:
+            final = error
+        else:
+            final = self.requeue(job)
+        if final is not None:
+            self.deliver_error(job, final)
+
+    def retry(self, job: Job, error: FetchError, retry_after: float | None) -> None:
+        """Queue a failed job again, or report the error where there is no point in it."""
+        final = self.reschedule(job, error, retry_after)
+        if final is not None:
+            self.deliver_error(job, final)
+
+    def requeue(self, job: Job) -> FetchError | None:
+        """Put a redirected job back; returns an error where that is no longer possible."""
+        self.schedule.push_first(job)
+        return None
+
+    def reschedule(
+        self, job: Job, error: FetchError, retry_after: float | None
+    ) -> FetchError | None:
+        """Plan a failed job's next trial; returns the error to report if there is none."""
+        return self.schedule.failed(job, error, retry_after=retry_after)
+
+    def cancelled(self, job: Job) -> FetchError:
+        """The error for a job that `stop` has ended."""
+        return job.error("closed", "the fetcher was closed")
+
+    def overdue(self, job: Job) -> FetchError:
+        """The error for a job whose deadline passed between two transfers."""
+        return job.error("timeout", f"not finished within timeout={self.policy.timeout:g} s")
+
+    def _call(self, job: Job, result: bytes | Exception) -> None:
+        try:
+            job.done(result)
+        except Exception:
+            log.exception("the callback of a download raised")

@@ -1,0 +1,280 @@
+"""One libcurl handle, used for one transfer after the other."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from functools import cached_property
+from urllib.request import getproxies_environment
+
+import pycurl
+
+from dataflow.errors import FetchError
+from dataflow.http.policy import FetchPolicy
+from dataflow.http.redirects import portable_headers, refusal
+from dataflow.http.retry import Job, parse_retry_after
+
+__all__ = ["Slot", "SlotOptions"]
+
+_REASONS = {
+    # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html); pycurl names only some.
+    0: "protocol",  # older versions take an answer without headers for HTTP/0.9
+    1: "protocol",  # the same in newer ones
+    3: "bad_url",
+    5: "dns",  # the proxy's name
+    6: "dns",
+    7: "connect",
+    8: "protocol",
+    16: "reset",  # HTTP/2 framing
+    18: "truncated",
+    23: "too_large",  # our own write function refused
+    28: "timeout",
+    35: "tls",
+    47: "redirects",
+    51: "tls",  # 60 in newer versions
+    52: "reset",  # closed without an answer
+    53: "tls",
+    54: "tls",
+    55: "reset",
+    56: "reset",
+    58: "tls",
+    59: "tls",
+    60: "tls",
+    61: "encoding",
+    63: "too_large",
+    64: "tls",
+    66: "tls",
+    77: "tls",
+    80: "tls",
+    82: "tls",
+    83: "tls",
+    90: "tls",
+    91: "tls",
+    92: "reset",  # an HTTP/2 stream
+    95: "reset",  # HTTP/3
+    96: "connect",  # QUIC
+    97: "connect",  # the proxy's handshake
+    98: "tls",
+    100: "protocol",  # headers without end
+}
+_CONNECTION_LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
+_BUFFER = 128 << 10
+# libcurl reads this header itself from 7.66 on, which spares a call of Python for every header.
+_KNOWS_RETRY_AFTER = hasattr(pycurl, "RETRY_AFTER")
+
+
+class SlotOptions:
+    """What all slots of a fetcher have in common."""
+
+    def __init__(self, policy: FetchPolicy) -> None:
+        self.policy = policy
+        self.headers = [f"{name}: {value}" for name, value in policy.headers.items()]
+        self.portable = [f"{name}: {value}" for name, value in portable_headers(policy).items()]
+        self.proxied = bool(set(getproxies_environment()) - {"no"})
+        self.inner_hosts: set[str] = set()
+        """Hosts that a connection was opened to at a private address: it may still be open."""
+        # Before 8.4 libcurl applies its limit only to lengths that are announced.
+        self.counts_bytes = pycurl.version_info()[2] >= 0x080400
+
+    @cached_property
+    def cainfo(self) -> str | None:
+        """A file of trusted certificates: the policy's, the system's, or that of certifi.
+
+        The path that libcurl was built with is another machine's where it comes in a wheel.
+        """
+        if self.policy.cainfo is not None:
+            return self.policy.cainfo
+        system = ssl.get_default_verify_paths().cafile
+        if system is not None:
+            return system
+        try:
+            import certifi
+        except ImportError:
+            return None
+        return certifi.where()
+
+
+class Slot:
+    """A libcurl handle and the job it works on, if any.
+
+    Options that never change are set once; a transfer sets its URL, its time and where to write.
+    """
+
+    def __init__(self, options: SlotOptions) -> None:
+        self.curl = pycurl.Curl()
+        self.job: Job | None = None
+        self._options = options
+        self._parts: list[bytes] = []
+        self._refusal: str | None = None
+        self._pause: float | None = None
+        self._foreign = False
+        self._fresh = False
+        policy = options.policy
+        setopt = self.curl.setopt
+        setopt(pycurl.NOSIGNAL, 1)
+        setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        setopt(pycurl.FOLLOWLOCATION, 0)
+        setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        setopt(pycurl.SSL_VERIFYPEER, 1)
+        setopt(pycurl.SSL_VERIFYHOST, 2)
+        if options.cainfo is not None:
+            setopt(pycurl.CAINFO, options.cainfo)
+        setopt(pycurl.MAXFILESIZE_LARGE, policy.max_bytes)
+        setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(policy.connect_timeout * 1000)))
+        # libcurl measures over whole seconds.
+        setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        setopt(pycurl.LOW_SPEED_TIME, max(1, round(policy.stall_timeout)))
+        setopt(pycurl.BUFFERSIZE, _BUFFER)
+        setopt(pycurl.USERAGENT, policy.user_agent)
+        setopt(pycurl.HTTPHEADER, options.headers)
+        if not _KNOWS_RETRY_AFTER:
+            setopt(pycurl.HEADERFUNCTION, self._note_header)
+        if not options.proxied:
+            setopt(pycurl.PROXY, "")
+            setopt(pycurl.OPENSOCKETFUNCTION, self._open)
+
+    def prepare(self, job: Job, seconds: float) -> None:
+        """Set up the transfer of a job's target that may take so many seconds."""
+        self.job = job
+        self._refusal = None
+        self._pause = None
+        parts: list[bytes] = []
+        self._parts = parts
+        setopt = self.curl.setopt
+        setopt(pycurl.URL, job.target)
+        setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
+        # A method of list costs no Python frame for each of a body's pieces.
+        counts, cap = self._options.counts_bytes, self._options.policy.max_bytes
+        setopt(pycurl.WRITEFUNCTION, parts.append if counts else _capped(parts, cap))
+        if job.foreign is not self._foreign:
+            self._foreign = job.foreign
+            options = self._options
+            setopt(pycurl.HTTPHEADER, options.portable if job.foreign else options.headers)
+        # An open connection has no address left to check, so a redirect gets a new one.
+        fresh = job.hops > 0 and job.host in self._options.inner_hosts
+        if fresh is not self._fresh:
+            self._fresh = fresh
+            setopt(pycurl.FRESH_CONNECT, int(fresh))
+
+    def release(self) -> None:
+        """Forget the job. The handle keeps no part of its body alive."""
+        self.job = None
+        self._parts.clear()
+
+    def status(self) -> int:
+        """The answer's status; 0 where none came."""
+        status: int = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        return status
+
+    def body(self) -> bytes:
+        """The body that was received."""
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        return body
+
+    def content_type(self) -> str | None:
+        """The answer's Content-Type."""
+        raw: bytes | None = self.curl.getinfo_raw(pycurl.CONTENT_TYPE)
+        return raw.decode("latin-1") if raw else None
+
+    def location(self) -> str:
+        """The absolute URL that a redirect leads to; empty where it names none."""
+        raw: bytes | None = self.curl.getinfo_raw(pycurl.REDIRECT_URL)
+        return raw.decode("utf-8", "surrogateescape") if raw else ""
+
+    def peer(self) -> str:
+        """The server's address; empty behind a proxy, whose address says nothing."""
+        if self._options.proxied:
+            return ""
+        address: str | None = self.curl.getinfo(pycurl.PRIMARY_IP)
+        return address or ""
+
+    def retry_after(self, status: int) -> float | None:
+        """The pause in seconds that the server asks for."""
+        if status < 400:
+            return None
+        if not _KNOWS_RETRY_AFTER:
+            return self._pause
+        seconds: int = self.curl.getinfo(pycurl.RETRY_AFTER)
+        return float(seconds) if seconds > 0 else None
+
+    def failure(self, code: int, text: str, status: int) -> FetchError:
+        """What went wrong with a transfer that brought no 2xx answer, or not all of it."""
+        job = self.job
+        assert job is not None
+        if self._refusal is not None and code == pycurl.E_COULDNT_CONNECT:
+            return job.error("blocked", self._refusal)
+        if status >= 300:
+            # Whatever became of its body, the answer was no.
+            return job.error(f"http_{status}", f"the server answered with status {status}", status)
+        reason = _REASONS.get(code, "internal")
+        if reason == "connect" or reason == "tls":
+            number: int = self.curl.getinfo(pycurl.OS_ERRNO)
+            if number == errno.ECONNREFUSED:
+                reason = "refused"
+            elif code == pycurl.E_SSL_CONNECT_ERROR and number in _CONNECTION_LOST:
+                reason = "reset"
+        if reason == "too_large":
+            text = f"the body has more than max_bytes={self._options.policy.max_bytes}"
+        return job.error(
+            reason, text or "the answer is not HTTP that can be understood", status or None
+        )
+
+    def _note_header(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"retry-after":
+            self._pause = parse_retry_after(value.decode("latin-1"))
+
+    def _open(self, purpose: int, address: pycurl.CurlSockAddr) -> _Lent | int:
+        """libcurl is about to connect: the last word on where to."""
+        job = self.job
+        host = address.addr[0] if isinstance(address.addr, tuple) else ""
+        if job is not None:
+            refusal_ = refusal(job, host, self._options.policy)
+            if refusal_ is not None:
+                self._refusal = refusal_
+                return pycurl.SOCKET_BAD
+            if self._options.policy.is_private(host):
+                self._options.inner_hosts.add(job.host)
+        try:
+            return _Lent(address.family, address.socktype, address.protocol)
+        except OSError:
+            return pycurl.SOCKET_BAD  # no descriptors left, or no IPv6
+
+
+class _Lent:
+    """A socket made for libcurl, which takes a duplicate of it.
+
+    This one is closed when pycurl drops it; an object of `socket.socket` would warn then.
+    """
+
+    def __init__(self, family: int, kind: int, protocol: int) -> None:
+        self._fd = -1
+        self._fd = socket.socket(family, kind, protocol).detach()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _capped(parts: list[bytes], cap: int) -> Callable[[bytes], int | None]:
+    """A write function that refuses what goes beyond the cap."""
+    size = 0
+
+    def write(piece: bytes) -> int | None:
+        nonlocal size
+        size += len(piece)
+        if size > cap:
+            return -1  # not what was offered: libcurl ends the transfer
+        parts.append(piece)
+        return None
+
+    return write

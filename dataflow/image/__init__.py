@@ -1,0 +1,15 @@
+"""Images: decoding, augmenting, looking at them."""
+
+from dataflow.image.augment import AugmentImageComponent
+from dataflow.image.decode import check_image, decode_image, image_size
+from dataflow.image.sheet import contact_sheet
+from dataflow.image.view import Viewer
+
+__all__ = [
+    "AugmentImageComponent",
+    "Viewer",
+    "check_image",
+    "contact_sheet",
+    "decode_image",
+    "image_size",
+]

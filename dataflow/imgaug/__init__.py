@@ -1,0 +1,74 @@
+"""Augmentors: random changes to images, for training.
+
+An augmentor draws the parameters of a change and makes a `Transform` of them; the transform does
+the change, on the image and on what belongs to it, such as coordinates::
+
+    augmentors = imgaug.AugmentorList([
+        imgaug.GoogleNetRandomCropAndResize(),
+        imgaug.RandomOrderAug([
+            imgaug.BrightnessScale((0.6, 1.4)),
+            imgaug.Contrast((0.6, 1.4), rgb=False),
+            imgaug.Saturation(0.4, rgb=False),
+        ]),
+        imgaug.Flip(horiz=True),
+    ])
+    image = augmentors.augment(image)
+
+Images are arrays of H×W, H×W×1, H×W×3 or H×W×4, uint8 in [0, 255] or floating point in [0, 255]
+or [0, 1]. Sizes are one int or (height, width). No augmentor here writes into its input; the
+result may be the input itself or a view of it, where there was nothing to do. 8-bit results are
+rounded to the nearest integer.
+
+The names and arguments are those of ``tensorpack.dataflow.imgaug``.
+
+Random numbers. Inside a dataflow they belong to the datapoint, see `dataflow.randomness`. Each
+augmentor in a list has a stream of its own, so what one draws never moves another's numbers. What
+each draws, and in which order, is part of what a seed fixes, and is said in its docstring: a
+change there changes everybody's runs.
+"""
+
+from dataflow.imgaug.base import Augmentor, AugmentorList, ImageAugmentor, PhotometricAugmentor
+from dataflow.imgaug.colour import BrightnessScale, Contrast, Lighting, Saturation
+from dataflow.imgaug.crop import CenterCrop, GoogleNetRandomCropAndResize, RandomCrop
+from dataflow.imgaug.flip import Flip
+from dataflow.imgaug.meta import Identity, MapImage, RandomApplyAug, RandomOrderAug
+from dataflow.imgaug.resize import Resize, ResizeShortestEdge
+from dataflow.imgaug.transform import (
+    CropTransform,
+    FlipTransform,
+    NoOpTransform,
+    PhotometricTransform,
+    ResizeTransform,
+    Transform,
+    TransformFactory,
+    TransformList,
+)
+
+__all__ = [
+    "Augmentor",
+    "AugmentorList",
+    "BrightnessScale",
+    "CenterCrop",
+    "Contrast",
+    "CropTransform",
+    "Flip",
+    "FlipTransform",
+    "GoogleNetRandomCropAndResize",
+    "Identity",
+    "ImageAugmentor",
+    "Lighting",
+    "MapImage",
+    "NoOpTransform",
+    "PhotometricAugmentor",
+    "PhotometricTransform",
+    "RandomApplyAug",
+    "RandomCrop",
+    "RandomOrderAug",
+    "Resize",
+    "ResizeShortestEdge",
+    "ResizeTransform",
+    "Saturation",
+    "Transform",
+    "TransformFactory",
+    "TransformList",
+]

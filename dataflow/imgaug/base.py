@@ -1,0 +1,273 @@
+"""What an augmentor is, and a list of them."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import os
+import secrets
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.errors import ConfigError
+from dataflow.imgaug.transform import (
+    Coords,
+    Image,
+    LegacyTransform,
+    PartTransform,
+    PhotometricTransform,
+    Transform,
+    TransformList,
+)
+from dataflow.randomness import datapoint_rng, nested
+
+__all__ = [
+    "Augmentor",
+    "AugmentorList",
+    "Effect",
+    "ImageAugmentor",
+    "PhotometricAugmentor",
+    "as_augmentor",
+    "effect_of",
+]
+
+
+class Effect(enum.Enum):
+    """What an augmentor does to the array that it is given.
+
+    An augmentor class says so in `_effect`, which counts for itself alone: a subclass has code of
+    its own, about which this says nothing.
+    """
+
+    UNKNOWN = "may write into it"
+    KEPT = "leaves it alone; the result may be the same memory"
+    FRESH = "leaves it alone; the result is other memory"
+
+
+class ImageAugmentor:
+    """The base of all augmentors.
+
+    A subclass defines ``get_transform(img) -> Transform``, or in the older form
+    ``_augment(img, params)`` and, where it applies, ``_get_augment_params(img) -> params`` and
+    ``_augment_coords(coords, params)``. All that is random it draws from `self.rng` while the
+    transform or the parameters are made, so that the change itself can be repeated.
+    """
+
+    # Class-level defaults, because older subclasses do not call `super().__init__()`.
+    __chosen: np.random.RandomState | None = None
+    __own: tuple[int, np.random.RandomState] | None = None
+
+    def __init__(self) -> None:
+        self.reset_state()
+
+    # -- what users call ---------------------------------------------------------------------
+
+    def augment(self, img: Image) -> Image:
+        """Draw, and change the image.
+
+        Raises:
+            TypeError: `img` is no array.
+            ValueError: it has neither 2 nor 3 dimensions, or does not suit the augmentor.
+        """
+        require_image(img)
+        return self.get_transform(img).apply_image(img)
+
+    def get_transform(self, img: Image) -> Transform:
+        """Draw the parameters for an image like `img`."""
+        cls = type(self)
+        draw = getattr(self, "get_augment_params", None) or self._get_augment_params
+        params = draw(img)
+        if isinstance(params, Transform):
+            return params
+        if not hasattr(cls, "_augment"):
+            raise NotImplementedError(f"{cls.__name__} defines neither get_transform nor _augment")
+        return LegacyTransform(self, params)
+
+    def augment_return_params(self, img: Image) -> tuple[Image, Any]:
+        """`augment`, and the parameters for `augment_with_params` and `augment_coords`."""
+        require_image(img)
+        transform = self.get_transform(img)
+        return transform.apply_image(img), transform
+
+    def augment_with_params(self, img: Image, param: Any) -> Image:
+        """Change another image in the same way."""
+        changed: Image = param.apply_image(img)
+        return changed
+
+    def augment_coords(self, coords: Coords, param: Any) -> Coords:
+        """Change coordinates, N×2 rows of (x, y), in the same way as the image."""
+        changed: Coords = param.apply_coords(coords)
+        return changed
+
+    def reset_state(self) -> None:
+        """Seed afresh what is drawn outside of dataflows."""
+        self.__own = None
+
+    # -- what subclasses use -----------------------------------------------------------------
+
+    @property
+    def rng(self) -> np.random.RandomState:
+        """Where the random numbers come from.
+
+        The one that was assigned, if any; else the current datapoint's; else one of this
+        augmentor's own, which differs from run to run.
+        """
+        if self.__chosen is not None:
+            return self.__chosen
+        state = datapoint_rng()
+        if state is not None:
+            return state
+        process = os.getpid()
+        if self.__own is None or self.__own[0] != process:  # forked children must not draw alike
+            self.__own = (process, np.random.RandomState(secrets.randbits(32)))
+        return self.__own[1]
+
+    @rng.setter
+    def rng(self, value: np.random.RandomState) -> None:
+        self.__chosen = value
+
+    def _init(self, params: dict[str, Any] | None = None) -> None:
+        """Keep constructor arguments as attributes: ``self._init(locals())``."""
+        for name, value in (params or {}).items():
+            if name != "self" and not name.startswith("_"):
+                setattr(self, name, value)
+
+    def _rand_range(
+        self, low: float = 1.0, high: float | None = None, size: Any = None
+    ) -> np.float32 | NDArray[np.float32]:
+        """Uniform float32 numbers from [low, high), or from [0, low) where only `low` is given."""
+        if high is None:
+            low, high = 0.0, low
+        drawn: NDArray[np.float64] = np.asarray(self.rng.uniform(low, high, size))
+        return np.float32(drawn) if size is None else drawn.astype(np.float32)
+
+    def _get_augment_params(self, img: Image) -> Any:
+        return None
+
+    # -- copies and text ---------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies do not share the private generator: they would draw alike."""
+        state = self.__dict__.copy()
+        state.pop("_ImageAugmentor__own", None)
+        return state
+
+    def __repr__(self) -> str:
+        arguments = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if not hasattr(self, name):
+                return object.__repr__(self)
+            value = getattr(self, name)
+            if not _same(value, parameter.default):
+                arguments.append(f"{name}={value!r}")
+        return f"imgaug.{type(self).__name__}({', '.join(arguments)})"
+
+
+Augmentor = ImageAugmentor
+"""The older name."""
+
+
+class PhotometricAugmentor(ImageAugmentor):
+    """The base of augmentors that change pixel values only: coordinates stay.
+
+    A subclass defines ``_augment(img, params)`` and, if it draws, ``_get_augment_params(img)``.
+    """
+
+    def get_transform(self, img: Image) -> Transform:
+        params = self._get_augment_params(img)
+        return PhotometricTransform(
+            functools.partial(_augment_with, self, params), type(self).__name__
+        )
+
+    def _augment(self, img: Image, params: Any) -> Image:
+        raise NotImplementedError(f"{type(self).__name__} does not define _augment")
+
+
+class AugmentorList(ImageAugmentor):
+    """Augmentors one after the other; each sees what the one before it made.
+
+    Draws nothing itself; augmentor i draws from stream i of the list.
+
+    Args:
+        augmentors: augmentors, or functions image → image (see `MapImage`).
+    """
+
+    def __init__(self, augmentors: Any) -> None:
+        if not isinstance(augmentors, list | tuple):
+            raise ConfigError(f"augmentors={augmentors!r} must be a list")
+        self.augmentors = [as_augmentor(augmentor) for augmentor in augmentors]
+        super().__init__()
+
+    def reset_state(self) -> None:
+        """Also those of the list."""
+        super().reset_state()
+        for augmentor in self.augmentors:
+            augmentor.reset_state()
+
+    def get_transform(self, img: Image) -> Transform:
+        parts: list[Transform] = []
+        for part, augmentor in enumerate(self.augmentors):
+            first = None
+            if part == 0:  # the others must wait for the image that this one makes
+                with nested(0):
+                    first = augmentor.get_transform(img)
+            parts.append(PartTransform(augmentor.get_transform, part, first))
+        return TransformList(parts)
+
+    def __repr__(self) -> str:
+        rows = "".join(f"  {augmentor!r},\n" for augmentor in self.augmentors)
+        return f"imgaug.{type(self).__name__}([\n{rows}])"
+
+
+def as_augmentor(value: Any) -> Any:
+    """`value` as an augmentor: itself (also a foreign one), or a function wrapped by `MapImage`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(value, type):
+        raise ConfigError(f"{value!r} is a class and not an augmentor: it needs parentheses")
+    if hasattr(value, "get_transform"):
+        return value
+    if callable(value):
+        from dataflow.imgaug.meta import MapImage  # which is built on this module
+
+        return MapImage(value)
+    raise ConfigError(f"{value!r} is neither an augmentor nor a function of an image")
+
+
+def effect_of(augmentor: Any) -> Effect:
+    """What is known of what `augmentor` does to the array that it is given."""
+    cls = type(augmentor)
+    if cls is not AugmentorList:
+        if "_effect" not in cls.__dict__:
+            return Effect.UNKNOWN
+        own: Effect = augmentor._effect  # a property where it depends on the arguments
+        return own if isinstance(own, Effect) else Effect.UNKNOWN
+    result = Effect.KEPT
+    for part in augmentor.augmentors:
+        if (effect := effect_of(part)) is not Effect.KEPT:
+            return effect  # from here on the array is another one
+    return result
+
+
+def _augment_with(augmentor: PhotometricAugmentor, params: Any, img: Image) -> Image:
+    return augmentor._augment(img, params)
+
+
+def require_image(img: Any) -> None:
+    """Raise unless `img` is an array of H×W or H×W×C."""
+    if not isinstance(img, np.ndarray):
+        raise TypeError(f"an image is a NumPy array, not {type(img).__name__}")
+    if img.ndim not in (2, 3):
+        raise ValueError(f"an image has 2 or 3 dimensions, not the shape {img.shape}")
+
+
+def _same(value: Any, default: Any) -> bool:
+    try:
+        return value is default or bool(value == default)
+    except ValueError:  # arrays compare element by element
+        return False

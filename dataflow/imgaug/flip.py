@@ -1,0 +1,39 @@
+"""Mirroring."""
+
+from __future__ import annotations
+
+from dataflow.errors import ConfigError
+from dataflow.imgaug.arguments import probability
+from dataflow.imgaug.base import Effect, ImageAugmentor
+from dataflow.imgaug.transform import FlipTransform, Image, NoOpTransform, Transform
+
+__all__ = ["Flip"]
+
+
+class Flip(ImageAugmentor):
+    """Mirror the image, sometimes.
+
+    Draws: one uniform number; mirrored where it is below `prob`.
+
+    Args:
+        horiz: left becomes right.
+        vert: top becomes bottom. Exactly one of the two must be asked for.
+        prob: how often.
+    """
+
+    _effect = Effect.KEPT
+
+    def __init__(self, horiz: bool = False, vert: bool = False, prob: float = 0.5) -> None:
+        super().__init__()
+        if bool(horiz) == bool(vert):
+            raise ConfigError(
+                f"horiz={horiz!r}, vert={vert!r}: ask for one of them; for both, use two Flips"
+            )
+        self.horiz = bool(horiz)
+        self.vert = bool(vert)
+        self.prob = probability("prob", prob)
+
+    def get_transform(self, img: Image) -> Transform:
+        if self.rng.random_sample() < self.prob:
+            return FlipTransform(img.shape[0], img.shape[1], self.horiz)
+        return NoOpTransform()

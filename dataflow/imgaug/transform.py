@@ -1,0 +1,334 @@
+"""Transforms: changes whose parameters are settled, so that they can be applied again.
+
+Coordinates are N×2 arrays of (x, y) on a continuous plane: pixel (column i, row j) covers
+[i, i+1) × [j, j+1), its centre is (i + 0.5, j + 0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dataflow.randomness import nested
+
+__all__ = [
+    "Coords",
+    "CropTransform",
+    "FlipTransform",
+    "Image",
+    "LegacyTransform",
+    "NoOpTransform",
+    "PartTransform",
+    "PhotometricTransform",
+    "ResizeTransform",
+    "Transform",
+    "TransformFactory",
+    "TransformList",
+]
+
+Image: TypeAlias = NDArray[Any]
+"""H×W or H×W×C, uint8 or floating point."""
+
+Coords: TypeAlias = NDArray[Any]
+"""N×2, floating point, rows of (x, y) in pixels."""
+
+
+class Transform:
+    """A deterministic change of an image and of what belongs to it.
+
+    Subclasses define `apply_image`, and `apply_coords` where it makes sense. They may define more
+    methods named ``apply_…``; on transforms without such a method it raises NotImplementedError.
+    None of them writes into its argument.
+    """
+
+    def apply_image(self, img: Image) -> Image:
+        """The changed image."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement apply_image")
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        """Where the points `coords` of the image are after the change."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement apply_coords")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("apply_"):
+
+            def missing(*args: Any) -> Any:
+                raise NotImplementedError(f"{type(self).__name__} does not implement {name}")
+
+            return missing
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _init(self, params: dict[str, Any] | None = None) -> None:
+        """Keep constructor arguments as attributes: ``self._init(locals())``."""
+        for name, value in (params or {}).items():
+            if name != "self" and not name.startswith("_"):
+                setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"imgaug.{type(self).__name__}({values})"
+
+
+class NoOpTransform(Transform):
+    """Leaves everything as it is; every ``apply_…`` returns its argument."""
+
+    def apply_image(self, img: Image) -> Image:
+        return img
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        return coords
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("apply_"):
+            return _same
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+class ResizeTransform(Transform):
+    """Scale an h×w image to new_h×new_w.
+
+    Args:
+        h, w: height and width of the image it will be applied to, in pixels.
+        new_h, new_w: height and width of the result.
+        interp: an OpenCV interpolation, such as ``cv2.INTER_LINEAR``.
+    """
+
+    def __init__(self, h: int, w: int, new_h: int, new_w: int, interp: int) -> None:
+        self.h = h
+        self.w = w
+        self.new_h = new_h
+        self.new_w = new_w
+        self.interp = interp
+
+    def apply_image(self, img: Image) -> Image:
+        if img.shape[:2] != (self.h, self.w):
+            raise ValueError(f"this transform is for {self.h}×{self.w} images, not {img.shape}")
+        scaled = cv2.resize(img, (self.new_w, self.new_h), interpolation=self.interp)
+        return restore_channel(scaled, img)
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        return _times(coords, self.new_w / self.w, self.new_h / self.h)
+
+
+class CropTransform(Transform):
+    """Cut out a rectangle; the result is a view.
+
+    Args:
+        y0, x0: its top left pixel.
+        h, w: its height and width.
+    """
+
+    def __init__(self, y0: int, x0: int, h: int, w: int) -> None:
+        self.y0 = y0
+        self.x0 = x0
+        self.h = h
+        self.w = w
+
+    def apply_image(self, img: Image) -> Image:
+        bottom, right = self.y0 + self.h, self.x0 + self.w
+        if bottom > img.shape[0] or right > img.shape[1]:
+            raise ValueError(f"{self!r} reaches beyond the image of shape {img.shape}")
+        part: Image = img[self.y0 : bottom, self.x0 : right]
+        return part
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        moved: Coords = coords - np.array([self.x0, self.y0], coords.dtype)
+        return moved
+
+
+class FlipTransform(Transform):
+    """Mirror the image.
+
+    Args:
+        h, w: height and width of the image it will be applied to.
+        horiz: left becomes right; otherwise top becomes bottom.
+    """
+
+    def __init__(self, h: int, w: int, horiz: bool = True) -> None:
+        self.h = h
+        self.w = w
+        self.horiz = horiz
+
+    def apply_image(self, img: Image) -> Image:
+        # Not a view with a negative stride: whoever copies that later pays thirty times as much.
+        return restore_channel(cv2.flip(img, 1 if self.horiz else 0), img)
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        flipped: Coords = np.array(coords)
+        if self.horiz:
+            flipped[:, 0] = self.w - coords[:, 0]
+        else:
+            flipped[:, 1] = self.h - coords[:, 1]
+        return flipped
+
+
+class PhotometricTransform(Transform):
+    """Changes pixel values and leaves every pixel in its place.
+
+    Args:
+        func: image → image of the same shape.
+        name: for people.
+    """
+
+    def __init__(self, func: Callable[[Image], Image], name: str | None = None) -> None:
+        self._func = func
+        self._name = name
+
+    def apply_image(self, img: Image) -> Image:
+        return self._func(img)
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        return coords
+
+    def __repr__(self) -> str:
+        return f"imgaug.PhotometricTransform({self._name or ''})"
+
+
+class TransformFactory(Transform):
+    """A transform made of functions.
+
+    Args:
+        name: for people.
+        kwargs: the methods, such as ``apply_image=function``.
+    """
+
+    def __init__(self, name: str | None = None, **kwargs: Callable[..., Any]) -> None:
+        for key, function in kwargs.items():
+            if not key.startswith("apply_"):
+                raise ValueError(f"{key}={function!r}: only apply_… methods can be given")
+            setattr(self, key, function)
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"imgaug.TransformFactory({self._name or ''})"
+
+
+class LegacyTransform(Transform):
+    """The change of an augmentor in the older form, with `_augment` and `_augment_coords`."""
+
+    def __init__(self, augmentor: Any, params: Any) -> None:
+        self._augmentor = augmentor
+        self._params = params
+
+    def apply_image(self, img: Image) -> Image:
+        changed: Image = self._augmentor._augment(img, self._params)
+        return changed
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        method = getattr(self._augmentor, "_augment_coords", None)
+        return coords if method is None else method(coords, self._params)
+
+    def __repr__(self) -> str:
+        return f"imgaug.LegacyTransform({self._augmentor!r}, {self._params!r})"
+
+
+class PartTransform(Transform):
+    """Part `part` of a composite augmentor, made when it is first applied to an image.
+
+    An augmentor in a list must see the image that those before it leave. Its random numbers are
+    those of its place in the list, whenever they are drawn.
+
+    Args:
+        get_transform: image → Transform.
+        part: the place in the composite.
+        transform: the transform itself, where it could be made at once.
+    """
+
+    def __init__(
+        self, get_transform: Callable[[Image], Any], part: int, transform: Any = None
+    ) -> None:
+        self._get_transform = get_transform
+        self._part = part
+        self._transform = transform
+
+    def apply_image(self, img: Image) -> Image:
+        with nested(self._part):
+            if self._transform is None:
+                self._transform = self._get_transform(img)
+            changed: Image = self._transform.apply_image(img)
+            return changed
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        changed: Coords = self._apply("apply_coords", coords)
+        return changed
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("apply_"):
+            return lambda value: self._apply(name, value)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _apply(self, method: str, value: Any) -> Any:
+        if self._transform is None:
+            raise ValueError(f"{method}() before apply_image(): the parameters are not drawn yet")
+        return getattr(self._transform, method)(value)
+
+    def __repr__(self) -> str:
+        return (
+            "imgaug.PartTransform(not drawn yet)"
+            if self._transform is None
+            else repr(self._transform)
+        )
+
+
+class TransformList(Transform):
+    """Transforms one after the other.
+
+    Args:
+        tfms: the transforms.
+    """
+
+    def __init__(self, tfms: list[Any]) -> None:
+        self.tfms = list(tfms)
+
+    def apply_image(self, img: Image) -> Image:
+        for transform in self.tfms:
+            img = transform.apply_image(img)
+        return img
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        for transform in self.tfms:
+            coords = transform.apply_coords(coords)
+        return coords
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("apply_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        def apply(value: Any) -> Any:
+            for transform in self.tfms:
+                value = getattr(transform, name)(value)
+            return value
+
+        return apply
+
+    def __add__(self, other: Transform) -> TransformList:
+        return TransformList(self.tfms + _flat(other))
+
+    def __radd__(self, other: Transform) -> TransformList:
+        return TransformList(_flat(other) + self.tfms)
+
+    def __repr__(self) -> str:
+        return f"imgaug.TransformList({self.tfms!r})"
+
+
+def restore_channel(result: Any, img: Image) -> Image:
+    """`result` with the last axis of an H×W×1 image, which OpenCV leaves out."""
+    array: Image = result
+    return array[:, :, np.newaxis] if array.ndim < img.ndim else array
+
+
+def _times(coords: Coords, x: float, y: float) -> Coords:
+    scaled: Coords = coords * np.array([x, y], coords.dtype)
+    return scaled
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _flat(transform: Transform) -> list[Any]:
+    return transform.tfms if isinstance(transform, TransformList) else [transform]

@@ -1,0 +1,88 @@
+"""Common steps as methods: ``ds.map(f).shuffled(1000).batch(32)``.
+
+Each only builds the wrapper class of the same meaning. They are attached to `DataFlow` from here,
+so that the base knows no stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dataflow.base import DataFlow
+from dataflow.engine.runners import PrefetchDataZMQ
+from dataflow.epoch import Datapoint
+from dataflow.image.augment import AugmentImageComponent
+from dataflow.stages import (
+    BatchData,
+    FilterData,
+    FixedSizeData,
+    LocallyShuffleData,
+    MapData,
+    MapDataComponent,
+    RepeatedData,
+)
+
+__all__ = ["attach"]
+
+
+def map_(self: DataFlow, func: Callable[[Datapoint], Datapoint | None]) -> MapData:
+    """`MapData` over this: a function on every datapoint."""
+    return MapData(self, func)
+
+
+def map_component(
+    self: DataFlow, func: Callable[[Any], Any], index: int | str = 0
+) -> MapDataComponent:
+    """`MapDataComponent` over this: a function on one component."""
+    return MapDataComponent(self, func, index)
+
+
+def filter_(self: DataFlow, predicate: Callable[[Datapoint], Any]) -> FilterData:
+    """`FilterData` over this: only the datapoints for which `predicate` holds."""
+    return FilterData(self, predicate)
+
+
+def shuffled(self: DataFlow, buffer_size: int) -> LocallyShuffleData:
+    """`LocallyShuffleData` over this: shuffled within a buffer of this many datapoints."""
+    return LocallyShuffleData(self, buffer_size)
+
+
+def batch(
+    self: DataFlow, batch_size: int, remainder: bool = False, use_list: bool = False
+) -> BatchData:
+    """`BatchData` over this: datapoints stacked along a new first axis."""
+    return BatchData(self, batch_size, remainder, use_list)
+
+
+def repeat(self: DataFlow, num: int = -1) -> RepeatedData:
+    """`RepeatedData` over this: `num` epochs as one, -1 for no end."""
+    return RepeatedData(self, num)
+
+
+def take(self: DataFlow, size: int) -> FixedSizeData:
+    """`FixedSizeData` over this: the first `size` datapoints of each epoch.
+
+    A shorter input starts over; each epoch begins at the input's next one.
+    """
+    return FixedSizeData(self, size, keep_state=False)
+
+
+def augment(self: DataFlow, augmentors: Any, index: int | str = 0) -> AugmentImageComponent:
+    """`AugmentImageComponent` over this: augmentors on one component, the image."""
+    return AugmentImageComponent(self, augmentors, index)
+
+
+def prefetch(self: DataFlow, num_proc: int = 1, **options: Any) -> PrefetchDataZMQ:
+    """`PrefetchDataZMQ` over this: the chain so far in worker processes."""
+    return PrefetchDataZMQ(self, num_proc, **options)
+
+
+def attach(cls: type[DataFlow]) -> None:
+    """Give `cls` these methods."""
+    steps = (map_, map_component, filter_, shuffled, batch, repeat, take, augment, prefetch)
+    for step in steps:
+        name = step.__name__.rstrip("_")
+        step.__name__ = name
+        step.__qualname__ = f"{cls.__name__}.{name}"
+        setattr(cls, name, step)

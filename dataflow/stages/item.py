@@ -1,0 +1,80 @@
+"""Stages that turn one datapoint into one or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any
+
+from dataflow.base import ProxyDataFlow, stream
+from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
+from dataflow.randomness import enter, leave
+
+__all__ = ["AsyncStage", "ItemStage"]
+
+
+class ItemStage(ProxyDataFlow):
+    """A stage with one hook, `apply`.
+
+    Such a stage may run in any worker: the engine sends it there without what is below it. It must
+    not keep state from one datapoint to the next, and several threads may call it at once.
+    """
+
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
+        """The new datapoint, or None to drop it."""
+        raise NotImplementedError(f"{type(self).__name__} defines no apply()")
+
+    def timed(self, datapoint: Datapoint) -> Datapoint | None:
+        """`apply`, counted."""
+        start = perf_counter()
+        result = self.apply(datapoint)
+        self._meter.busy += perf_counter() - start
+        self._meter.items += 1
+        return result
+
+    def gauges(self) -> dict[str, float]:
+        """Cumulative figures that only this stage knows, such as bytes; shown in `stats()`."""
+        return {}
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        number = self._stage_number()
+        seed = epoch.seed
+        apply = self.timed
+        for tag, datapoint in stream(self.ds, epoch):
+            if datapoint is not DROPPED:
+                enter(seed, tag, number)
+                try:
+                    result: Any = apply(datapoint)
+                finally:
+                    leave()
+                datapoint = DROPPED if result is None else result
+            yield tag, datapoint
+
+
+class AsyncStage(ItemStage):
+    """A stage that works on many datapoints at once without a thread for each.
+
+    Attributes:
+        concurrency: datapoints in flight at once.
+    """
+
+    concurrency: int = 1
+
+    def begin(self, datapoint: Datapoint, done: Callable[[Any], None]) -> None:
+        """Start on a datapoint and return at once.
+
+        Args:
+            datapoint: the input.
+            done: to be called once, from any thread, with what `apply` would return or the
+                exception that it would raise.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no begin()")
+
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
+        arrived: SimpleQueue[Any] = SimpleQueue()
+        self.begin(datapoint, arrived.put)
+        result = arrived.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result

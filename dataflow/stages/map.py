@@ -1,0 +1,75 @@
+"""A function of the user's on every datapoint, or on one component of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from dataflow.base import component
+from dataflow.epoch import Datapoint
+from dataflow.errors import ConfigError
+from dataflow.stages.item import ItemStage
+
+__all__ = ["FilterData", "MapData", "MapDataComponent"]
+
+
+class MapData(ItemStage):
+    """Apply a function to every datapoint; where it returns None the datapoint is dropped.
+
+    The function gets a shallow copy, so it may replace components, but should not write into
+    arrays that it does not own. `len()` stays that of the input.
+
+    Args:
+        ds: the input.
+        func: datapoint → datapoint or None.
+    """
+
+    def __init__(self, ds: Any, func: Callable[[Datapoint], Datapoint | None]) -> None:
+        super().__init__(ds)
+        if not callable(func):
+            raise ConfigError(f"func={func!r} must be callable")
+        self.func = func
+
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
+        return self.func(copy(datapoint) if isinstance(datapoint, (list, dict)) else datapoint)
+
+
+class MapDataComponent(MapData):
+    """Apply a function to one component; where it returns None the whole datapoint is dropped.
+
+    Args:
+        ds: the input.
+        func: component → component or None.
+        index: the component's index, or its key in dict datapoints.
+    """
+
+    def __init__(self, ds: Any, func: Callable[[Any], Any], index: int | str = 0) -> None:
+        super().__init__(ds, func)
+        self.index = index
+
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
+        result = self.func(component(datapoint, self.index))
+        if result is None:
+            return None
+        changed: Any = list(datapoint) if isinstance(datapoint, tuple) else copy(datapoint)
+        changed[self.index] = result
+        return changed
+
+
+class FilterData(ItemStage):
+    """Keep the datapoints for which a predicate holds.
+
+    Args:
+        ds: the input.
+        predicate: datapoint → truth value.
+    """
+
+    def __init__(self, ds: Any, predicate: Callable[[Datapoint], Any]) -> None:
+        super().__init__(ds)
+        if not callable(predicate):
+            raise ConfigError(f"predicate={predicate!r} must be callable")
+        self.predicate = predicate
+
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
+        return datapoint if self.predicate(datapoint) else None

@@ -1,0 +1,1 @@
+"""How leases and results move between consumer and workers."""

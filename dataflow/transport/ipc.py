@@ -1,0 +1,162 @@
+"""Messages between the consumer and its local worker processes: ZeroMQ over ipc sockets.
+
+One PUSH socket a worker carries leases there, one PULL socket collects results from all. The
+sockets lie in a folder that only this user can enter. Arrays do not pass through them: they are
+in the worker's slots, and the message says where.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from typing import Any
+
+import zmq
+
+from dataflow.codec import local
+from dataflow.transport.slots import SlotReader, SlotWriter
+
+__all__ = ["HELLO", "SLOTS", "WELCOME", "ConsumerEnd", "WorkerEnd"]
+
+# Messages beside leases and reports. Consumer and worker greet each other, so that both know that
+# they are connected; the welcome tells the worker so, which then removes the folder.
+HELLO = "hello"
+WELCOME = "welcome"
+SLOTS = "slots"  # nothing but slots that became free
+
+# The path of a Unix socket has at most 107 bytes.
+_LONGEST = 70
+
+
+class ConsumerEnd:
+    """The consumer's sockets.
+
+    Each worker makes a folder for its own two sockets, and removes it as soon as both sides are
+    connected: from then on nothing of it is left in the file system, however the processes end.
+    """
+
+    def __init__(self) -> None:
+        self._context = zmq.Context()
+        self.results = self._socket(zmq.PULL)
+        self._leases: dict[int, zmq.Socket[bytes]] = {}
+        self._readers: dict[int, SlotReader] = {}
+        self._folders: dict[int, str] = {}
+
+    def _socket(self, kind: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.linger = 0
+        socket.sndhwm = socket.rcvhwm = 0  # leases bound what is under way, not the sockets
+        socket.reconnect_ivl = 10  # ms; the other side takes a while to start
+        return socket
+
+    def add(self, worker: int, reader: SlotReader | None) -> str:
+        """Open the way to a worker that is about to start; returns the folder that it shall make.
+
+        (The worker makes it, so that it never exists without somebody who removes it.)
+        """
+        base = tempfile.gettempdir()
+        if len(base) > _LONGEST:
+            base = "/tmp"
+        folder = f"{base}/dataflow-{secrets.token_hex(8)}"
+        self._folders[worker] = folder
+        self._leases[worker] = self._socket(zmq.PUSH)
+        self._leases[worker].connect(f"ipc://{folder}/leases")
+        self.results.connect(f"ipc://{folder}/results")
+        if reader is not None:
+            self._readers[worker] = reader
+        self.send(worker, HELLO)
+        return folder
+
+    def remove(self, worker: int) -> None:
+        """Close the way to a worker that is gone; what it sent before stays readable."""
+        folder = self._folders.pop(worker)
+        shutil.rmtree(folder, ignore_errors=True)
+        self.results.disconnect(f"ipc://{folder}/results")
+        self._leases.pop(worker).close()
+
+    def send(self, worker: int, message: Any) -> None:
+        """Send a message, and the slots that became free."""
+        freed = reader.take_freed() if (reader := self._readers.get(worker)) else []
+        structure, buffers = local.encode((message, freed))
+        self._leases[worker].send_multipart([structure, *buffers])
+
+    def flush(self) -> None:
+        """Give slots back to workers that get no message otherwise."""
+        for worker, socket in self._leases.items():
+            if (reader := self._readers.get(worker)) and (freed := reader.take_freed()):
+                socket.send(local.encode((SLOTS, freed))[0])
+
+    def receive(self) -> tuple[int, Any] | None:
+        """The next message and the worker it came from; None where there is none."""
+        try:
+            frames = self.results.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        worker, slot, sizes, structure = local.decode(frames[0].buffer, ())
+        if slot is None:
+            return worker, local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
+        return worker, local.decode(structure, self._readers[worker].open(slot, sizes))
+
+    def close(self) -> None:
+        """Close every socket and remove what folders there are. Idempotent."""
+        for folder in self._folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
+        for socket in self._leases.values():
+            socket.close()
+        for reader in self._readers.values():
+            reader.close()
+        self._leases.clear()
+        self._readers.clear()
+        self._folders.clear()
+        self.results.close()
+        self._context.term()
+
+
+class WorkerEnd:
+    """A worker's sockets, in a folder that it makes for them.
+
+    Raises:
+        FileExistsError: where there is such a folder already.
+    """
+
+    def __init__(self, folder: str, worker: int, writer: SlotWriter | None) -> None:
+        self._worker = worker
+        self._writer = writer
+        os.mkdir(folder, 0o700)
+        self._context = zmq.Context()
+        self.leases = self._context.socket(zmq.PULL)
+        self._results = self._context.socket(zmq.PUSH)
+        for socket, name in ((self.leases, "leases"), (self._results, "results")):
+            socket.sndhwm = socket.rcvhwm = 0
+            socket.bind(f"ipc://{folder}/{name}")
+        self._lock = threading.Lock()
+
+    def receive(self) -> Any:
+        """The next message; None where there is none."""
+        try:
+            frames = self.leases.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        message, freed = local.decode(frames[0].buffer, [bytearray(f.buffer) for f in frames[1:]])
+        if freed and self._writer is not None:
+            self._writer.give_back(freed)
+        return message
+
+    def send(self, message: Any) -> None:
+        """Send a message; its arrays go into a slot. Any thread may call this.
+
+        Raises:
+            Exception: what pickling the message raises.
+        """
+        structure, buffers = local.encode(message)
+        sizes = [buffer.nbytes for buffer in buffers]
+        slot = self._writer.write(buffers) if buffers and self._writer is not None else None
+        head = local.encode((self._worker, slot, sizes, structure))[0]
+        with self._lock:
+            if slot is not None or not buffers:
+                self._results.send(head)
+            else:
+                self._results.send_multipart([head, *buffers])

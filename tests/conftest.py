@@ -1,0 +1,97 @@
+"""What every test leaves behind is checked: processes, threads, shared memory, ipc folders."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import glob
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+# The spawner of a runner and hands of threads end on their own soon after they are told to.
+_PATIENCE = 5.0
+
+
+def children() -> set[int]:
+    """The process ids of this process's living children, zombies left out."""
+    found: set[int] = set()
+    for task in glob.glob(f"/proc/{os.getpid()}/task/*/children"):
+        with contextlib.suppress(OSError), open(task) as file:
+            found.update(map(int, file.read().split()))
+    return {pid for pid in found if _state(pid) not in ("Z", None)}
+
+
+def _state(pid: int) -> str | None:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
+
+
+def memory_files() -> int:
+    """How many of this package's anonymous memory files this process has open."""
+    count = 0
+    for fd in glob.glob("/proc/self/fd/*"):
+        with contextlib.suppress(OSError):
+            count += "memfd:dataflow" in os.readlink(fd)
+    return count
+
+
+def _left() -> dict[str, set[object]]:
+    return {
+        "processes": set(children()),
+        "threads": {t for t in threading.enumerate() if t.is_alive()},
+        "shared memory": set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set(),
+        "ipc folders": set(glob.glob(f"{tempfile.gettempdir()}/dataflow-*")),
+        "memory files": set(range(memory_files())),
+    }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """So that what another run leaves for a moment is not taken for ours."""
+    folder = str(tmp_path_factory.mktemp("tmp"))
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"], tempfile.tempdir = folder, None
+    yield
+    os.environ.pop("TMPDIR")
+    if before is not None:
+        os.environ["TMPDIR"] = before
+    tempfile.tempdir = None
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves anything behind, and say what."""
+    before = _left()
+    yield
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        left = {what: now - before[what] for what, now in _left().items() if now - before[what]}
+        left["threads"] = {t for t in left.get("threads", set()) if not _pooled(t)}
+        left = {what: things for what, things in left.items() if things}
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"left behind: {left}")
+        gc.collect()  # what hangs in a cycle is not lost
+        time.sleep(0.01)
+
+
+def _pooled(thread: object) -> bool:
+    """Threads that live as long as the process: the fetcher of `NetworkImages.request`, tqdm's."""
+    from dataflow.dataset import network
+
+    name = getattr(thread, "name", "")
+    shared = network._fetcher.cache_info().currsize > 0
+    return (
+        (name == "dataflow-fetch" and shared)
+        or "tqdm" in type(thread).__name__.lower()
+        or (type(thread).__name__ == "TMonitor")
+    )

@@ -1,0 +1,94 @@
+"""The book: every task exactly one outcome, whatever the workers do."""
+
+from __future__ import annotations
+
+import random
+from itertools import count
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow.engine.ledger import Ledger
+from dataflow.engine.messages import EXHAUSTED, Lease, Task
+
+
+def tasks(size: int):
+    return (Task((0, i), 0, i) for i in range(size))
+
+
+@given(
+    size=st.integers(0, 60),
+    window=st.integers(1, 20),
+    lease=st.integers(1, 9),
+    workers=st.integers(1, 4),
+    ordered=st.booleans(),
+    seed=st.integers(0, 1 << 30),
+)
+def test_every_task_once_under_any_schedule(size, window, lease, workers, ordered, seed) -> None:
+    rng = random.Random(seed)
+    ledger = Ledger(tasks(size), seed=0, window=window, ordered=ordered)
+    out: dict[int, list[tuple[Lease, int]]] = {w: [] for w in range(workers)}
+    late: list[tuple[Lease, int]] = []
+    delivered = []
+    while not ledger.finished:
+        worker = rng.randrange(workers)
+        action = rng.random()
+        if action < 0.4 and (given_out := ledger.lease(worker, lease)):
+            assert len(given_out.tasks) <= lease
+            out[worker] += [(given_out, i) for i in range(len(given_out.tasks))]
+        elif action < 0.8 and out[worker]:
+            done, index = out[worker].pop(rng.randrange(len(out[worker])))
+            assert ledger.settle(done.number, index, done.tasks[index].key) == worker
+            late.append((done, index))
+        elif action < 0.85:  # the worker dies; some of its results arrive later all the same
+            lost = ledger.revoke(worker)
+            assert sorted(t.key for t in lost) == sorted(
+                lease.tasks[i].key for lease, i in out[worker]
+            )
+            late += out[worker]
+            out[worker] = []
+        elif late:
+            done, index = rng.choice(late)
+            assert ledger.settle(done.number, index, "twice") is None
+        while (pair := ledger.next()) is not None:
+            delivered.append(pair)
+        held = sum(map(len, out.values()))
+        assert held + len(delivered) <= size and held <= window + lease
+    keys = [outcome for _, outcome in delivered]
+    assert sorted(keys) == list(range(size))
+    assert all(task.key == outcome for task, outcome in delivered)
+    if ordered:
+        assert keys == list(range(size))
+
+
+def test_a_slow_task_does_not_stop_the_others_within_the_window() -> None:
+    ledger = Ledger(tasks(100), seed=0, window=10, ordered=True)
+    slow = ledger.lease(0, 1)
+    others = [ledger.lease(1, 1) for _ in range(9)]
+    assert all(others) and ledger.lease(1, 1) is None, "ten are out"
+    for lease in others:
+        ledger.settle(lease.number, 0, "done")
+    assert ledger.next() is None and ledger.lease(1, 1) is None, "the window is bounded"
+    ledger.settle(slow.number, 0, "done")
+    assert sum(1 for _ in iter(ledger.next, None)) == 10
+    assert ledger.lease(1, 100).tasks[0].key == 10
+
+
+def test_the_feed_is_read_no_further_than_the_window() -> None:
+    read = []
+    feed = (read.append(i) or Task((0, i), 0, i) for i in count())
+    ledger = Ledger(feed, seed=0, window=7, ordered=False)
+    while ledger.lease(0, 3):
+        pass
+    assert len(read) == 7
+
+
+def test_exhausted_ends_an_endless_feed() -> None:
+    for ordered in (False, True):
+        ledger = Ledger((Task((0, i), 0, i) for i in count()), seed=0, window=8, ordered=ordered)
+        lease = ledger.lease(0, 8)
+        outcomes = ["a", "b", EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED]
+        for index in (7, 3, 0, 2, 1, 4, 5, 6):
+            ledger.settle(lease.number, index, outcomes[index])
+        assert sorted(outcome for _, outcome in iter(ledger.next, None)) == ["a", "b"]
+        assert ledger.finished

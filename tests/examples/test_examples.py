@@ -1,0 +1,128 @@
+"""Each example runs as it is, on little data."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dataflow.demo.library import ensure_photos, photo_path
+from dataflow.demo.server import serve
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the demos find their photos: small ones, so that nothing needs to be drawn."""
+    cache = tmp_path_factory.mktemp("cache")
+    photos = cache / "photos-1"
+    rng = np.random.default_rng(0)
+    for index in range(100):
+        path = photos / photo_path(index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 256, (60, 80, 3), np.uint8))
+    assert ensure_photos(100, folder=photos, progress=False) == photos
+    return cache
+
+
+def run(
+    name: str, *words: object, cache: Path, folder: Path, status: int = 0, **env: str
+) -> tuple[str, str]:
+    """Run an example in a folder; returns what it printed."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    here = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / name), *map(str, words)],
+        env={**here, "PYTHONPATH": path, "DATAFLOW_CACHE": str(cache), **env},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_network_images_demo(cache: Path, tmp_path: Path) -> None:
+    out, _ = run("network_images.py", "--demo", "--threads", 8, cache=cache, folder=tmp_path)
+    lines = out.splitlines()
+    assert lines[0].startswith("(64, 224, 224, 3) uint8 [")
+    assert lines[1].startswith("(36, 224, 224, 3) uint8 [")
+    assert lines[2] == "failed: none"
+    assert "holds the run back" in lines[3]
+
+
+def test_network_images_of_a_list(cache: Path, tmp_path: Path) -> None:
+    with serve(cache / "photos-1") as base:
+        lines = [f"{base}/{photo_path(i)} {i}\n" for i in range(20)]
+        (tmp_path / "urls.txt").write_text("".join([*lines, "\n", f"{base}/none.jpg 99\n"]))
+        words = ("urls.txt", "--procs", 1, "--batch", 10)
+        out, _ = run("network_images.py", *words, cache=cache, folder=tmp_path)
+    assert out.count("(10, 224, 224, 3) uint8") == 2
+    assert "failed: {'http_404': 1}" in out
+
+
+@pytest.mark.parametrize("words", [["--demo"], ["--demo", "--augment", "--process", "1"]])
+def test_ilsvrc12_demo(words: list[str], cache: Path, tmp_path: Path) -> None:
+    out, err = run("ilsvrc12.py", *words, "--size", 60, cache=cache, folder=tmp_path)
+    assert "60/60" in err
+    assert "holds the run back" in out
+
+
+def test_ilsvrc12_view_without_a_display(cache: Path, tmp_path: Path) -> None:
+    run("ilsvrc12.py", "--demo", "--view", cache=cache, folder=tmp_path)
+    first = min((cache / "photos-1").iterdir())
+    shown = list((tmp_path / "viewer/label-0").glob("*.png"))
+    assert len(shown) == len(list(first.iterdir())) > 0
+
+
+def test_ilsvrc12_of_a_url_and_of_a_service_code(cache: Path, tmp_path: Path) -> None:
+    base = tmp_path / "web/code"
+    (base / "ImageSets/CLS-LOC").mkdir(parents=True)
+    names = []
+    for index in range(12):
+        name = f"n{index % 3:08d}/n{index % 3:08d}_{index}"
+        path = base / f"Data/CLS-LOC/train/{name}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((cache / "photos-1" / photo_path(index)).read_bytes())
+        names.append(f"{name} {index + 1}\n")
+    (base / "ImageSets/CLS-LOC/train_cls.txt").write_text("".join(names))
+    with serve(tmp_path / "web") as url:
+        template = {"DATAFLOW_ILSVRC_URL": f"{url}/{{}}/"}
+        for location in (f"{url}/code", "code", str(base)):
+            words = ("ilsvrc12.py", location, "--process", 1)
+            _, err = run(*words, cache=tmp_path / "cache", folder=tmp_path, **template)
+            assert "12/5000" in err
+
+
+def test_custom_source(cache: Path, tmp_path: Path) -> None:
+    runs = [run("custom_source.py", "--size", 200, cache=cache, folder=tmp_path) for _ in range(2)]
+    assert runs[0] == runs[1], "the seed decides"
+    out, err = runs[0]
+    assert err == ""
+    assert out.startswith("drawn by 2 processes\nskipped 49: ")
+    assert out.endswith("failed: {'ValueError': 4}\n")
+
+
+@pytest.mark.parametrize("name", ["network_images.py", "ilsvrc12.py"])
+def test_no_input_is_a_clear_error(name: str, cache: Path, tmp_path: Path) -> None:
+    for words in ((), ("x", "--demo")):
+        _, err = run(name, *words, cache=cache, folder=tmp_path, status=2)
+        assert "--demo" in err.splitlines()[-1] and "Traceback" not in err
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_each_is_short_and_says_how_to_run_it(path: Path, cache: Path, tmp_path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 60
+    assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
+    out, _ = run(path.name, "--help", cache=cache, folder=tmp_path)
+    assert "usage:" in out

@@ -1,0 +1,143 @@
+"""tensorpack's process wrappers over this package's flows, and the other way round.
+
+They hang when the interpreter exits (with current releases of pyzmq), so each runs in a process
+of its own that leaves by `os._exit`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from dataflow.demo.server import serve
+
+ROOT = Path(__file__).parents[2]
+HEAD = """
+import os, signal, sys
+from collections import Counter
+import tensorpack.dataflow as tp
+import dataflow as df
+
+def leave():
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)  # their workers
+    os._exit(0)
+"""
+
+
+def run(script: str, *arguments: object) -> str:
+    """The output of a script, whose processes are all gone afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD + textwrap.dedent(script) + "\nleave()", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, err
+    return out.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        "tp.PrefetchDataZMQ(ds, num_proc=1)",
+        "tp.MultiProcessRunner(ds, num_prefetch=4, num_proc=1)",
+    ],
+)
+def test_their_runner_with_one_process_delivers_our_epoch(wrapper: str) -> None:
+    script = f"""
+    ds = df.DataFromList([[i] for i in range(50)]).map(lambda dp: [dp[0] * 2])
+    ds = {wrapper}
+    ds.reset_state()
+    print(len(ds), sorted(dp[0] for dp in ds.get_data()) == list(range(0, 100, 2)))
+    """
+    assert run(script) == "50 True"
+
+
+def test_their_runner_runs_our_flow_in_each_of_its_processes() -> None:
+    """As their documentation says, each process runs the whole flow by itself."""
+    script = """
+    ds = df.DataFromList([[os.getpid, i] for i in range(20)], shuffle=False)
+    ds = df.MapData(ds, lambda dp: [dp[0](), dp[1]])
+    ds = tp.PrefetchDataZMQ(tp.RepeatedData(ds, -1), num_proc=2)
+    ds.reset_state()
+    seen = {}
+    for pid, i in ds:
+        seen.setdefault(pid, []).append(i)
+        if len(seen) == 2 and min(map(len, seen.values())) >= 20:
+            break
+    print(all(sorted(values[:20]) == list(range(20)) for values in seen.values()))
+    """
+    assert run(script) == "True"
+
+
+def test_their_parallel_map_takes_each_of_our_datapoints_once() -> None:
+    script = """
+    ds = df.DataFromList([[i] for i in range(60)])
+    ds = tp.MultiProcessMapDataZMQ(ds, 2, lambda dp: [dp[0] + 1], buffer_size=10, strict=True)
+    ds.reset_state()
+    print(Counter(dp[0] for dp in ds) == Counter(range(1, 61)))
+    """
+    assert run(script) == "True"
+
+
+def test_their_runner_over_our_parallel_downloads(tmp_path: Path) -> None:
+    """The second program of the ancestor's README; releases of tensorpack differ in `nr_proc`."""
+    import cv2
+    import numpy as np
+
+    base = tmp_path / "data"
+    lines = []
+    for number in range(12):
+        synset = f"n{number % 3:08d}"
+        file = base / f"Data/CLS-LOC/train/{synset}/{synset}_{number}.JPEG"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), np.full((20, 20, 3), number * 20, np.uint8))
+        lines.append(f"{synset}/{synset}_{number} {number + 1}\n")
+    (base / "ImageSets/CLS-LOC").mkdir(parents=True)
+    (base / "ImageSets/CLS-LOC/train_cls.txt").write_text("".join(lines))
+    script = """
+    os.environ.update(DATAFLOW_ILSVRC_URL=sys.argv[1] + "/{}", DATAFLOW_CACHE=sys.argv[2])
+    from dataflow.dataset import ILSVRC12
+
+    ds = ILSVRC12("data", "train", shuffle=True).parallel(num_threads=16)
+    ds = tp.PrefetchDataZMQ(ds, num_proc=1)
+    ds.reset_state()
+    found = sorted(round(image.mean() / 20) for image, label in ds.get_data())
+    print(found == list(range(12)))
+    """
+    with serve(tmp_path) as url:
+        assert run(script, url, tmp_path / "cache") == "True"
+
+
+def test_our_runner_over_their_runner() -> None:
+    script = """
+    ds = tp.DataFromList([[i] for i in range(30)], shuffle=False)
+    ds = tp.PrefetchDataZMQ(ds, num_proc=1)
+    ds = df.BatchData(df.MapData(ds, lambda dp: [dp[0] + 1]), 10)
+    print([int(batch.sum()) for batch, in ds])
+    """
+    assert run(script) == "[55, 155, 255]"
+
+
+def test_our_runner_over_a_map_over_their_runner() -> None:
+    script = """
+    ds = tp.DataFromList([[i] for i in range(30)], shuffle=False)
+    ds = tp.MapData(tp.PrefetchDataZMQ(ds, num_proc=1), lambda dp: [dp[0] + 1])
+    with df.PrefetchDataZMQ(ds, 2) as ds:
+        print(sorted(dp[0] for dp in ds) == list(range(1, 31)))
+    """
+    assert run(script) == "True"

@@ -1,0 +1,112 @@
+"""Generators as dataflows."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+import dataflow as df
+from dataflow.base import UnknownLength
+
+
+def points():
+    yield [1]
+    yield [2]
+
+
+class Pages:
+    """An iterable with a length."""
+
+    def __iter__(self):
+        return points()
+
+    def __len__(self) -> int:
+        return 2
+
+
+def test_a_function_is_called_once_an_epoch() -> None:
+    calls = []
+
+    def source():
+        calls.append(1)
+        return points()
+
+    ds = df.DataFromGenerator(source)
+    assert not calls
+    assert list(ds) == list(ds) == [[1], [2]]
+    assert len(calls) == 2
+
+
+def test_an_iterable_begins_anew_in_every_epoch() -> None:
+    ds = df.DataFromGenerator(Pages())
+    assert list(ds) == list(ds) == [[1], [2]]
+    assert len(ds) == 2
+
+
+def test_a_generator_object_is_empty_after_its_epoch() -> None:
+    ds = df.DataFromGenerator(points())
+    assert list(ds) == [[1], [2]]
+    assert list(ds) == []
+
+
+@pytest.mark.parametrize("gen", [points, points()])
+def test_the_length_is_unknown(gen: object) -> None:
+    ds = df.DataFromGenerator(gen)  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match="not known"):
+        len(ds)
+    with pytest.raises(UnknownLength):
+        ds.size()
+    assert list(ds) == [[1], [2]], "list() asks for the length, too"
+
+
+@pytest.mark.parametrize("wrap", [lambda ds: ds.map(lambda dp: dp), lambda ds: ds.batch(2)])
+def test_the_length_stays_unknown_above(wrap) -> None:
+    with pytest.raises(NotImplementedError):
+        len(wrap(df.DataFromGenerator(points)))
+
+
+def test_endless_ones_are_read_as_far_as_needed() -> None:
+    read = []
+
+    def endless():
+        for number in count():
+            read.append(number)
+            yield [number]
+
+    for (number,) in df.DataFromGenerator(endless):
+        if number == 3:
+            break
+    assert read == [0, 1, 2, 3]
+
+
+def test_leaving_the_loop_closes_the_generator() -> None:
+    closed = []
+
+    def source():
+        try:
+            yield [1]
+            yield [2]
+        finally:
+            closed.append(True)
+
+    with df.DataFromGenerator(source) as ds:
+        for _ in ds:
+            break
+    assert closed
+
+
+def test_an_exception_of_the_generator_arrives() -> None:
+    def broken():
+        yield [1]
+        raise KeyError("mine")
+
+    iterator = iter(df.DataFromGenerator(broken))
+    assert next(iterator) == [1]
+    with pytest.raises(KeyError, match="mine"):
+        next(iterator)
+
+
+def test_what_cannot_be_iterated_is_refused() -> None:
+    with pytest.raises(ValueError, match="gen=3"):
+        df.DataFromGenerator(3)  # type: ignore[arg-type]

@@ -1,0 +1,230 @@
+"""The protocol, in both spellings and with users' own classes."""
+
+from __future__ import annotations
+
+import copy
+import gc
+
+import pytest
+
+import dataflow as df
+from dataflow.base import UnknownLength
+
+
+class NewStyle(df.DataFlow):
+    def __iter__(self):
+        for i in range(3):
+            yield [i]
+
+    def __len__(self):
+        return 3
+
+
+class OldStyle(df.DataFlow):
+    def get_data(self):
+        for i in range(3):
+            yield [i]
+
+    def size(self):
+        return 3
+
+
+class OldProxy(df.ProxyDataFlow):
+    def get_data(self):
+        for dp in self.ds.get_data():
+            yield [dp[0] + 10]
+
+
+@pytest.mark.parametrize("flow", [NewStyle(), OldStyle(), df.DataFromList([[0], [1], [2]], False)])
+def test_both_spellings_of_every_method(flow: df.DataFlow) -> None:
+    assert list(flow) == list(flow.get_data()) == [[0], [1], [2]]
+    assert len(flow) == flow.size() == 3
+    assert [dp[0] for dp in OldProxy(flow)] == [10, 11, 12]
+    assert len(OldProxy(flow)) == OldProxy(flow).size() == 3
+
+
+@pytest.mark.parametrize("cls", [NewStyle, OldStyle])
+def test_stages_over_users_classes(cls: type[df.DataFlow]) -> None:
+    assert [b[0].tolist() for b in cls().map(lambda dp: [dp[0] * 2]).batch(3)] == [[0, 2, 4]]
+
+
+def test_unknown_length_is_an_error_but_list_works() -> None:
+    flow = df.DataFromGenerator(lambda: iter([[1], [2]]))
+    assert list(flow) == [[1], [2]]
+    with pytest.raises(NotImplementedError):
+        len(flow)
+    with pytest.raises(UnknownLength):
+        flow.size()
+
+
+def test_a_flow_that_defines_nothing_says_so() -> None:
+    class Empty(df.DataFlow):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Empty defines neither __iter__ nor get_data"):
+        list(Empty())
+
+
+def test_reset_state_is_called_once_by_itself() -> None:
+    class Counting(df.DataFlow):
+        resets = 0
+
+        def reset_state(self):
+            super().reset_state()
+            self.resets += 1
+
+        def __iter__(self):
+            yield [self.resets]
+
+    assert list(Counting()) == [[1]]
+    flow = Counting()
+    assert list(flow) == list(flow) == [[1]]
+    explicit = Counting()
+    explicit.reset_state()
+    assert list(explicit) == [[1]]
+    below = Counting()
+    assert list(df.MapData(below, lambda dp: dp)) == list(below) == [[1]]
+
+
+def test_a_newer_iterator_ends_the_older_one() -> None:
+    flow = df.DataFromList([[0], [1]], shuffle=False)
+    first = iter(flow)
+    assert next(first) == [0]
+    second = iter(flow)
+    with pytest.raises(df.DataFlowTerminated, match="newer iterator"):
+        next(first)
+    assert list(second) == [[0], [1]]
+
+
+def test_close_ends_the_iterator_and_is_idempotent() -> None:
+    with df.DataFromList([[0], [1]], shuffle=False) as flow:
+        iterator = iter(flow)
+        next(iterator)
+    flow.close()
+    with pytest.raises(df.DataFlowTerminated, match="closed"):
+        next(iterator)
+    assert list(flow) == [[0], [1]]
+
+
+def test_leaving_a_loop_ends_the_pass_below() -> None:
+    ended = []
+
+    def source():
+        try:
+            yield from ([i] for i in range(100))
+        finally:
+            ended.append(True)
+
+    for _ in df.DataFromGenerator(source).map(lambda dp: dp).batch(2):
+        break
+    gc.collect()
+    assert ended == [True]
+
+
+def test_a_seed_fixes_every_epoch_and_epochs_differ() -> None:
+    def chain() -> df.DataFlow:
+        return df.DataFromList([[i] for i in range(50)]).shuffled(10)
+
+    one, two = chain().seed(7), chain().seed(7)
+    epochs = [list(one) for _ in range(3)]
+    assert epochs == [list(two) for _ in range(3)]
+    assert epochs[0] != epochs[1] != epochs[2]
+    two.set_epoch(1)
+    assert list(two) == epochs[1]
+    assert list(chain().seed(8)) != epochs[0]
+
+
+def test_without_a_seed_the_drawn_one_replays_the_run() -> None:
+    flow = df.DataFromList([[i] for i in range(50)])
+    seen = list(flow)
+    again = df.DataFromList([[i] for i in range(50)]).seed(flow.stats()["seed"])
+    assert list(again) == seen
+
+
+def test_negative_epoch_is_refused() -> None:
+    with pytest.raises(ValueError, match="epoch=-1"):
+        df.DataFromList([]).set_epoch(-1)
+
+
+def test_users_attributes_named_as_methods_win() -> None:
+    class Mine(df.RNGDataFlow):
+        def __init__(self) -> None:
+            self.seed = 5
+            self.shuffle = True
+
+        def __iter__(self):
+            yield [int(self.rng.randint(1 << 30))]
+
+    flow = Mine()
+    top = df.MapData(flow, lambda dp: dp)
+    top.seed(3)
+    again = df.MapData(Mine(), lambda dp: dp)
+    again.seed(3)
+    assert list(top) == list(again)
+    assert flow.seed == 5 and flow.shuffle is True
+
+
+def test_rng_of_an_opaque_source_follows_seed_and_epoch() -> None:
+    class Noise(df.RNGDataFlow):
+        def __iter__(self):
+            for _ in range(3):
+                yield [self.rng.rand()]
+
+    alone = Noise()
+    alone.seed(4)
+    first, second = list(alone), list(alone)
+    assert first != second
+    below = Noise().map(lambda dp: dp)
+    below.seed(4)
+    assert [list(below), list(below)] == [first, second]
+
+
+def test_users_rng_may_be_assigned() -> None:
+    import numpy as np
+
+    class Noise(df.RNGDataFlow):
+        def reset_state(self):
+            self.rng = np.random.RandomState(0)
+
+        def __iter__(self):
+            yield [self.rng.randint(1000)]
+
+    assert list(Noise()) == [[np.random.RandomState(0).randint(1000)]]
+
+
+def test_a_subclass_of_a_stage_may_wrap_its_iterator() -> None:
+    class Doubled(df.BatchData):
+        def __iter__(self):
+            for batch in super().__iter__():
+                yield batch
+                yield batch
+
+    flow = Doubled(df.DataFromList([[i] for i in range(20)]), 10)
+    flow.seed(1)
+    first, second = ([b[0].tolist() for b in flow] for _ in range(2))
+    assert len(first) == 4 and first[0] == first[1]
+    assert first != second, "each iter() is the next epoch"
+
+
+def test_stats_name_the_stages_from_the_source_upward() -> None:
+    flow = df.DataFromList([[i] for i in range(6)], shuffle=False).map(lambda dp: dp).batch(2)
+    list(flow)
+    stats = flow.stats()
+    assert [row["name"] for row in stats["stages"]] == ["DataFromList", "MapData", "BatchData"]
+    assert stats["items"] == 3 and stats["stages"][1]["items"] == 6
+    assert stats["errors"] == {} and stats["worker_restarts"] == 0
+    assert all(row["busy"] >= 0 and row["share"] >= 0 for row in stats["stages"])
+    assert "holds the run back" in flow.explain()
+
+
+def test_copies_carry_no_running_iterator() -> None:
+    flow = df.DataFromList([[0], [1]], shuffle=False)
+    iterator = iter(flow)
+    next(iterator)
+    assert list(copy.copy(flow)) == [[0], [1]]
+    assert next(iterator) == [1]
+
+
+def test_retry_failed_needs_keys() -> None:
+    with pytest.raises(TypeError, match="DataFromGenerator has no keys"):
+        df.DataFromGenerator([]).retry_failed()

@@ -1,0 +1,103 @@
+"""Shared memory: views while there is room, copies otherwise, and slots that come back."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow.transport import slots
+from dataflow.transport.slots import SLOT_BYTES, SlotReader, SlotWriter
+
+pytestmark = pytest.mark.skipif(not slots.available(), reason="needs memfd")
+
+
+@contextlib.contextmanager
+def pair() -> Iterator[tuple[SlotReader, SlotWriter]]:
+    reader = SlotReader(4)
+    yield reader, SlotWriter(os.dup(reader.fd), 4)
+    reader.close()
+
+
+def send(writer: SlotWriter, reader: SlotReader, *arrays: np.ndarray) -> list[np.ndarray]:
+    slot = writer.write([memoryview(array).cast("B") for array in arrays])
+    assert slot is not None
+    views = reader.open(slot, [array.nbytes for array in arrays])
+    return [
+        np.frombuffer(view, a.dtype).reshape(a.shape) for view, a in zip(views, arrays, strict=True)
+    ]
+
+
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=5))
+def test_what_is_written_is_read(sizes: list[int]) -> None:
+    reader = SlotReader(2)
+    writer = SlotWriter(os.dup(reader.fd), 2)
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 255, size, dtype=np.uint8) for size in sizes]
+    for found, array in zip(send(writer, reader, *arrays), arrays, strict=True):
+        np.testing.assert_array_equal(found, array)
+        assert found.ctypes.data % 64 == 0
+    reader.close()
+
+
+def test_a_slot_comes_back_when_its_last_array_is_gone() -> None:
+    with pair() as (reader, writer):
+        (view,) = send(writer, reader, np.arange(1000))
+        part = view[10:20]
+        assert view.flags.writeable, "the consumer's own"
+        del view
+        gc.collect()
+        assert reader.take_freed() == []
+        np.testing.assert_array_equal(part, np.arange(10, 20))
+        del part
+        gc.collect()
+        assert len(reader.take_freed()) == 1
+
+
+def test_who_keeps_everything_gets_copies() -> None:
+    with pair() as (reader, writer):
+        kept = []
+        for number in range(20):
+            kept += send(writer, reader, np.full(1000, number))
+            writer.give_back(reader.take_freed())
+        assert [array[0] for array in kept] == list(range(20))
+        assert all((array == array[0]).all() for array in kept)
+
+
+def test_the_writer_waits_for_a_slot() -> None:
+    with pair() as (_, writer):
+        held = [writer.write([memoryview(b"x" * 100)]) for _ in range(4)]
+        done = threading.Event()
+
+        def write() -> None:
+            writer.write([memoryview(b"y" * 100)])
+            done.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert not done.wait(0.05)
+        writer.give_back(held[:1])
+        assert done.wait(5)
+        thread.join()
+
+
+def test_too_large_for_a_slot_goes_another_way() -> None:
+    with pair() as (_, writer):
+        assert writer.write([memoryview(np.empty(SLOT_BYTES + 1, np.uint8))]) is None
+
+
+def test_arrays_outlive_the_reader() -> None:
+    reader = SlotReader(2)
+    writer = SlotWriter(os.dup(reader.fd), 2)
+    (view,) = send(writer, reader, np.arange(100))
+    reader.close()
+    del reader, writer
+    gc.collect()
+    np.testing.assert_array_equal(view, np.arange(100))
