@@ -23,7 +23,7 @@ LAYERS = [
     {"transport", "sources", "image"},
     {"executor", "foreign"},
     {"engine"},
-    {"dataset", "methods", "explain"},
+    {"dataset", "methods", "explain", "resume"},
     {"demo", "adapters", "remote"},
     {"cli"},
 ]

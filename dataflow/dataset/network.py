@@ -13,12 +13,10 @@ from typing import Any
 from dataflow.base import DataFlow
 from dataflow.dataset.stages import Decode, Download
 from dataflow.engine.runners import ThreadRunner
-from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, FetchError
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
-from dataflow.randomness import enter, leave
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.map import MapData
@@ -174,32 +172,6 @@ class NetworkImages(KeyedSource):
 
     def _stage_rows(self) -> list[dict[str, Any]]:
         return [stage._meter.row(type(stage).__name__) for stage in self._stages()]
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        stages, policy = self._stages(), self._policy
-        policy.epoch_began()
-        before = [stage.gauges() for stage in stages]
-        try:
-            for tag, key in self._keys(epoch):
-                datapoint: Any = key
-                try:
-                    for stage in stages:
-                        enter(epoch.seed, tag, 0)
-                        datapoint = stage.timed(datapoint)
-                        if datapoint is None:
-                            break
-                    policy.passed()
-                except Exception as error:  # whatever it is, the policy decides
-                    datapoint = policy.failed_with(error, key)
-                finally:
-                    leave()
-                yield tag, DROPPED if datapoint is None else datapoint
-        finally:
-            for stage, earlier in zip(stages, before, strict=True):
-                for name, value in stage.gauges().items():
-                    if name != "busy":  # measured from outside
-                        stage._meter.add(name, value - earlier.get(name, 0))
-        policy.epoch_ended()
 
     def close(self) -> None:
         """End the current pass, and every transfer."""

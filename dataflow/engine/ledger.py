@@ -51,8 +51,8 @@ class Ledger:
         self._out: dict[int, _Open] = {}
         self._out_count = 0
         self._frontier = 0  # the first place not delivered, where ordered
-        self._waiting: dict[int, tuple[Task, Any]] = {}
-        self._arrived: deque[tuple[Task, Any]] = deque()
+        self._waiting: dict[int, tuple[int, Task, Any]] = {}
+        self._arrived: deque[tuple[int, Task, Any]] = deque()
         self._end: int | None = None  # the place from which on there is nothing
 
     @property
@@ -103,9 +103,9 @@ class Ledger:
             self._end_at(entry.place)
         elif self._end is None or entry.place < self._end:
             if self._ordered:
-                self._waiting[entry.place] = (entry.task, outcome)
+                self._waiting[entry.place] = (*entry, outcome)
             else:
-                self._arrived.append((entry.task, outcome))
+                self._arrived.append((*entry, outcome))
         return lease.worker
 
     def revoke(self, worker: int) -> list[Task]:
@@ -117,8 +117,8 @@ class Ledger:
         self._returned.extendleft(reversed(lost))
         return [entry.task for entry in lost]
 
-    def next(self) -> tuple[Task, Any] | None:
-        """The next task to deliver with its outcome; None where it has not come yet."""
+    def next(self) -> tuple[int, Task, Any] | None:
+        """The next task to deliver with its number and outcome; None where it has not come yet."""
         if not self._ordered:
             return self._arrived.popleft() if self._arrived else None
         delivered = self._waiting.pop(self._frontier, None)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import signal
 from time import perf_counter
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from dataflow.base import DataFlow, reset
+from dataflow.base import DataFlow
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import LOADER, UNSENT, Failed, Report, Task
+from dataflow.engine.messages import Failed, Report, Task
 from dataflow.engine.pace import Pace
-from dataflow.engine.plan import Plan
-from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.engine.part import Part
+from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
 from dataflow.executor.events import Died, Event, Executor, Reported
 from dataflow.meter import Meter
-from dataflow.randomness import enter, leave
-from dataflow.sources.keyed import KeyedSource
 from dataflow.utils.machine import usable_cores
 
 __all__ = ["Gauges", "Run"]
@@ -34,9 +33,10 @@ class Run:
     """One pass.
 
     Args:
-        plan: what is run.
+        part: what is run.
         crew: the workers; those of an earlier pass go on.
         epoch: the pass.
+        tasks: what is to be done, in order: for all workers, or one list for each.
         ordered: deliver in the order of the feed.
         workers: how many there shall be.
         hands: threads in each.
@@ -48,9 +48,10 @@ class Run:
 
     def __init__(
         self,
-        plan: Plan,
+        part: Part,
         crew: Executor,
         epoch: Epoch,
+        tasks: list[Iterator[Task]],
         *,
         ordered: bool,
         workers: int,
@@ -60,21 +61,19 @@ class Run:
         meter: Meter,
         gauges: Gauges,
     ) -> None:
-        self._plan = plan
+        self._part = part
         self._crew = crew
-        self._epoch = epoch
         self._count = workers
         self._max_restarts = max_restarts
         self._meter = meter
         self._gauges = gauges
         self._pace = Pace(
-            hands=hands, transfers=plan.transfers, limit=max(1, buffer_size // workers)
+            hands=hands, transfers=part.transfers, limit=max(1, buffer_size // workers)
         )
         # What the workers hold comes on top of what may wait for the consumer.
         window = buffer_size + workers * self._pace.depth
         self._ledgers = [
-            Ledger(feed(epoch), seed=epoch.seed, window=window, ordered=ordered)
-            for feed in plan.feeds
+            Ledger(feed, seed=epoch.seed, window=window, ordered=ordered) for feed in tasks
         ]
         # Worker numbers by seat; a dead worker's seat goes to the next. Seats share the ledger, or
         # have one each where every worker runs the whole flow.
@@ -86,19 +85,14 @@ class Run:
         self._reported = bool(crew.workers)
         self._at_first = min(self._count, max(2, usable_cores()))
         self._begun = perf_counter()
-        for (program, stage), owner in plan.owners.items():
-            if isinstance(owner, DataFlow):
-                transfers = stage >= 0 and plan.programs[program].stages[stage]
+        for (program, stage), owner in part.owners.items():
+            if isinstance(owner, DataFlow) and stage < part.sent[program]:
+                transfers = stage >= 0 and part.programs[program].stages[stage]
                 concurrency = getattr(transfers, "concurrency", None)
                 owner._meter.units = self._count * (concurrency or hands)
-        self._watching = {
-            policy for program in plan.programs for policy in program.policies if policy is not None
-        }
-        for policy in self._watching:
-            policy.epoch_began()
 
-    def deliver(self) -> Stream:
-        """Everything, as it may be delivered."""
+    def deliver(self) -> Iterator[tuple[int, Task, Any]]:
+        """Every task with its number and outcome, as it may be delivered."""
         next_look = 0.0
         while not all(ledger.finished for ledger in self._ledgers):
             self._hand_out()
@@ -106,7 +100,7 @@ class Run:
             for ledger in self._ledgers:
                 while (done := ledger.next()) is not None:
                     idle = False
-                    yield done[0].tag, self._settled(*done)
+                    yield done
                     # Workers may have run dry while the consumer was away; but a look at the
                     # sockets for each of many cheap datapoints would cost more than they do.
                     if (now := perf_counter()) > next_look:
@@ -115,8 +109,6 @@ class Run:
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
                 self._take(self._crew.poll(None))
-        for policy in self._watching:
-            policy.epoch_ended()
 
     def _hand_out(self) -> None:
         """Give every worker as much as it should hold."""
@@ -171,7 +163,7 @@ class Run:
         seconds = 0.0
         for program, stage, items, busy in report.work:
             seconds += busy
-            owner = self._plan.owners.get((program, stage))
+            owner = self._part.owners.get((program, stage))
             if isinstance(owner, DataFlow):
                 owner._meter.items += items
                 owner._meter.busy += busy
@@ -179,7 +171,7 @@ class Run:
         for program, stage, figures in report.gauges:
             before = self._gauges.get((worker, program, stage), {})
             self._gauges[worker, program, stage] = figures
-            owner = self._plan.owners.get((program, stage))
+            owner = self._part.owners.get((program, stage))
             if isinstance(owner, DataFlow):
                 for name, value in figures.items():
                     owner._meter.add(name, value - before.get(name, 0))
@@ -203,43 +195,3 @@ class Run:
                 f"max_restarts={self._max_restarts}"
             )
         logger.warning(text)
-
-    def _settled(self, task: Task, outcome: Any) -> Any:
-        """What becomes of an outcome: failures go to whoever decides about them."""
-        policies = self._plan.programs[task.program].policies
-        if isinstance(outcome, Failed):
-            place = len(policies) - 1 if outcome.stage == UNSENT else outcome.stage + 1
-            policy = policies[place]
-            assert policy is not None, "the outermost runner's policy stands in for all"
-            keyed = isinstance(self._plan.owners[task.program, LOADER], KeyedSource)
-            replacement = policy.failed_with(
-                outcome.exception(),
-                None if self._plan.sequential else task.key,
-                None if keyed else task.tag[1],
-            )
-            if replacement is None:
-                return DROPPED
-            # It takes the place of what the deciding flow would have delivered.
-            while place < len(policies) and policies[place] is policy:
-                place += 1
-            return self._finished(task, place - 1, replacement)
-        for policy in self._watching:
-            policy.passed()
-        return outcome
-
-    def _finished(self, task: Task, at: int, datapoint: Any) -> Any:
-        """Run a replacement through the stages from number `at` on, here."""
-        program = self._plan.programs[task.program]
-        for number in range(at, len(program.stages)):
-            stage = program.stages[number]
-            reset(stage)
-            enter(self._epoch.seed, task.tag, program.numbers[number])
-            try:
-                datapoint = stage.apply(datapoint)
-            except Exception as error:  # to whoever decides about that stage
-                return self._settled(task, Failed.of(error, number))
-            finally:
-                leave()
-            if datapoint is None:
-                return DROPPED
-        return datapoint

@@ -34,4 +34,4 @@ class DataFromGenerator(DataFlow):
         meter = self._meter
         for position, datapoint in enumerate(self._gen() if callable(self._gen) else self._gen):
             meter.items += 1
-            yield (epoch.number, position), datapoint
+            yield (epoch.number, position, *epoch.path), datapoint

@@ -7,9 +7,9 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
-from dataflow.base import ProxyDataFlow, stream
+from dataflow.base import ProxyDataFlow, at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.randomness import enter, leave
+from dataflow.randomness import Tag, enter, leave
 
 __all__ = ["AsyncStage", "ItemStage"]
 
@@ -50,6 +50,17 @@ class ItemStage(ProxyDataFlow):
                     leave()
                 datapoint = DROPPED if result is None else result
             yield tag, datapoint
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        tag, datapoint = at(self.ds, epoch, index)
+        if datapoint is DROPPED:
+            return tag, DROPPED
+        enter(epoch.seed, tag, self._stage_number())
+        try:
+            result = self.apply(datapoint)
+        finally:
+            leave()
+        return tag, DROPPED if result is None else result
 
 
 class AsyncStage(ItemStage):
