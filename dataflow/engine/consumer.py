@@ -1,4 +1,4 @@
-"""What the consumer does with tasks by itself: all of it where there is no runner, else the rest."""
+"""What the consumer does with tasks by itself: without a runner all, else the rest."""
 
 from __future__ import annotations
 

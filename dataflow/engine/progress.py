@@ -51,7 +51,9 @@ class Progress:
             places = np.fromiter(self._beyond, np.int64) - self.frontier
             bits = np.zeros(places.max() + 1, np.uint8)
             bits[places] = 1
-            state["beyond"] = base64.b64encode(np.packbits(bits, bitorder="little")).decode()
+            state["beyond"] = base64.b64encode(
+                np.packbits(bits, bitorder="little").tobytes()
+            ).decode()
         return state
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from time import perf_counter
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any, TypeAlias
 
 from dataflow.base import DataFlow

@@ -118,10 +118,9 @@ class Runner(ProxyDataFlow):
             complete = True
         finally:
             # Workers wait for the next epoch, but not behind a loop that was left.
-            if not complete:
-                if self._crews.pop(key, None) is not None:
-                    self._gauges.clear()
-                    crew.close()
+            if not complete and self._crews.pop(key, None) is not None:
+                self._gauges.clear()
+                crew.close()
 
     def close(self) -> None:
         super().close()

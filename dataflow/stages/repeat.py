@@ -72,7 +72,8 @@ class RepeatedData(OrderStage, ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         cursor = epoch.conductor.cursor(self, epoch, _Round)
-        for cursor.round, inner in self._rounds(epoch, cursor.round):
+        for number, inner in self._rounds(epoch, cursor.round):
+            cursor.round = number
             empty = True
             for pair in stream(self.ds, inner):
                 empty = False

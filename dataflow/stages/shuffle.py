@@ -54,7 +54,9 @@ class LocallyShuffleData(OrderStage, ProxyDataFlow):
         epoch.conductor.refuse("LocallyShuffleData over batches holds some of them")
         return self._shuffled(epoch, stream(self.ds, epoch))
 
-    def _shuffled(self, epoch: Epoch, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    def _shuffled(
+        self, epoch: Epoch, pairs: Iterator[tuple[Any, Any]]
+    ) -> Iterator[tuple[Any, Any]]:
         path = (epoch.number, self._stage_number(), *epoch.path)
         rng = generator(epoch.seed, "local shuffle", *path)
         held: list[Any] = []

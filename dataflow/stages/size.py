@@ -36,9 +36,10 @@ class FixedSizeData(ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         def make(saved: dict[str, Any]) -> _Going:
-            if saved or self._going is None or not self._keep:
-                self._going = _Going(self.ds, epoch, saved)
             going = self._going
+            if saved or going is None or not self._keep or going.next_epoch != epoch.number:
+                going = self._going = _Going(self.ds, epoch, saved)
+            going.next_epoch = epoch.number + 1
             same = saved.get("epoch") == epoch.number
             going.left = int(saved["left"]) if same else self._size
             return going
@@ -56,12 +57,13 @@ class FixedSizeData(ProxyDataFlow):
                 going.pairs.close()
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        if self._keep:
+            raise TypeError("FixedSizeData has no random access, unless with keep_state=False")
         size = len(self.ds)
         if not size:
             raise IndexError(f"index {index} of an empty dataflow")
-        before = epoch.number * self._size if self._keep else epoch.number * size
-        number, index = divmod(before + index, size)
-        return at(self.ds, epoch._replace(number=number), index)
+        rounds, index = divmod(index, size)
+        return at(self.ds, epoch._replace(number=epoch.number + rounds), index)
 
     def close(self) -> None:
         if self._going is not None:
@@ -79,6 +81,7 @@ class _Going:
     def __init__(self, ds: Any, epoch: Epoch, saved: dict[str, Any]) -> None:
         self._ds = ds
         self.left = 0
+        self.next_epoch = 0
         self._round = int(saved.get("round", epoch.number))
         self._resumed = bool(saved)
         self._conductor = epoch.conductor.nested(saved.get("below", {}))
