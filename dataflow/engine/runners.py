@@ -9,7 +9,6 @@ from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
-from dataflow.executor.process import ProcessExecutor
 from dataflow.executor.thread import ThreadExecutor
 from dataflow.failures import OnError
 
@@ -112,6 +111,8 @@ class PrefetchDataZMQ(Runner):
         return 1 if plan.sequential and not self.replicate else self.num_proc
 
     def _hire(self, plan: Plan) -> Executor:
+        from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
+
         # A message in hand, one being written, and the worker's part of what may wait here.
         slots = 4 + -(-self._buffer_size // self._worker_count(plan))
         return ProcessExecutor(
