@@ -31,7 +31,7 @@ from dataflow.errors import (
 )
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.methods import attach
-from dataflow.sources import DataFromGenerator, DataFromList, FakeData
+from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData
 from dataflow.stages import (
     BatchData,
     FilterData,
@@ -48,6 +48,7 @@ from dataflow.version import __version__
 __all__ = [
     "AugmentImageComponent",
     "BatchData",
+    "Columns",
     "ConfigError",
     "DataFlow",
     "DataFlowError",

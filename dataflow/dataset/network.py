@@ -19,6 +19,7 @@ from dataflow.failures import ErrorPolicy, OnError
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
 from dataflow.randomness import enter, leave
+from dataflow.sources.columns import as_rows, distinct
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.map import MapData
@@ -49,6 +50,8 @@ class NetworkImages(KeyedSource):
             subclass, or be set on the instance before the first iteration.
 
     Attributes:
+        datapoints: a list of ``[url, label, …]``. Millions of them take least memory as columns:
+            `Columns`, a tuple of NumPy arrays ``(urls, labels)``, or a table of pyarrow's.
         seed: fixes every random number; where it is a number, see also `DataFlow.seed`.
         on_error: what becomes of dead links and broken images: ``"skip"``, ``"raise"``, or a
             function of error and datapoint that returns a replacement or None. Skipped ones are
@@ -71,7 +74,7 @@ class NetworkImages(KeyedSource):
     )
 
     shuffle = False
-    datapoints: Sequence[Sequence[Any]] = ()
+    datapoints: Any = ()
     on_error: OnError = "skip"
     cache_dir: str | os.PathLike[str] | None = None
     cache_bytes: int | None = None
@@ -103,7 +106,7 @@ class NetworkImages(KeyedSource):
     # -- the source --------------------------------------------------------------------------
 
     def keys(self) -> Sequence[Any]:
-        return self.datapoints
+        return as_rows(self.datapoints)
 
     def _own_seed(self) -> int | None:
         explicit = super()._own_seed()
@@ -119,7 +122,7 @@ class NetworkImages(KeyedSource):
     def _over(self, keys: list[Any]) -> NetworkImages:
         """The same data set over other datapoints."""
         other = copy.copy(self)
-        other.datapoints = keys
+        other.datapoints = distinct(keys, of=self.keys())
         other.__policy = None
         return other
 
@@ -134,7 +137,7 @@ class NetworkImages(KeyedSource):
                 f"partition_index={partition_index!r} must be from 0 to num_partition - 1, "
                 f"with num_partition={num_partition!r}"
             )
-        self.datapoints = self.datapoints[partition_index::num_partition]
+        self.datapoints = as_rows(self.datapoints)[partition_index::num_partition]
         return self
 
     # -- the stages --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 from dataflow.base import RNGDataFlow
 from dataflow.epoch import Epoch, Stream
 from dataflow.randomness import Tag, enter, generator, leave
+from dataflow.sources.columns import pick
 from dataflow.sources.permutation import Permutation
 from dataflow.stages.item import ItemStage
 
@@ -45,8 +46,8 @@ class KeyedSource(RNGDataFlow):
         if self.shuffle:
             rng = generator(epoch.seed, "permutation", epoch.number, self._stage_number())
             order = Permutation(len(keys), rng)
-        for position, index in enumerate(order):
-            yield (epoch.number, position), keys[index]
+        for position, key in enumerate(pick(keys, order)):
+            yield (epoch.number, position), key
 
     def _stream(self, epoch: Epoch) -> Stream:
         load = self.loader()
