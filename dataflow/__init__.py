@@ -34,7 +34,7 @@ from dataflow.errors import (
 )
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.methods import attach
-from dataflow.sources import DataFromGenerator, DataFromList, FakeData
+from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData
 from dataflow.stages import (
     BatchData,
     ConcatData,
@@ -57,6 +57,7 @@ from dataflow.version import __version__
 __all__ = [
     "AugmentImageComponent",
     "BatchData",
+    "Columns",
     "ConcatData",
     "ConfigError",
     "DataFlow",

@@ -165,11 +165,19 @@ def test_optional_packages_are_imported_where_they_are_used(module: str) -> None
         assert target.split(".")[0] not in {"tensorpack", "matplotlib", "torch", "skimage", "ray"}
 
 
+# Each takes milliseconds, and most programs never need it, or only later.
+DEAR = (
+    *("tensorpack", "requests", "matplotlib", "tqdm", "tabulate", "cloudpickle", "pyarrow"),
+    *("zmq", "pycurl", "ssl", "http.client", "urllib.request", "email.utils", "json"),
+    *("subprocess", "tempfile", "multiprocessing", "concurrent.futures", "csv", "xml.etree"),
+)
+
+
 def test_importing_the_package_imports_nothing_dear() -> None:
+    """Beyond what NumPy and OpenCV import, some versions of which need more than others."""
     script = (
-        "import sys, dataflow; print([m for m in "
-        "('tensorpack', 'requests', 'matplotlib', 'tqdm', 'tabulate', 'cloudpickle')"
-        " if m in sys.modules])"
+        "import sys, numpy, cv2; before = set(sys.modules); import dataflow; "
+        f"print([name for name in {DEAR!r} if name in set(sys.modules) - before])"
     )
     path = [str(ROOT.parent), *sys.path]
     done = subprocess.run(

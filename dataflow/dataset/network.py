@@ -17,6 +17,7 @@ from dataflow.errors import ConfigError, FetchError
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
+from dataflow.sources.columns import as_rows, distinct
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.map import MapData
@@ -47,6 +48,8 @@ class NetworkImages(KeyedSource):
             subclass, or be set on the instance before the first iteration.
 
     Attributes:
+        datapoints: a list of ``[url, label, …]``. Millions of them take least memory as columns:
+            `Columns`, a tuple of NumPy arrays ``(urls, labels)``, or a table of pyarrow's.
         seed: fixes every random number; where it is a number, see also `DataFlow.seed`.
         on_error: what becomes of dead links and broken images: ``"skip"``, ``"raise"``, or a
             function of error and datapoint that returns a replacement or None. Skipped ones are
@@ -69,7 +72,7 @@ class NetworkImages(KeyedSource):
     )
 
     shuffle = False
-    datapoints: Sequence[Sequence[Any]] = ()
+    datapoints: Any = ()
     on_error: OnError = "skip"
     cache_dir: str | os.PathLike[str] | None = None
     cache_bytes: int | None = None
@@ -101,7 +104,7 @@ class NetworkImages(KeyedSource):
     # -- the source --------------------------------------------------------------------------
 
     def keys(self) -> Sequence[Any]:
-        return self.datapoints
+        return as_rows(self.datapoints)
 
     def _own_seed(self) -> int | None:
         explicit = super()._own_seed()
@@ -117,7 +120,7 @@ class NetworkImages(KeyedSource):
     def _over(self, keys: list[Any]) -> NetworkImages:
         """The same data set over other datapoints."""
         other = copy.copy(self)
-        other.datapoints = keys
+        other.datapoints = distinct(keys, of=self.keys())
         other.__policy = None
         return other
 
@@ -132,7 +135,7 @@ class NetworkImages(KeyedSource):
                 f"partition_index={partition_index!r} must be from 0 to num_partition - 1, "
                 f"with num_partition={num_partition!r}"
             )
-        self.datapoints = self.datapoints[partition_index::num_partition]
+        self.datapoints = as_rows(self.datapoints)[partition_index::num_partition]
         return self
 
     # -- the stages --------------------------------------------------------------------------

@@ -170,6 +170,8 @@ class Run:
         self._pace.note(len(report.results), seconds)
         for program, stage, figures in report.gauges:
             before = self._gauges.get((worker, program, stage), {})
+            # A worker's hands overtake each other, but its figures only grow.
+            figures = {name: max(value, before.get(name, 0)) for name, value in figures.items()}
             self._gauges[worker, program, stage] = figures
             owner = self._part.owners.get((program, stage))
             if isinstance(owner, DataFlow):

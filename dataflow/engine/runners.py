@@ -9,7 +9,6 @@ from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
-from dataflow.executor.process import ProcessExecutor
 from dataflow.executor.thread import ThreadExecutor
 from dataflow.failures import OnError
 
@@ -111,6 +110,8 @@ class PrefetchDataZMQ(Runner):
         return 1 if part.sequential and not self.replicate else self.num_proc
 
     def _hire(self, part: Part) -> Executor:
+        from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
+
         part.leave_to_workers()
         # A message in hand, one being written, and the worker's part of what may wait here.
         slots = 4 + -(-self._buffer_size // self._worker_count(part))

@@ -8,6 +8,7 @@ from typing import Any
 from dataflow.base import RNGDataFlow
 from dataflow.epoch import Epoch, Stream
 from dataflow.randomness import Tag, generator
+from dataflow.sources.columns import pick
 from dataflow.sources.permutation import Permutation
 from dataflow.stages.item import ItemStage
 
@@ -48,10 +49,10 @@ class KeyedSource(RNGDataFlow):
 
         This is what leases are made of.
         """
-        keys = self.keys()
         number, path = epoch.number, epoch.path
-        for position, index in enumerate(self._indices(epoch, start), start):
-            yield (number, position, *path), keys[index]
+        keys = pick(self.keys(), self._indices(epoch, start))
+        for position, key in enumerate(keys, start):
+            yield (number, position, *path), key
 
     def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, Any]:
         """One of them."""
