@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-__all__ = ["main_of_cell", "measure", "median", "report", "run_cell", "steady"]
+__all__ = ["cpu_of_all", "main_of_cell", "measure", "median", "report", "run_cell", "steady"]
 
 
 def run_cell(
@@ -93,21 +93,39 @@ def steady(
             after it did.
 
     Returns:
-        ``items`` and ``seconds`` on the clock, ``cpu_seconds`` of this process (all its threads)
-        meanwhile, and ``seen``, all items.
+        ``items`` and ``seconds`` on the clock; meanwhile ``cpu_seconds`` of this process (all its
+        threads) and ``cpu_of_all``, its workers included; and ``seen``, all items.
     """
     iterator = iter(stream)
     for item in islice(iterator, 1):
         see(item)
     seen = 1 + _drive(iterator, see, warm - 1, warm_seconds)
+    of_all = cpu_of_all()
     begun, cpu = perf_counter(), process_time()
     items = _drive(iterator, see, stop - seen, seconds)
     return {
         "items": items,
         "seconds": perf_counter() - begun,
         "cpu_seconds": process_time() - cpu,
+        "cpu_of_all": cpu_of_all() - of_all,
         "seen": seen + items,
     }
+
+
+def cpu_of_all() -> float:
+    """Seconds of the processor's time that this cell's processes have used, the ended included.
+
+    They are those of its session (see `run_cell`). Other than the clock, this hardly depends on
+    what else the machine does. 0 where there is no /proc.
+    """
+    session = str(os.getsid(0))
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            words = path.read_text().rpartition(")")[2].split()
+            if words[3] == session:
+                ticks += sum(map(int, words[11:15]))  # user, system; and those of ended children
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _drive(iterator: Iterator[Any], see: Callable[[Any], None], most: int, seconds: float) -> int:

@@ -56,6 +56,7 @@ def timed(stream: Iterable[list[int]], config: Config, *, exact: bool = True) ->
     return {
         "us": 1e6 * found["seconds"] / found["items"],
         "cpu_us": 1e6 * found["cpu_seconds"] / found["items"],
+        "all_us": 1e6 * found["cpu_of_all"] / found["items"],
         "items": found["items"],
     }
 
@@ -182,6 +183,7 @@ BENCH = Bench(
     columns=(
         Column("us", "µs an item"),
         Column("cpu_us", "µs of CPU in the consumer's process"),
+        Column("all_us", "in all processes"),
     ),
     cells={
         "ours_threads": ours_threads,
