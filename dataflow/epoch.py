@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.meter import Meter
 from dataflow.randomness import Tag
+from dataflow.stopwatch import Stopwatch
 
 __all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Stream"]
 
@@ -53,27 +53,47 @@ class EpochIterator:
     def __init__(self, stream: Stream, meter: Meter) -> None:
         self._stream = stream
         self._meter = meter
+        self._watch = Stopwatch(meter)
         self._ended: str | None = None
-        self._returned = perf_counter()
 
     def __iter__(self) -> EpochIterator:
         return self
 
     def __next__(self) -> Datapoint:
-        if self._ended is not None:
-            raise DataFlowTerminated(self._ended)
-        meter = self._meter
-        start = perf_counter()
-        meter.away += start - self._returned
+        watch = self._watch
+        if not watch.left:
+            return self._timed_next()
         try:
             for _tag, datapoint in self._stream:
                 if datapoint is not DROPPED:
-                    meter.delivered += 1
+                    watch.left -= 1
+                    return datapoint
+            raise StopIteration
+        except BaseException:
+            watch.end()
+            raise
+
+    def _timed_next(self) -> Datapoint:
+        if self._ended is not None:
+            raise DataFlowTerminated(self._ended)
+        self._watch.enter()
+        try:
+            for _tag, datapoint in self._stream:
+                if datapoint is not DROPPED:
+                    self._meter.delivered += 1
                     return datapoint
             raise StopIteration
         finally:
-            self._returned = now = perf_counter()
-            meter.waiting += now - start
+            self._watch.leave()
+
+    @property
+    def counted(self) -> int:
+        """Datapoints delivered that are not in the meter yet."""
+        return self._watch.counted
+
+    def flush(self) -> None:
+        """Bring the meter's processor time up to date."""
+        self._watch.flush()
 
     def close(self) -> None:
         """End the pass; what works for it is stopped. Idempotent."""
@@ -83,5 +103,9 @@ class EpochIterator:
         """End the pass; `next()` raises `DataFlowTerminated` from now on."""
         if self._ended is None:
             self._ended = why
+            self._watch.end()
             if callable(close := getattr(self._stream, "close", None)):
                 close()
+
+    def __del__(self) -> None:
+        self._watch.end()  # a loop that was left counts, too

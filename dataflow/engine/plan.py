@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from dataflow.base import is_native, mark_ready, stage_number, stream, walk
+from dataflow.base import is_native, mark_ready, open_stream, stage_number, walk
 from dataflow.engine.messages import Task
 from dataflow.engine.program import FlowLoader, Program, pack
 from dataflow.epoch import DROPPED, Epoch
@@ -185,7 +185,7 @@ def _compile_source(source: KeyedSource) -> _Part:
 
 def _outputs(flow: Any, epoch: Epoch) -> Iterator[Task]:
     """Lease a flow's datapoints themselves."""
-    for tag, datapoint in stream(flow, epoch):
+    for tag, datapoint in open_stream(flow, epoch):
         if datapoint is not DROPPED:
             yield Task(tag, 0, datapoint)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from dataflow.base import DataFlow, ProxyDataFlow, mark_ready, stream
 from dataflow.engine.plan import Plan, make_plan
-from dataflow.engine.run import Gauges, Run
+from dataflow.engine.run import Run
+from dataflow.engine.watch import Gauges
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
@@ -45,6 +46,9 @@ class Runner(ProxyDataFlow):
         self._plan: Plan | None = None
         self._crew: Executor | None = None
         self._gauges: Gauges = {}
+        self._workers = 1
+
+    _unit = "process"  # what one more of would be added
 
     # -- what subclasses say -----------------------------------------------------------------
 
@@ -77,7 +81,20 @@ class Runner(ProxyDataFlow):
         return super()._stage_number() - 1
 
     def _stage_rows(self) -> list[dict[str, Any]]:
-        return []  # the stages that it runs have their own
+        meter = self._meter
+        if not meter.items:
+            return []  # below another runner, which does its work
+        hands = meter.units // self._workers
+        return [
+            meter.row(type(self).__name__, "runner")
+            | {
+                "workers": self._workers,
+                "hands": hands,
+                "unit": self._unit,
+                "restarts": meter.restarts,
+                "fill": meter.filled / meter.watched if meter.watched else 0.0,
+            }
+        ]
 
     def _stream(self, epoch: Epoch) -> Stream:
         if epoch.cut is not None:  # a runner above has taken over
@@ -97,6 +114,8 @@ class Runner(ProxyDataFlow):
         ordered = self._ordered if self._ordered is not None else epoch.seeded
         if self._crew is None:
             self._crew = self._hire(plan)
+        self._workers = self._worker_count(plan)
+        self._meter.runner = type(self).__name__
         complete = False
         try:
             run = Run(
@@ -104,7 +123,7 @@ class Runner(ProxyDataFlow):
                 self._crew,
                 epoch,
                 ordered=ordered or plan.takes_first,
-                workers=self._worker_count(plan),
+                workers=self._workers,
                 hands=self._hands(plan),
                 buffer_size=self._buffer_size,
                 max_restarts=self._max_restarts,

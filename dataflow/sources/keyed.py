@@ -21,6 +21,7 @@ class KeyedSource(RNGDataFlow):
     for a new order in each epoch.
     """
 
+    _kind = "source"
     shuffle: bool = False
 
     def keys(self) -> Sequence[Any]:
@@ -50,9 +51,7 @@ class KeyedSource(RNGDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         load = self.loader()
-        meter = self._meter
         for tag, key in self._keys(epoch):
-            meter.items += 1
             if load is None:
                 yield tag, key
                 continue
