@@ -44,9 +44,9 @@ class Tally:
                 if items:
                     if timed:
                         self._means[program][place] = seconds / timed
-                    mean = self._means[program][place]
-                    cost += mean * items
-                    work.append((program, place - 1, int(items), mean * items))
+                    busy = self._means[program][place] * items
+                    cost += busy
+                    work.append((program, place - 1, int(items), busy))
                     rows[place][:] = [0, 0, 0.0]
         now = perf_counter()
         passed, self._began = now - self._began, now

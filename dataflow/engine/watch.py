@@ -5,12 +5,14 @@ Everything is counted a report, a lease or a look at the workers at a time, neve
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from time import perf_counter
 from typing import TypeAlias
 
 from dataflow.base import meter_of
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import LOADER, UNSENT, Lease, Report
+from dataflow.engine.messages import LOADER, UNSENT, Lease, Report, Task
 from dataflow.engine.plan import Plan
 from dataflow.executor.events import Event, Executor
 from dataflow.meter import Meter
@@ -84,14 +86,18 @@ class Watch:
         lease = ledger.lease(worker, size)
         fresh = ledger.fed - before
         if lease is not None and fresh:
-            programs = [task.program for task in lease.tasks[-fresh:]]
-            source = self._meters[programs[-1], LOADER]
             if self._begun is None:
-                source.here += perf_counter() - begun
-            for program in set(programs):
+                program = lease.tasks[-1].program
+                self._meters[program, LOADER].here += perf_counter() - begun
+            for program, count in self._by_program(lease.tasks[-fresh:]):
                 if self._plan.programs[program].loader is None:  # otherwise the workers count
-                    self._meters[program, LOADER].items += programs.count(program)
+                    self._meters[program, LOADER].items += count
         return lease
+
+    def _by_program(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:
+        if len(self._plan.programs) == 1:
+            return [(0, len(tasks))]
+        return Counter(task.program for task in tasks).items()
 
     def count(self, worker: int, report: Report) -> float:
         """Enter a worker's report; returns the seconds of work in it."""
@@ -100,18 +106,21 @@ class Watch:
             self._looked = self._started = perf_counter()
             meter.starting += self._started - self._begun
             self._begun = None
-        seconds = sum(work[3] for work in report.work)
-        part = self._since_start(worker, seconds)
+        seconds = 0.0
+        for work in report.work:
+            seconds += work[3]
+        part = 1.0 if worker in self._heard else self._since_start(worker, seconds)
         meter.items += len(report.results)
-        meter.busy += report.sending * part
-        meter.worker_cpu += report.cpu * part
-        meter.here += traffic.seconds - self._seen.seconds
         if traffic.bytes:
+            meter.busy += report.sending * part
+            meter.worker_cpu += report.cpu * part
+            meter.here += traffic.seconds - self._seen.seconds
             meter.add("bytes", traffic.bytes - self._seen.bytes)
-        self._seen = Traffic(traffic.bytes, traffic.seconds)
+            self._seen = Traffic(traffic.bytes, traffic.seconds)
         for program, stage, items, busy in report.work:
-            self._meters[program, stage].items += items
-            self._meters[program, stage].busy += busy * part
+            owner = self._meters[program, stage]
+            owner.items += items
+            owner.busy += busy * part
         for program, stage, figures in report.gauges:
             before = self._gauges.get((worker, program, stage), {})
             self._gauges[worker, program, stage] = figures
@@ -121,9 +130,9 @@ class Watch:
 
     def _since_start(self, worker: int, seconds: float) -> float:
         """The part of a worker's first work that falls into the time that counts."""
-        if worker in self._heard or not self._crew_is_new:
-            return 1.0
         self._heard.add(worker)
+        if not self._crew_is_new:
+            return 1.0
         most = self._hands * (perf_counter() - self._started)
         return min(1.0, most / seconds) if seconds else 1.0
 
