@@ -57,6 +57,9 @@ class DataFlow:
     # Attributes that stay behind when a stage is sent to a worker: what is below it, and keys.
     _consumer_only: tuple[str, ...] = ("ds",)
 
+    # Of its row in `stats()`; None: an iterator, or a stage where there is something below.
+    _kind: str | None = None
+
     # Class-level defaults, because users' classes need not call `super().__init__()`.
     __ready = False
     __epoch = 0
@@ -212,37 +215,45 @@ class DataFlow:
     def stats(self) -> dict[str, Any]:
         """What happened so far, as a plain dict.
 
-        Keys: ``items`` delivered; ``errors``, a count by reason; ``worker_restarts``; ``seed``;
-        ``seconds`` that the user's loop waited (``waiting``), of those until new workers had their
-        first result (``starting``), and that its body took (``away``); ``stages``, a list from
-        the source upward with ``name``, ``items``, ``busy`` (seconds of work, over all workers),
-        ``units`` (how many datapoints it can work on at once), ``share`` (of the time that all of
-        them were busy) and what else a stage knows.
+        ``items``: datapoints delivered to the loop. ``errors``: a count by reason.
+        ``worker_restarts``. ``seed``: replays the run. ``cores``: that this process may use.
+
+        ``seconds``: ``waiting``, that the loop waited for datapoints; ``starting``, of those until
+        new workers had their first result; ``idle``, of those in which this thread had nothing to
+        do itself but waited for workers; ``away``, that the loop's body took; ``cpu``, processor
+        time of this process during the loop and of the worker processes. What happened within
+        ``starting`` counts nowhere else, neither here nor as ``busy`` below.
+
+        ``stages``: a row for each source, stage and runner, from the source upward:
+
+        - ``name``; ``kind``: ``"iterator"`` (a source that only one thread can read),
+          ``"source"`` (one with keys), ``"stage"``, ``"transfers"`` (many in flight without a
+          thread each) or ``"runner"``.
+        - ``runner``: whose workers run it; None for the consumer's own thread.
+        - ``items``: datapoints handled; of a runner, those that came back from its workers.
+        - ``units``: datapoints that can be worked on at once: threads, or transfers.
+        - ``busy``: seconds of work, summed over the units. Of a runner: of encoding and copying in
+          the workers and of decoding here. Those of datapoints cheaper than 25 µs are estimated
+          from some of them.
+        - ``here``: those of ``busy`` that the consumer's own thread spent.
+        - ``share``: 0 to 1, of the time that all units were busy.
+        - ``waiting``: seconds, summed over the units, in which they had nothing to do, because
+          none had come, or because there was no room for more results. The stages of a runner
+          share its units, and so these.
+        - ``errors``: datapoints that failed there.
+        - ``bytes``, where they are known: downloaded, read, or passed between processes.
+        - of a runner: ``workers``; ``hands``, the threads in each; ``unit``, what one more of
+          would be (``"thread"`` or ``"process"``); ``restarts``; ``fill``, 0 to 1, how full the
+          queue of finished results was on average.
         """
-        flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
-        errors: dict[str, int] = {}
-        for policy in _policies(flows):
-            for reason, count in policy.counts.items():
-                errors[reason] = errors.get(reason, 0) + count
-        own = self._meter
-        starting = sum(flow._meter.starting for flow in flows)
-        elapsed = max(0.0, own.waiting + own.away - starting)
-        rows = [row for flow in reversed(flows) for row in flow._stage_rows()]
-        for row in rows:
-            row["share"] = row["busy"] / (elapsed * row["units"]) if elapsed else 0.0
-        return {
-            "items": own.delivered,
-            "errors": errors,
-            "worker_restarts": sum(flow._meter.restarts for flow in flows),
-            "seed": self._seed_of_chain()[0],
-            "seconds": {"waiting": own.waiting, "away": own.away, "starting": starting},
-            "stages": rows,
-        }
+        from dataflow.summary import summarise  # only those who ask pay for it
+
+        return summarise(self)
 
     def errors(self) -> list[FailedDatapoint]:
         """The datapoints that were skipped or replaced, with reason and message (bounded)."""
         flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
-        return [failure for policy in _policies(flows) for failure in policy.failures]
+        return [failure for policy in error_policies(flows) for failure in policy.failures]
 
     def retry_failed(self) -> DataFlow:
         """The same chain, built anew, over just the datapoints that failed so far.
@@ -255,7 +266,7 @@ class DataFlow:
 
     def explain(self) -> str:
         """One paragraph: which stage holds the run back, with the figures behind it."""
-        from dataflow.explain import explain  # only those who ask pay for it
+        from dataflow.explain import explain
 
         return explain(self.stats())
 
@@ -285,7 +296,12 @@ class DataFlow:
 
     def _stage_rows(self) -> list[dict[str, Any]]:
         """This flow's part of ``stats()["stages"]``."""
-        return [self._meter.row(type(self).__name__)]
+        return [self._row()]
+
+    def _row(self) -> dict[str, Any]:
+        kind = self._kind if is_native(self) or self._inputs() else None
+        kind = kind or ("stage" if self._inputs() else "iterator")
+        return self._meter.row(type(self).__name__, kind)
 
     def _over(self, keys: list[Any]) -> DataFlow:
         """The same flow with other keys in its source."""
@@ -479,6 +495,16 @@ def is_flow(value: Any) -> bool:
     )
 
 
+def meter_of(flow: Any) -> Meter:
+    """The flow's counters; a foreign one gets some."""
+    if isinstance(flow, DataFlow):
+        return flow._meter
+    meter: Meter | None = getattr(flow, "_dataflow_meter", None)
+    if meter is None:
+        meter = flow._dataflow_meter = Meter()
+    return meter
+
+
 def stream(flow: Any, epoch: Epoch) -> Stream:
     """The pass `epoch` over `flow`, whatever kind of flow it is."""
     opened = epoch.conductor.open(flow, epoch)
@@ -533,7 +559,7 @@ def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
             close()
 
 
-def _policies(flows: list[DataFlow]) -> list[Any]:
+def error_policies(flows: list[DataFlow]) -> list[Any]:
     """The error policies of a chain, each once (a runner may share its source's)."""
     found = {id(policy): policy for flow in flows if (policy := _policy(flow)) is not None}
     return list(found.values())

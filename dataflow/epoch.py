@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.meter import Meter
 from dataflow.randomness import Tag
+from dataflow.stopwatch import Stopwatch
 
 __all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Pass", "Stream"]
 
@@ -70,32 +70,60 @@ class EpochIterator:
         self._stream = stream
         self._meter = meter
         self._pass = its_pass
+        self._watch = Stopwatch(meter)
         self._ended: str | None = None
-        self._returned = perf_counter()
 
     def __iter__(self) -> EpochIterator:
         return self
 
     def __next__(self) -> Datapoint:
-        if self._ended is not None:
-            raise DataFlowTerminated(self._ended)
-        meter = self._meter
-        start = perf_counter()
-        meter.away += start - self._returned
-        turn = self._pass.turn
+        watch = self._watch
+        if not watch.left:
+            return self._timed_next()
+        its_pass = self._pass
+        turn = its_pass.turn
         turn.take()
         try:
             for _tag, datapoint in self._stream:
                 if datapoint is not DROPPED:
-                    meter.delivered += 1
-                    self._pass.delivered += 1
+                    watch.left -= 1
+                    its_pass.delivered += 1
+                    return datapoint
+            its_pass.finished = True
+            raise StopIteration
+        except BaseException:
+            watch.end()
+            raise
+        finally:
+            turn.give()
+
+    def _timed_next(self) -> Datapoint:
+        if self._ended is not None:
+            raise DataFlowTerminated(self._ended)
+        self._watch.enter()
+        its_pass = self._pass
+        turn = its_pass.turn
+        turn.take()
+        try:
+            for _tag, datapoint in self._stream:
+                if datapoint is not DROPPED:
+                    self._meter.delivered += 1
+                    its_pass.delivered += 1
                     return datapoint
             self._pass.finished = True
             raise StopIteration
         finally:
             turn.give()
-            self._returned = now = perf_counter()
-            meter.waiting += now - start
+            self._watch.leave()
+
+    @property
+    def counted(self) -> int:
+        """Datapoints delivered that are not in the meter yet."""
+        return self._watch.counted
+
+    def flush(self) -> None:
+        """Bring the meter's processor time up to date."""
+        self._watch.flush()
 
     def close(self) -> None:
         """End the pass; what works for it is stopped. Idempotent."""
@@ -105,8 +133,12 @@ class EpochIterator:
         """End the pass; `next()` raises `DataFlowTerminated` from now on."""
         if self._ended is None:
             self._ended = why
+            self._watch.end()
             if callable(close := getattr(self._stream, "close", None)):
                 close()
+
+    def __del__(self) -> None:
+        self._watch.end()  # a loop that was left counts, too
 
 
 class Pass:

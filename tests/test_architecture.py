@@ -17,13 +17,14 @@ ROOT = Path(dataflow.__file__).parent
 # From the bottom up. What stands in one line does not import each other, except where ALLOWED.
 LAYERS = [
     {"version", "errors", "meter", "randomness"},
+    {"stopwatch"},
     {"failures", "epoch", "utils"},
     {"base"},
     {"codec", "http", "stages", "imgaug"},
     {"transport", "sources", "image"},
     {"executor", "foreign"},
     {"engine"},
-    {"dataset", "methods", "explain", "resume"},
+    {"dataset", "methods", "explain", "resume", "summary"},
     {"demo", "adapters", "remote"},
     {"cli"},
 ]

@@ -174,7 +174,7 @@ class NetworkImages(KeyedSource):
         return self._replaces("map_func_download")
 
     def _stage_rows(self) -> list[dict[str, Any]]:
-        return [stage._meter.row(type(stage).__name__) for stage in self._stages()]
+        return [stage._row() for stage in self._stages()]
 
     def close(self) -> None:
         """End the current pass, and every transfer."""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from dataflow.base import DataFlow, reset
+from dataflow.base import meter_of, reset
 from dataflow.engine.messages import LOADER, UNSENT, Failed, Task
 from dataflow.engine.part import Part
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy
+from dataflow.meter import Meter
 from dataflow.randomness import enter, leave
 from dataflow.sources.keyed import KeyedSource
 
@@ -29,7 +30,9 @@ class Consumer:
     def __init__(self, part: Part, seed: int, *, alone: bool = False) -> None:
         self._part = part
         self._seed = seed
+        self._runner = meter_of(part.runner) if part.runner is not None else Meter()
         self._sent = [0] * len(part.programs) if alone else part.sent
+        self._meters = {key: meter_of(owner) for key, owner in part.owners.items()}
         self._prepared = [False] * len(part.programs)
         self.policies = {
             policy for program in part.programs for policy in program.policies if policy is not None
@@ -118,6 +121,7 @@ class Consumer:
 
     def _failed(self, task: Task, error: Exception, stage: int) -> Any:
         """What becomes of a datapoint whose loader or stage raised."""
+        (self._runner if stage == UNSENT else self._meters[task.program, stage]).errors += 1
         program = self._part.programs[task.program]
         policies = program.policies
         place = self._sent[task.program] if stage == UNSENT else stage + 1
@@ -136,11 +140,9 @@ class Consumer:
         return self._finish(task, _reach(policies, place, policy), replacement, replaced=True)
 
     def _count(self, program: int, stage: int, seconds: float) -> None:
-        owner = self._part.owners.get((program, stage))
-        if isinstance(owner, DataFlow):
-            meter = owner._meter
-            meter.items += 1
-            meter.busy += seconds
+        meter = self._meters[program, stage]
+        meter.items += 1
+        meter.busy += seconds
 
 
 def _reach(policies: list[ErrorPolicy | None], place: int, policy: ErrorPolicy) -> int:

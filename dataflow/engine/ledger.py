@@ -64,6 +64,16 @@ class Ledger:
             and not (self._returned or self._waiting or self._arrived)
         )
 
+    @property
+    def fed(self) -> int:
+        """How many tasks came from the feed so far."""
+        return self._fed
+
+    @property
+    def ready(self) -> int:
+        """How many outcomes are here and not delivered."""
+        return len(self._waiting) + len(self._arrived)
+
     def lease(self, worker: int, size: int) -> Lease | None:
         """The next lease for a worker, of up to `size` tasks; None where there is none now."""
         entries: list[_Entry] = []

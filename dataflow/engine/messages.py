@@ -42,11 +42,15 @@ class Report:
             EXHAUSTED or a `Failed`.
         work: (program, stage index, items, busy seconds) since the last report; -1 is the loader.
         gauges: (program, stage index, figures): a stage's own cumulative figures.
+        cpu: seconds of processor time of the worker process since the last report.
+        sending: seconds of encoding and copying since then; those of this report are in the next.
     """
 
     results: list[tuple[int, int, Any]]
     work: list[tuple[int, int, int, float]] = field(default_factory=list)
     gauges: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+    cpu: float = 0.0
+    sending: float = 0.0
 
 
 class _Exhausted:

@@ -6,27 +6,24 @@ import logging
 import signal
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import Failed, Report, Task
 from dataflow.engine.pace import Pace
 from dataflow.engine.part import Part
+from dataflow.engine.watch import Gauges, Watch
 from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
 from dataflow.executor.events import Died, Event, Executor, Reported
 from dataflow.meter import Meter
 from dataflow.utils.machine import usable_cores
 
-__all__ = ["Gauges", "Run"]
+__all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.002
-
-Gauges: TypeAlias = dict[tuple[int, int, int], dict[str, float]]
-"""A stage's own figures, by (worker, program, stage index)."""
 
 
 class Run:
@@ -42,7 +39,7 @@ class Run:
         hands: threads in each.
         buffer_size: datapoints that may wait to be delivered.
         max_restarts: workers that may die without progress in between.
-        meter: counts restarts.
+        meter: the runner's.
         gauges: what the stages' own figures were in each worker, kept over the crew's life.
     """
 
@@ -66,7 +63,6 @@ class Run:
         self._count = workers
         self._max_restarts = max_restarts
         self._meter = meter
-        self._gauges = gauges
         self._pace = Pace(
             hands=hands, transfers=part.transfers, limit=max(1, buffer_size // workers)
         )
@@ -84,12 +80,15 @@ class Run:
         # start at once would only keep each other from it.
         self._reported = bool(crew.workers)
         self._at_first = min(self._count, max(2, usable_cores()))
-        self._begun = perf_counter()
-        for (program, stage), owner in part.owners.items():
-            if isinstance(owner, DataFlow) and stage < part.sent[program]:
-                transfers = stage >= 0 and part.programs[program].stages[stage]
-                concurrency = getattr(transfers, "concurrency", None)
-                owner._meter.units = self._count * (concurrency or hands)
+        self._watch = Watch(
+            part,
+            crew,
+            meter,
+            gauges,
+            workers=workers,
+            hands=hands,
+            buffer_size=buffer_size,
+        )
 
     def deliver(self) -> Iterator[tuple[int, Task, Any]]:
         """Every task with its number and outcome, as it may be delivered."""
@@ -108,7 +107,7 @@ class Run:
                         self._hand_out()
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
-                self._take(self._crew.poll(None))
+                self._take(self._watch.wait())
 
     def _hand_out(self) -> None:
         """Give every worker as much as it should hold."""
@@ -123,7 +122,8 @@ class Run:
                 assert worker is not None
                 lease = None
                 if self._held.get(worker, 0) <= room:
-                    lease = self._ledgers[seat % len(self._ledgers)].lease(worker, size)
+                    ledger = self._ledgers[seat % len(self._ledgers)]
+                    lease = self._watch.lease(ledger, worker, size)
                 if lease is None:
                     hungry.remove(seat)
                     continue
@@ -148,11 +148,10 @@ class Run:
                 self._settle(event.worker, event.report)
             elif isinstance(event, Died):
                 self._bury(event)
+        self._watch.look(sum(ledger.ready for ledger in self._ledgers))
 
     def _settle(self, worker: int, report: Report) -> None:
-        if not self._reported:
-            self._reported = True
-            self._meter.starting += perf_counter() - self._begun
+        self._reported = True
         for number, index, outcome in report.results:
             # Lease numbers are never used twice, so at most one ledger knows this one.
             for ledger in self._ledgers:
@@ -160,23 +159,7 @@ class Run:
                     self._held[holder] -= 1
                     self._deaths = 0
                     break
-        seconds = 0.0
-        for program, stage, items, busy in report.work:
-            seconds += busy
-            owner = self._part.owners.get((program, stage))
-            if isinstance(owner, DataFlow):
-                owner._meter.items += items
-                owner._meter.busy += busy
-        self._pace.note(len(report.results), seconds)
-        for program, stage, figures in report.gauges:
-            before = self._gauges.get((worker, program, stage), {})
-            # A worker's hands overtake each other, but its figures only grow.
-            figures = {name: max(value, before.get(name, 0)) for name, value in figures.items()}
-            self._gauges[worker, program, stage] = figures
-            owner = self._part.owners.get((program, stage))
-            if isinstance(owner, DataFlow):
-                for name, value in figures.items():
-                    owner._meter.add(name, value - before.get(name, 0))
+        self._pace.note(len(report.results), self._watch.count(worker, report))
 
     def _bury(self, died: Died) -> None:
         """A worker is gone: its tasks go out again, and somebody takes its seat."""

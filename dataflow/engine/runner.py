@@ -8,7 +8,8 @@ from typing import Any
 from dataflow.base import DataFlow, ProxyDataFlow, inputs, mark_ready, stream
 from dataflow.engine.messages import Task
 from dataflow.engine.part import Part, is_part, make_part
-from dataflow.engine.run import Gauges, Run
+from dataflow.engine.run import Run
+from dataflow.engine.watch import Gauges
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
@@ -46,6 +47,9 @@ class Runner(ProxyDataFlow):
         self._max_restarts = max_restarts
         self._crews: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
+        self._workers = 1
+
+    _unit = "process"  # what one more of would be added
 
     # -- what subclasses say -----------------------------------------------------------------
 
@@ -80,7 +84,20 @@ class Runner(ProxyDataFlow):
         return super()._stage_number() - 1
 
     def _stage_rows(self) -> list[dict[str, Any]]:
-        return []  # the stages that it runs have their own
+        meter = self._meter
+        if not meter.items:
+            return []  # below another runner, which does its work
+        hands = meter.units // self._workers
+        return [
+            meter.row(type(self).__name__, "runner")
+            | {
+                "workers": self._workers,
+                "hands": hands,
+                "unit": self._unit,
+                "restarts": meter.restarts,
+                "fill": meter.filled / meter.watched if meter.watched else 0.0,
+            }
+        ]
 
     def _stream(self, epoch: Epoch) -> Stream:
         # What cannot go to workers streams here; the parts below it find their runner.
@@ -99,6 +116,8 @@ class Runner(ProxyDataFlow):
         crew = self._crews.get(key)
         if crew is None:  # the workers of an earlier epoch go on
             crew = self._crews[key] = self._hire(part)
+        self._workers = self._worker_count(part)
+        self._meter.runner = type(self).__name__
         complete = False
         try:
             run = Run(
@@ -107,7 +126,7 @@ class Runner(ProxyDataFlow):
                 epoch,
                 tasks,
                 ordered=ordered,
-                workers=self._worker_count(part),
+                workers=self._workers,
                 hands=self._hands(part),
                 buffer_size=self._buffer_size,
                 max_restarts=self._max_restarts,

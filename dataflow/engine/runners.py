@@ -45,6 +45,8 @@ class ThreadRunner(Runner):
         self.num_threads = int(num_threads)
         self._in_worker = self.num_threads if hands_in_worker is None else hands_in_worker
 
+    _unit = "thread"
+
     def _hands(self, part: Part) -> int:
         return max(self.num_threads, part.hands)
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from dataflow.base import reset
 from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Report
 from dataflow.engine.program import Program
+from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.randomness import enter, leave
 from dataflow.stages.item import AsyncStage
@@ -73,6 +74,7 @@ class Worker:
         hand = _Hand(self)
         while (unit := self.todo.get()) is not None and not self._stopped:
             if isinstance(unit, Lease):
+                hand.timed = True
                 for index in range(len(unit.tasks)):
                     if self._stopped:
                         return
@@ -96,16 +98,18 @@ class _Hand:
         self._worker = worker
         self._results: list[tuple[int, int, Any]] = []
         self._reported = perf_counter()
-        # [items, busy seconds] of each program's loader and stages.
-        self._work = [[[0, 0.0] for _ in range(len(p.stages) + 1)] for p in worker.programs]
+        self._tally = Tally([len(program.stages) for program in worker.programs])
+        self._counts = self._tally.counts
+        self.timed = True  # whether to time the next datapoint
 
     def start(self, lease: Lease, index: int) -> None:
         """Work on a task from its key on."""
         task = lease.tasks[index]
         program = self._worker.programs[task.program]
         value = task.key
+        timed = self.timed
         if program.loader is not None:
-            begun = perf_counter()
+            begun = perf_counter() if timed else 0.0
             enter(lease.seed, task.tag, 0)
             try:
                 value = program.loader(value)
@@ -114,7 +118,11 @@ class _Hand:
                 return
             finally:
                 leave()
-                self._count(task.program, -1, perf_counter() - begun)
+                counts = self._counts[task.program][0]
+                counts[0] += 1
+                if timed:
+                    counts[1] += 1
+                    counts[2] += perf_counter() - begun
             if value is None or value is EXHAUSTED:
                 self._finish(lease, index, DROPPED if value is None else value)
                 return
@@ -123,7 +131,10 @@ class _Hand:
     def resume(self, arrived: _Arrived) -> None:
         """Go on with what an asynchronous stage was at."""
         lease, index, stage, result = arrived
-        self._count(lease.tasks[index].program, stage, 0.0)
+        self.timed = True
+        counts = self._counts[lease.tasks[index].program][stage + 1]
+        counts[0] += 1  # its seconds are among the stage's own figures
+        counts[1] += 1
         if isinstance(result, BaseException):
             self._finish(lease, index, Failed.of(result, stage))
         elif result is None:
@@ -136,7 +147,10 @@ class _Hand:
         tag, number, _ = lease.tasks[index]
         program = self._worker.programs[number]
         stages = program.stages
-        begun = perf_counter()
+        timed = self.timed
+        if timed:
+            begun = perf_counter()
+            self.timed = self._tally.dear
         while at < len(stages):
             stage = stages[at]
             try:
@@ -150,19 +164,18 @@ class _Hand:
                 break
             finally:
                 leave()
-            ended = perf_counter()
-            self._count(number, at, ended - begun)
-            begun = ended
+            counts = self._counts[number][at + 1]
+            counts[0] += 1
+            if timed:
+                ended = perf_counter()
+                counts[1] += 1
+                counts[2] += ended - begun
+                begun = ended
             if value is None:
                 value = DROPPED
                 break
             at += 1
         self._finish(lease, index, value)
-
-    def _count(self, program: int, stage: int, seconds: float) -> None:
-        counts = self._work[program][stage + 1]
-        counts[0] += 1
-        counts[1] += seconds
 
     def _finish(self, lease: Lease, index: int, outcome: Any) -> None:
         self._results.append((lease.number, index, outcome))
@@ -174,14 +187,11 @@ class _Hand:
         self._reported = perf_counter()
         if not self._results:
             return
-        work, gauges = [], []
+        gauges = []
         for number, program in enumerate(self._worker.programs):
-            for at, counts in enumerate(self._work[number], start=-1):
-                if counts[0]:
-                    work.append((number, at, *counts))
-                    counts[:] = [0, 0.0]
             for at, stage in enumerate(program.stages):
                 if figures := stage.gauges():
                     gauges.append((number, at, figures))
         results, self._results = self._results, []
-        self._worker.emit(Report(results, work, gauges))  # type: ignore[arg-type]
+        self.timed = True
+        self._worker.emit(Report(results, self._tally.take(len(results)), gauges))

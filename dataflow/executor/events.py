@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from dataflow.transport.traffic import Traffic
+
 __all__ = ["Died", "Event", "Executor", "Reported", "Started"]
 
 
@@ -36,6 +38,9 @@ class Executor(Protocol):
 
     workers: list[int]
     """The numbers of the workers that take leases."""
+
+    traffic: Traffic
+    """What came from them; stays zero where results are only passed on."""
 
     def send(self, worker: int, lease: Any) -> None:
         """Hand a lease to a worker."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dataflow.executor.events import Event, Reported
 from dataflow.executor.memory import keep_freed_memory
+from dataflow.transport.traffic import Traffic
 
 __all__ = ["ThreadExecutor"]
 
@@ -41,6 +42,7 @@ class ThreadExecutor:
         for thread in self._threads:
             thread.start()
         self.workers = [0]
+        self.traffic = Traffic()
         # The threads hold the worker, not this object: who forgets it ends them.
         self._finalizer = weakref.finalize(self, _end, self._worker, self._threads)
 

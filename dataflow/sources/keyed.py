@@ -22,6 +22,7 @@ class KeyedSource(RNGDataFlow):
     for a new order in each epoch.
     """
 
+    _kind = "source"
     shuffle: bool = False
     __last: tuple[tuple[int, ...], Permutation] | None = None
 

@@ -21,6 +21,8 @@ class ItemStage(ProxyDataFlow):
     not keep state from one datapoint to the next, and several threads may call it at once.
     """
 
+    _kind = "stage"
+
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
         """The new datapoint, or None to drop it."""
         raise NotImplementedError(f"{type(self).__name__} defines no apply()")
@@ -28,10 +30,15 @@ class ItemStage(ProxyDataFlow):
     def timed(self, datapoint: Datapoint) -> Datapoint | None:
         """`apply`, counted."""
         start = perf_counter()
-        result = self.apply(datapoint)
-        self._meter.busy += perf_counter() - start
-        self._meter.items += 1
-        return result
+        meter = self._meter
+        try:
+            return self.apply(datapoint)
+        except Exception:
+            meter.errors += 1
+            raise
+        finally:
+            meter.busy += perf_counter() - start
+            meter.items += 1
 
     def gauges(self) -> dict[str, float]:
         """Cumulative figures that only this stage knows, such as bytes; shown in `stats()`."""
@@ -70,6 +77,7 @@ class AsyncStage(ItemStage):
         concurrency: datapoints in flight at once.
     """
 
+    _kind = "transfers"
     concurrency: int = 1
 
     def begin(self, datapoint: Datapoint, done: Callable[[Any], None]) -> None:
