@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
-from dataflow.base import DataFlow, ProxyDataFlow, RNGDataFlow
+from dataflow.base import DataFlow
 from dataflow.engine.runners import MultiProcessRunnerZMQ, PrefetchDataZMQ
 from dataflow.errors import (
     ConfigError,
@@ -32,6 +32,7 @@ from dataflow.errors import (
     WorkerDied,
     WorkerError,
 )
+from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.methods import attach
 from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData

@@ -125,6 +125,8 @@ class Watch:
             owner.busy += busy * part
         for program, stage, figures in report.gauges:
             before = self._gauges.get((worker, program, stage), {})
+            # A worker's hands overtake each other, but its figures only grow.
+            figures = {name: max(value, before.get(name, 0)) for name, value in figures.items()}
             self._gauges[worker, program, stage] = figures
             for name, value in figures.items():
                 self._meters[program, stage].add(name, value - before.get(name, 0))
