@@ -15,7 +15,13 @@ from __future__ import annotations
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
 from dataflow.base import DataFlow, ProxyDataFlow, RNGDataFlow
-from dataflow.engine.runners import MultiProcessRunnerZMQ, PrefetchDataZMQ
+from dataflow.engine.runners import (
+    MultiProcessMapData,
+    MultiProcessMapDataZMQ,
+    MultiProcessRunnerZMQ,
+    MultiThreadMapData,
+    PrefetchDataZMQ,
+)
 from dataflow.errors import (
     ConfigError,
     DataFlowError,
@@ -25,6 +31,7 @@ from dataflow.errors import (
     FetchError,
     MissingData,
     MissingExtra,
+    PoisonedDatapoint,
     TooManyErrors,
     WorkerDied,
     WorkerError,
@@ -65,7 +72,11 @@ __all__ = [
     "MapDataComponent",
     "MissingData",
     "MissingExtra",
+    "MultiProcessMapData",
+    "MultiProcessMapDataZMQ",
     "MultiProcessRunnerZMQ",
+    "MultiThreadMapData",
+    "PoisonedDatapoint",
     "PrefetchDataZMQ",
     "PrintData",
     "ProxyDataFlow",

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 from dataflow.errors import DatapointError, WorkerError
 from dataflow.randomness import Tag
 
-__all__ = ["EXHAUSTED", "LOADER", "UNSENT", "Failed", "Lease", "Report", "Task"]
+__all__ = ["EXHAUSTED", "LOADER", "RECALL", "UNSENT", "Failed", "Lease", "Report", "Task"]
 
 # Stage indices of a `Failed` that are not one of the program's stages.
 LOADER = -1
 UNSENT = -2
+
+# Asks a worker to give back the tasks that it has not begun.
+RECALL = "recall"
 
 
 class Task(NamedTuple):
@@ -42,11 +45,13 @@ class Report:
             EXHAUSTED or a `Failed`.
         work: (program, stage index, items, busy seconds) since the last report; -1 is the loader.
         gauges: (program, stage index, figures): a stage's own cumulative figures.
+        returned: (lease number, index in the lease) of tasks that were asked back, not begun.
     """
 
     results: list[tuple[int, int, Any]]
     work: list[tuple[int, int, int, float]] = field(default_factory=list)
     gauges: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+    returned: list[tuple[int, int]] = field(default_factory=list)
 
 
 class _Exhausted:
