@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -13,6 +14,7 @@ import pytest
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
+from dataflow.randomness import datapoint_rng
 
 # What a loaded machine may take to start a Python process; no part of what is promised.
 STARTING = 8.0
@@ -24,6 +26,14 @@ def numbers(size: int) -> df.DataFromList:
 
 def segfault() -> None:
     ctypes.string_at(0)
+
+
+def worker_pids() -> set[int]:
+    pids: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/children") as file:
+            pids.update(map(int, file.read().split()))
+    return pids
 
 
 @pytest.fixture(autouse=True)
@@ -44,28 +54,61 @@ def test_one_of_eight_workers_is_killed(caplog: pytest.LogCaptureFixture) -> Non
         time.sleep(0.005)
         return [dp[0], os.getpid()]
 
-    # Endless, so that the successor certainly gets something to do; counted up to where it does.
     with (
-        df.PrefetchDataZMQ(numbers(5000).map(work), 8, ordered=True) as ds,
+        df.PrefetchDataZMQ(numbers(4000).map(work), 8, ordered=True) as ds,
         caplog.at_level(logging.WARNING),
     ):
-        seen: set[int] = set()
-        before: set[int] = set()
-        killed, found = 0.0, []
+        found, before, killed, replaced = [], set(), 0.0, 0.0
         for dp in ds:
             found.append(dp[0])
-            seen.add(dp[1])
-            if len(seen) == 8 and not killed:
-                killed, before = time.monotonic(), set(seen)
-                os.kill(dp[1], signal.SIGKILL)
-                victim = dp[1]
-            if killed and seen > before:
-                break
-        assert killed and time.monotonic() - killed < 2.0 + STARTING
-        assert found == list(range(len(found)))
-        assert ds.stats()["worker_restarts"] == 1
+            if not killed and len(before := worker_pids()) == 8:
+                killed, victim = time.monotonic(), dp[1]
+                os.kill(victim, signal.SIGKILL)
+            if killed and not replaced and worker_pids() - before:
+                replaced = time.monotonic()
+        assert killed and replaced and replaced - killed < 2.0
+    assert found == list(range(4000))
+    assert ds.stats()["worker_restarts"] == 1
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert f"worker process {victim} was killed by SIGKILL" in warning
+
+
+def test_one_worker_or_eight_of_which_one_is_killed() -> None:
+    """With the same seed and in order, the streams are the same byte for byte."""
+
+    def work(dp):
+        time.sleep(0.002)
+        return [dp[0], datapoint_rng().bytes(100)]
+
+    def stream(workers: int, kill: bool) -> list:
+        chain = df.DataFromList([[i] for i in range(400)], shuffle=True).map(work)
+        with df.PrefetchDataZMQ(chain.map(lambda dp: [*dp, os.getpid()]), workers) as ds:
+            ds.seed(5)
+            found = []
+            for dp in ds:
+                found.append(dp[:2])
+                if kill and len(found) == 50:
+                    os.kill(dp[2], signal.SIGKILL)
+            assert ds.stats()["worker_restarts"] == kill
+        return found
+
+    assert stream(8, True) == stream(1, False)
+
+
+def test_a_failure_is_known_within_a_second() -> None:
+    """While the others are busy with what takes much longer."""
+
+    def work(dp):
+        if dp[0] == 5:
+            raise OSError(time.time())
+        time.sleep(0.0 if dp[0] < 5 else 3.0)
+        return dp
+
+    with df.PrefetchDataZMQ(numbers(50).map(work), 2) as ds:
+        with pytest.raises(df.WorkerError) as caught:
+            list(ds)
+        assert time.time() - float(caught.value.message) < 1.0
+        assert caught.value.type_name == "builtins.OSError"
 
 
 def test_workers_that_die_beyond_the_budget() -> None:
