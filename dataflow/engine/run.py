@@ -222,11 +222,13 @@ class Run:
         if not self._reported:
             self._reported = True
             self._meter.starting += perf_counter() - self._begun
-        self._balance.heard(worker, perf_counter(), done=bool(report.results))
         for number, index in report.returned:
             for ledger in self._ledgers:
                 if (holder := ledger.take_back(number, index)) is not None:
                     self._held[holder] -= 1
+        # One that gave back all that it had is not busy, and may be given something again.
+        done = bool(report.results) or not self._held.get(worker)
+        self._balance.heard(worker, perf_counter(), done=done)
         for number, index, outcome in report.results:
             # Lease numbers are never used twice, so at most one ledger knows this one.
             for ledger in self._ledgers:
