@@ -15,7 +15,13 @@ from __future__ import annotations
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
 from dataflow.base import DataFlow
-from dataflow.engine.runners import MultiProcessRunnerZMQ, PrefetchDataZMQ
+from dataflow.engine.runners import (
+    MultiProcessMapData,
+    MultiProcessMapDataZMQ,
+    MultiProcessRunnerZMQ,
+    MultiThreadMapData,
+    PrefetchDataZMQ,
+)
 from dataflow.errors import (
     ConfigError,
     DataFlowError,
@@ -27,6 +33,7 @@ from dataflow.errors import (
     MissingData,
     MissingExtra,
     NotResumable,
+    PoisonedDatapoint,
     StateError,
     TooManyErrors,
     WorkerDied,
@@ -79,8 +86,12 @@ __all__ = [
     "MapDataComponent",
     "MissingData",
     "MissingExtra",
+    "MultiProcessMapData",
+    "MultiProcessMapDataZMQ",
     "MultiProcessRunnerZMQ",
+    "MultiThreadMapData",
     "NotResumable",
+    "PoisonedDatapoint",
     "PrefetchDataZMQ",
     "PrintData",
     "ProxyDataFlow",

@@ -21,7 +21,7 @@ from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
 from dataflow.errors import DataFlowTerminated, Dropped
-from dataflow.failures import FailedDatapoint
+from dataflow.failures import FailedDatapoint, error_policies, policy_of
 from dataflow.meter import Meter
 from dataflow.randomness import Tag, fresh_seed
 
@@ -259,7 +259,7 @@ class DataFlow:
         Raises:
             TypeError: where the source has no keys to go back to.
         """
-        failed = {id(dp): dp for flow in walk(self) for dp in getattr(_policy(flow), "failed", ())}
+        failed = {id(dp): dp for flow in walk(self) for dp in getattr(policy_of(flow), "failed", ())}
         return self._over(list(failed.values()))
 
     def explain(self) -> str:
@@ -501,13 +501,3 @@ def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
     finally:
         if callable(close := getattr(iterator, "close", None)):
             close()
-
-
-def error_policies(flows: list[DataFlow]) -> list[Any]:
-    """The error policies of a chain, each once (a runner may share its source's)."""
-    found = {id(policy): policy for flow in flows if (policy := _policy(flow)) is not None}
-    return list(found.values())
-
-
-def _policy(flow: Any) -> Any:
-    return getattr(flow, "_policy", None)

@@ -9,7 +9,8 @@
         ├── MissingData (FileNotFoundError)  a data set lacks a file; says which, and who has it
         ├── DatapointError              one datapoint failed; has `reason`, `url`, `status`
         │   ├── FetchError              … while it was downloaded
-        │   └── DecodeError             … while its bytes became an image
+        │   ├── DecodeError             … while its bytes became an image
+        │   └── PoisonedDatapoint       … because it kills its worker, or takes longer than allowed
         ├── TooManyErrors               so many datapoints failed that the run makes no sense
         ├── WorkerError                 user code raised in a worker; has `type_name`, `traceback`
         ├── WorkerDied                  workers died more often than `max_restarts` allows
@@ -38,6 +39,7 @@ __all__ = [
     "MissingData",
     "MissingExtra",
     "NotResumable",
+    "PoisonedDatapoint",
     "StateError",
     "TooManyErrors",
     "WorkerDied",
@@ -92,6 +94,14 @@ class DecodeError(DatapointError):
 
     `reason`: ``empty``, ``not_image``, ``truncated``, ``too_large`` (more pixels than allowed)
     or ``corrupt`` (a broken structure, or the decoder gave up).
+    """
+
+
+class PoisonedDatapoint(DatapointError):
+    """A datapoint that its worker process does not survive.
+
+    `reason`: ``poison``, it killed the worker each time that it ran there alone; or ``timeout``,
+    it took longer than `task_timeout` again.
     """
 
 

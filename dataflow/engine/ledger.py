@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from typing import Any, NamedTuple
 
 from dataflow.engine.messages import EXHAUSTED, Lease, Task
+from dataflow.engine.suspects import Entry, Suspects
 
-__all__ = ["Ledger"]
-
-
-class _Entry(NamedTuple):
-    place: int  # counts the tasks in the order of the feed
-    task: Task
+__all__ = ["Ledger", "Lost"]
 
 
 class _Open(NamedTuple):
     """A lease that is out."""
 
     worker: int
-    entries: dict[int, _Entry]  # by index in the lease; those not yet settled
+    entries: dict[int, Entry]  # by index in the lease; those not yet settled
+    alone: bool = False
+
+
+class Lost(NamedTuple):
+    """What a worker had as it died.
+
+    Attributes:
+        returned: tasks that go out again.
+        suspects: tasks that were in hand and run alone from now on.
+        convicted: tasks that are proved to kill workers; see `Ledger.condemn`.
+        alone: a task was running alone and was in hand.
+    """
+
+    returned: list[Entry]
+    suspects: list[Entry]
+    convicted: list[Entry]
+    alone: bool
 
 
 class Ledger:
@@ -47,7 +60,8 @@ class Ledger:
         self._ordered = ordered
         self._fed = 0  # the next place
         self._feed_ended = False
-        self._returned: deque[_Entry] = deque()
+        self._returned: deque[Entry] = deque()
+        self._suspects = Suspects()
         self._out: dict[int, _Open] = {}
         self._out_count = 0
         self._frontier = 0  # the first place not delivered, where ordered
@@ -61,7 +75,7 @@ class Ledger:
         return (
             self._feed_ended
             and not self._out_count
-            and not (self._returned or self._waiting or self._arrived)
+            and not (self._returned or self._suspects or self._waiting or self._arrived)
         )
 
     @property
@@ -76,7 +90,7 @@ class Ledger:
 
     def lease(self, worker: int, size: int) -> Lease | None:
         """The next lease for a worker, of up to `size` tasks; None where there is none now."""
-        entries: list[_Entry] = []
+        entries: list[Entry] = []
         while self._returned and len(entries) < size:
             entry = self._returned.popleft()
             if self._end is None or entry.place < self._end:
@@ -87,13 +101,22 @@ class Ledger:
             if task is None:
                 self._feed_ended = True
                 break
-            entries.append(_Entry(self._fed, task))
+            entries.append(Entry(self._fed, task))
             self._fed += 1
-        if not entries:
-            return None
+        return self._hand_out(worker, entries) if entries else None
+
+    def lease_alone(self, worker: int) -> Lease | None:
+        """One task that may have killed a worker, for one that has nothing else and gets nothing.
+
+        None where there is no such task.
+        """
+        entry = self._suspects.next()
+        return self._hand_out(worker, [entry], alone=True) if entry is not None else None
+
+    def _hand_out(self, worker: int, entries: list[Entry], alone: bool = False) -> Lease:
         number = next(self._numbers)
         self._out_count += len(entries)
-        self._out[number] = _Open(worker, dict(enumerate(entries)))
+        self._out[number] = _Open(worker, dict(enumerate(entries)), alone)
         return Lease(number, self._seed, [entry.task for entry in entries])
 
     def settle(self, number: int, index: int, outcome: Any) -> int | None:
@@ -109,6 +132,12 @@ class Ledger:
         self._out_count -= 1
         if not lease.entries:
             del self._out[number]
+        if lease.alone:
+            self._suspects.acquit(entry)
+        self._enter(entry, outcome)
+        return lease.worker
+
+    def _enter(self, entry: Entry, outcome: Any) -> None:
         if outcome is EXHAUSTED:
             self._end_at(entry.place)
         elif self._end is None or entry.place < self._end:
@@ -116,16 +145,57 @@ class Ledger:
                 self._waiting[entry.place] = (*entry, outcome)
             else:
                 self._arrived.append((*entry, outcome))
+
+    def take_back(self, number: int, index: int) -> int | None:
+        """A worker gives back a task that it had not begun; it goes out again.
+
+        Returns:
+            As `settle`.
+        """
+        lease = self._out.get(number)
+        entry = lease.entries.pop(index, None) if lease is not None else None
+        if lease is None or entry is None:
+            return None
+        self._out_count -= 1
+        if not lease.entries:
+            del self._out[number]
+        self._returned.append(entry)
         return lease.worker
 
-    def revoke(self, worker: int) -> list[Task]:
-        """A worker is gone: what it had goes out again. Returns the tasks."""
-        lost: list[_Entry] = []
+    def open(self, number: int, index: int) -> bool:
+        """Whether an outcome of this task would still count."""
+        return number in self._out and index in self._out[number].entries
+
+    def revoke(
+        self, worker: int, in_hand: Collection[tuple[int, int]] = (), *, certain: bool = False
+    ) -> Lost:
+        """A worker is gone: what it had goes out again.
+
+        Args:
+            worker: its number.
+            in_hand: (lease number, index) of the tasks that may have killed it.
+            certain: they have, whatever else it had in hand.
+        """
+        lost = Lost([], [], [], any(self._runs_alone(*held) for held in in_hand))
         for number in [n for n, lease in self._out.items() if lease.worker == worker]:
-            lost.extend(self._out.pop(number).entries.values())
-        self._out_count -= len(lost)
-        self._returned.extendleft(reversed(lost))
-        return [entry.task for entry in lost]
+            lease = self._out.pop(number)
+            self._out_count -= len(lease.entries)
+            for index, entry in lease.entries.items():
+                if (number, index) not in in_hand:
+                    lost.returned.append(entry)
+                elif self._suspects.accuse(entry, certain=certain or lease.alone):
+                    lost.convicted.append(entry)
+                else:
+                    lost.suspects.append(entry)
+        self._returned.extendleft(reversed(lost.returned))
+        return lost
+
+    def _runs_alone(self, number: int, index: int) -> bool:
+        return self.open(number, index) and self._out[number].alone
+
+    def condemn(self, entry: Entry, outcome: Any) -> None:
+        """Enter the outcome of a task that no worker survives."""
+        self._enter(entry, outcome)
 
     def next(self) -> tuple[int, Task, Any] | None:
         """The next task to deliver with its number and outcome; None where it has not come yet."""

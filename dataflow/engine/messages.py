@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 from dataflow.errors import DatapointError, WorkerError
 from dataflow.randomness import Tag
 
-__all__ = ["EXHAUSTED", "LOADER", "UNSENT", "Failed", "Lease", "Report", "Task"]
+__all__ = ["EXHAUSTED", "LOADER", "RECALL", "UNSENT", "Failed", "Lease", "Report", "Task"]
 
 # Stage indices of a `Failed` that are not one of the program's stages.
 LOADER = -1
 UNSENT = -2
+
+# Asks a worker to give back the tasks that it has not begun.
+RECALL = "recall"
 
 
 class Task(NamedTuple):
@@ -44,6 +47,7 @@ class Report:
         gauges: (program, stage index, figures): a stage's own cumulative figures.
         cpu: seconds of processor time of the worker process since the last report.
         sending: seconds of encoding and copying since then; those of this report are in the next.
+        returned: (lease number, index in the lease) of tasks that were asked back, not begun.
     """
 
     results: list[tuple[int, int, Any]]
@@ -51,6 +55,7 @@ class Report:
     gauges: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
     cpu: float = 0.0
     sending: float = 0.0
+    returned: list[tuple[int, int]] = field(default_factory=list)
 
 
 class _Exhausted:

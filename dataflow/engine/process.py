@@ -1,4 +1,4 @@
-"""The program of a worker process: ``python -m dataflow.engine.process FD FD``.
+"""The program of a worker process: ``python -m dataflow.engine.process FD …``.
 
 It is started afresh, not forked: no lock or thread of the parent comes along, and a script needs
 no ``if __name__ == "__main__"`` guard.
@@ -30,8 +30,8 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Set up as the parent was, then work until it closes the control pipe or dies."""
-    setup_fd, control_fd, memory_fd, worker_number = map(int, sys.argv[1:5])
-    folder, parent = sys.argv[5], int(sys.argv[6])
+    setup_fd, control_fd, memory_fd, hands_fd, worker_number = map(int, sys.argv[1:6])
+    folder, parent = sys.argv[6], int(sys.argv[7])
     welcomed, making = threading.Event(), threading.Lock()
     threading.Thread(
         target=_guard, args=(control_fd, parent, folder, welcomed, making), daemon=True
@@ -49,6 +49,7 @@ def main() -> None:
     from dataflow.engine.messages import LOADER, Failed
     from dataflow.engine.worker import Worker
     from dataflow.executor.memory import keep_freed_memory
+    from dataflow.transport.in_hand import InHand
     from dataflow.transport.ipc import WorkerEnd
     from dataflow.transport.slots import SlotWriter
 
@@ -61,7 +62,7 @@ def main() -> None:
     try:
         # The user's modules are imported here, and the stages' reset_state is called.
         emit = partial(_send, end, _Spent(end))
-        worker = Worker(pickle.loads(setup["programs"]), emit)
+        worker = Worker(pickle.loads(setup["programs"]), emit, InHand(hands, hands_fd))
     except BaseException as error:  # told to the consumer, which raises it
         problem = Failed.of(error, LOADER).sealed()
         threading.Thread(target=end.send, args=(problem,), daemon=True).start()
@@ -73,9 +74,8 @@ def main() -> None:
     threading.Thread(
         target=_listen, args=(end, worker, hands, control_fd, folder, welcomed), daemon=True
     ).start()
-    helpers = [threading.Thread(target=worker.work, daemon=True) for _ in range(hands - 1)]
-    for helper in helpers:
-        helper.start()
+    for helper in (worker.watch, *[worker.work] * (hands - 1)):
+        threading.Thread(target=helper, daemon=True).start()
     worker.work()
     worker.close()
 
@@ -105,6 +105,7 @@ def _listen(
     """Pass leases on to the hands; end when the control pipe closes."""
     import zmq
 
+    from dataflow.engine.messages import RECALL
     from dataflow.transport.ipc import HELLO, SLOTS, WELCOME
 
     poller = zmq.Poller()
@@ -120,6 +121,8 @@ def _listen(
                 if sys.platform == "linux":
                     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 welcomed.set()
+            elif message == RECALL and worker is not None:
+                worker.give_back()
             elif message != SLOTS and worker is not None:
                 worker.take(message)
     if not welcomed.is_set():

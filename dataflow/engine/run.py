@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
+from dataflow.engine.balance import Balance
+from dataflow.engine.deadlines import Deadlines
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import Failed, Report, Task
+from dataflow.engine.messages import LOADER, RECALL, UNSENT, Failed, Lease, Report, Task
+from dataflow.engine.obituary import conviction, obituary
 from dataflow.engine.pace import Pace
 from dataflow.engine.part import Part
 from dataflow.engine.watch import Gauges, Watch
 from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
-from dataflow.executor.events import Died, Event, Executor, Reported
+from dataflow.executor.events import Died, Event, Executor, Reported, Started
 from dataflow.meter import Meter
+from dataflow.sources.keyed import KeyedSource
 from dataflow.utils.machine import usable_cores
 
 __all__ = ["Run"]
@@ -39,6 +42,7 @@ class Run:
         hands: threads in each.
         buffer_size: datapoints that may wait to be delivered.
         max_restarts: workers that may die without progress in between.
+        task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
         meter: the runner's.
         gauges: what the stages' own figures were in each worker, kept over the crew's life.
     """
@@ -55,6 +59,7 @@ class Run:
         hands: int,
         buffer_size: int,
         max_restarts: int,
+        task_timeout: float | None,
         meter: Meter,
         gauges: Gauges,
     ) -> None:
@@ -75,6 +80,14 @@ class Run:
         # have one each where every worker runs the whole flow.
         self._seats: list[int | None] = [None] * self._count
         self._held: dict[int, int] = {}
+        self._isolated: set[int] = set()  # workers that run a suspect, and nothing else
+        self._balance = Balance(hands)
+        for worker in crew.ready:
+            self._balance.heard(worker, perf_counter())
+        self._deadlines = (
+            None if task_timeout is None else Deadlines(task_timeout, silence=not part.transfers)
+        )
+        self._attentive = perf_counter()  # since when the workers are listened to without a break
         self._deaths = 0
         # A new crew grows to its full size when the first results are there: many processes that
         # start at once would only keep each other from it.
@@ -100,35 +113,81 @@ class Run:
                 while (done := ledger.next()) is not None:
                     idle = False
                     yield done
+                    self._attentive = 0.0
                     # Workers may have run dry while the consumer was away; but a look at the
                     # sockets for each of many cheap datapoints would cost more than they do.
                     if (now := perf_counter()) > next_look:
                         self._take(self._crew.poll(0))
+                        self._patience()
                         self._hand_out()
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
-                self._take(self._watch.wait())
+                self._take(self._watch.wait(self._patience()))
 
     def _hand_out(self) -> None:
         """Give every worker as much as it should hold."""
         self._staff()
-        size = self._pace.size
-        room = self._pace.depth - size
         hungry = [seat for seat, worker in enumerate(self._seats) if worker is not None]
         while hungry:
             # One lease each in turn, so that a short epoch is spread over all.
             for seat in tuple(hungry):
                 worker = self._seats[seat]
                 assert worker is not None
-                lease = None
-                if self._held.get(worker, 0) <= room:
-                    ledger = self._ledgers[seat % len(self._ledgers)]
-                    lease = self._watch.lease(ledger, worker, size)
+                lease = self._lease(worker, self._ledgers[seat % len(self._ledgers)])
                 if lease is None:
                     hungry.remove(seat)
                     continue
-                self._held[worker] = self._held.get(worker, 0) + len(lease.tasks)
+                held = self._held.get(worker, 0)
+                if not held:
+                    self._balance.given(worker, perf_counter())
+                self._held[worker] = held + len(lease.tasks)
                 self._crew.send(worker, lease)
+
+    def _lease(self, worker: int, ledger: Ledger) -> Lease | None:
+        """What a worker should have besides what it holds."""
+        if not self._held.get(worker):
+            self._isolated.discard(worker)
+            if (lease := ledger.lease_alone(worker)) is not None:
+                self._isolated.add(worker)
+                return lease
+        size = self._pace.size
+        full = self._held.get(worker, 0) > self._pace.depth - size
+        if full or worker in self._isolated or self._balance.asked(worker):
+            return None
+        return self._watch.lease(ledger, worker, size)
+
+    def _patience(self) -> float | None:
+        """See to workers that are long at a datapoint; how long to wait before the next time."""
+        now = perf_counter()
+        self._attentive = self._attentive or now
+        waits = [self._even_out(now), self._enforce(now)]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _even_out(self, now: float) -> float | None:
+        """Where a worker is idle, ask for tasks that wait elsewhere."""
+        if self._part.sequential:
+            return None
+        seated = [worker for worker in self._seats if worker is not None]
+        late, wait = self._balance.due(seated, self._held, now)
+        for worker in late:
+            self._balance.ask(worker)
+            self._crew.send(worker, RECALL)
+        return wait
+
+    def _enforce(self, now: float) -> float | None:
+        """Kill workers that are too long at a datapoint."""
+        if self._deadlines is None:
+            return None
+        busy = [worker for worker in self._crew.workers if self._held.get(worker)]
+        listened = now - self._attentive
+        late, wait = self._deadlines.overdue(
+            {worker: self._crew.in_hand(worker) for worker in busy},
+            {worker: min(listened, self._balance.silence(worker, now)) for worker in busy},
+            lambda number, index: any(ledger.open(number, index) for ledger in self._ledgers),
+        )
+        for worker in late:
+            self._crew.kill(worker)
+        return wait
 
     def _staff(self) -> None:
         """Fill empty seats: those of the dead, and at the start as many as there are cores."""
@@ -146,12 +205,21 @@ class Run:
                 raise event.report.exception()  # it could not even start
             if isinstance(event, Reported):
                 self._settle(event.worker, event.report)
+            elif isinstance(event, Started):
+                self._balance.heard(event.worker, perf_counter())
             elif isinstance(event, Died):
                 self._bury(event)
         self._watch.look(sum(ledger.ready for ledger in self._ledgers))
 
     def _settle(self, worker: int, report: Report) -> None:
         self._reported = True
+        for number, index in report.returned:
+            for ledger in self._ledgers:
+                if (holder := ledger.take_back(number, index)) is not None:
+                    self._held[holder] -= 1
+        # One that gave back all that it had is not busy, and may be given something again.
+        done = bool(report.results) or not self._held.get(worker)
+        self._balance.heard(worker, perf_counter(), done=done)
         for number, index, outcome in report.results:
             # Lease numbers are never used twice, so at most one ledger knows this one.
             for ledger in self._ledgers:
@@ -163,20 +231,31 @@ class Run:
 
     def _bury(self, died: Died) -> None:
         """A worker is gone: its tasks go out again, and somebody takes its seat."""
-        lost = [task for ledger in self._ledgers for task in ledger.revoke(died.worker)]
-        self._held.pop(died.worker, None)
-        self._seats = [None if worker == died.worker else worker for worker in self._seats]
+        worker = died.worker
+        late = self._deadlines.killed(worker) if self._deadlines is not None else None
+        in_hand = [(held.lease, held.task) for held in died.in_hand] if late is None else late
+        if self._part.sequential:
+            in_hand = []  # one iterator cannot leave out a datapoint
+        timed_out = late is not None
+        lost = [ledger.revoke(worker, in_hand, certain=timed_out) for ledger in self._ledgers]
+        self._held.pop(worker, None)
+        self._isolated.discard(worker)
+        self._balance.forget(worker)
+        self._seats = [None if seated == worker else seated for seated in self._seats]
         self._meter.restarts += 1
-        self._deaths += 1
-        how = (
-            f"was killed by {signal.Signals(-died.status).name}"
-            if died.status < 0
-            else f"ended with exit status {died.status}"
-        )
-        text = f"worker process {died.pid} {how}; its {len(lost)} datapoints go to others"
+        text = obituary(died, lost, timed_out, self._is_keyed)
+        if not timed_out and not any(part.alone for part in lost):
+            self._deaths += 1
         if self._deaths > self._max_restarts:
             raise WorkerDied(
                 f"{text}: {self._deaths} workers died without getting anything done, "
                 f"max_restarts={self._max_restarts}"
             )
         logger.warning(text)
+        for ledger, part in zip(self._ledgers, lost, strict=True):
+            for entry in part.convicted:
+                error = conviction(entry.task, text, timed_out, self._is_keyed)
+                ledger.condemn(entry, Failed.of(error, UNSENT))
+
+    def _is_keyed(self, task: Task) -> bool:
+        return isinstance(self._part.owners[task.program, LOADER], KeyedSource)

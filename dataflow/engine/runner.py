@@ -28,6 +28,7 @@ class Runner(ProxyDataFlow):
         buffer_size: datapoints that may wait to be delivered.
         on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
         max_restarts: workers that may die without progress in between.
+        task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
     """
 
     def __init__(
@@ -38,14 +39,20 @@ class Runner(ProxyDataFlow):
         buffer_size: int,
         on_error: OnError | None = "raise",
         max_restarts: int = 3,
+        task_timeout: float | None = None,
     ) -> None:
         super().__init__(ds)
         if buffer_size < 1:
             raise ConfigError(f"buffer_size={buffer_size!r} must be at least 1")
+        if max_restarts < 0:
+            raise ConfigError(f"max_restarts={max_restarts!r} must not be negative")
+        if task_timeout is not None and not task_timeout > 0:
+            raise ConfigError(f"task_timeout={task_timeout!r} must be a positive number or None")
         self._ordered = ordered
         self._buffer_size = int(buffer_size)
         self._policy = ds._policy if on_error is None else ErrorPolicy(on_error)
         self._max_restarts = max_restarts
+        self._task_timeout = task_timeout
         self._crews: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
         self._workers = 1
@@ -131,6 +138,7 @@ class Runner(ProxyDataFlow):
                 hands=self._hands(part),
                 buffer_size=self._buffer_size,
                 max_restarts=self._max_restarts,
+                task_timeout=self._task_timeout,
                 meter=self._meter,
                 gauges=self._gauges,
             )

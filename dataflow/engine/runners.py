@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dataflow.engine.part import Part
 from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
+from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.executor.thread import ThreadExecutor
 from dataflow.failures import OnError
+from dataflow.stages.map import MapData
+from dataflow.transport.in_hand import InHand
 
-__all__ = ["MultiProcessRunnerZMQ", "PrefetchDataZMQ", "ThreadRunner"]
+__all__ = [
+    "MultiProcessMapData",
+    "MultiProcessMapDataZMQ",
+    "MultiProcessRunnerZMQ",
+    "MultiThreadMapData",
+    "PrefetchDataZMQ",
+    "ThreadRunner",
+]
 
 
 class ThreadRunner(Runner):
@@ -54,7 +65,49 @@ class ThreadRunner(Runner):
         return self._in_worker
 
     def _hire(self, part: Part) -> Executor:
-        return ThreadExecutor(lambda emit: Worker(part.for_workers(), emit), self._hands(part))
+        hands = self._hands(part)
+        programs = part.for_workers()
+        return ThreadExecutor(lambda emit: Worker(programs, emit, InHand(hands)), hands)
+
+
+class MultiThreadMapData(ThreadRunner):
+    """Apply a function to every datapoint, in threads; where it returns None it is dropped.
+
+    The per-item stages of the chain below run in the threads too. Each datapoint comes exactly
+    once an epoch.
+
+    Args:
+        ds: the chain.
+        num_thread: threads.
+        map_func: datapoint → datapoint or None.
+        buffer_size: datapoints that may wait to be delivered.
+        strict: accepted for tensorpack's sake; every epoch is exact here.
+        ordered: deliver in the source's order; None means: if a seed was set.
+        on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a
+            function of error and datapoint that returns a replacement or None.
+        nr_thread: the older spelling of `num_thread`.
+    """
+
+    def __init__(
+        self,
+        ds: Any,
+        num_thread: int | None = None,
+        map_func: Callable[[Datapoint], Datapoint | None] | None = None,
+        *,
+        buffer_size: int = 200,
+        strict: bool = False,
+        ordered: bool | None = None,
+        on_error: OnError = "raise",
+        nr_thread: int | None = None,
+    ) -> None:
+        super().__init__(
+            _mapped(ds, map_func),
+            _given("num_thread", num_thread, nr_thread),
+            ordered=ordered,
+            buffer_size=buffer_size,
+            on_error=on_error,
+        )
+        self.num_thread = self.num_threads
 
 
 class PrefetchDataZMQ(Runner):
@@ -74,7 +127,17 @@ class PrefetchDataZMQ(Runner):
             function of error and datapoint that returns a replacement or None.
         replicate: run the whole flow independently in each process, so that each delivers all of
             it: for endless random generators.
+        task_timeout: seconds that a datapoint may keep a worker process; then the process is
+            killed and the datapoint tried once more, alone. Time that an asynchronous stage, such
+            as a download, waits does not count. None: as long as it likes.
+        max_restarts: processes that may die without anything getting done in between.
         nr_proc: the older spelling of `num_proc`.
+
+    A datapoint that was in hand as its process died runs again with nothing else beside it. If two
+    processes more die over it, `on_error` gets a `PoisonedDatapoint`.
+
+    Raises:
+        WorkerDied: (from the iterator) beyond `max_restarts`.
     """
 
     _elsewhere = True
@@ -90,6 +153,8 @@ class PrefetchDataZMQ(Runner):
         buffer_size: int | None = None,
         on_error: OnError = "raise",
         replicate: bool = False,
+        task_timeout: float | None = None,
+        max_restarts: int = 3,
         nr_proc: int | None = None,
     ) -> None:
         num_proc = num_proc if nr_proc is None else nr_proc
@@ -98,6 +163,8 @@ class PrefetchDataZMQ(Runner):
             ordered=ordered,
             buffer_size=hwm if buffer_size is None else buffer_size,
             on_error=on_error,
+            max_restarts=max_restarts,
+            task_timeout=task_timeout,
         )
         if num_proc < 1:
             raise ConfigError(f"num_proc={num_proc!r} must be at least 1")
@@ -125,4 +192,63 @@ class PrefetchDataZMQ(Runner):
         )
 
 
+class MultiProcessMapData(PrefetchDataZMQ):
+    """Apply a function to every datapoint, in processes; where it returns None it is dropped.
+
+    The per-item stages of the chain below run in the processes too. Each datapoint comes exactly
+    once an epoch.
+
+    Args:
+        ds: the chain.
+        num_proc: worker processes.
+        map_func: datapoint → datapoint or None; may be a lambda or a closure.
+        buffer_size: datapoints that may wait to be delivered.
+        strict: accepted for tensorpack's sake; every epoch is exact here.
+        ordered: deliver in the source's order; None means: if a seed was set.
+        on_error: as of `PrefetchDataZMQ`, like the following.
+        task_timeout: seconds that a datapoint may keep a worker process.
+        max_restarts: processes that may die without anything getting done in between.
+        nr_proc: the older spelling of `num_proc`.
+    """
+
+    def __init__(
+        self,
+        ds: Any,
+        num_proc: int | None = None,
+        map_func: Callable[[Datapoint], Datapoint | None] | None = None,
+        *,
+        buffer_size: int = 200,
+        strict: bool = False,
+        ordered: bool | None = None,
+        on_error: OnError = "raise",
+        task_timeout: float | None = None,
+        max_restarts: int = 3,
+        nr_proc: int | None = None,
+    ) -> None:
+        super().__init__(
+            _mapped(ds, map_func),
+            _given("num_proc", num_proc, nr_proc),
+            ordered=ordered,
+            buffer_size=buffer_size,
+            on_error=on_error,
+            task_timeout=task_timeout,
+            max_restarts=max_restarts,
+        )
+
+
 MultiProcessRunnerZMQ = PrefetchDataZMQ
+MultiProcessMapDataZMQ = MultiProcessMapData
+
+
+def _mapped(ds: Any, map_func: Any) -> MapData:
+    if not callable(map_func):
+        raise ConfigError(f"map_func={map_func!r} must be callable")
+    return MapData(ds, map_func)
+
+
+def _given(name: str, number: int | None, older: int | None) -> int:
+    """The one that was given of an argument and its older spelling."""
+    chosen = number if older is None else older
+    if chosen is None:
+        raise ConfigError(f"{name}=None must be a number")
+    return chosen

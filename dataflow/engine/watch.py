@@ -73,10 +73,10 @@ class Watch:
             owner.units = workers * (concurrency or hands)
             owner.runner = meter.runner
 
-    def wait(self) -> list[Event]:
-        """Wait for something to happen."""
+    def wait(self, timeout: float | None) -> list[Event]:
+        """Wait for something to happen, for so many seconds at most."""
         begun, decoding = perf_counter(), self._crew.traffic.seconds
-        events = self._crew.poll(None)
+        events = self._crew.poll(timeout)
         if self._begun is None:
             idle = perf_counter() - begun - (self._crew.traffic.seconds - decoding)
             self._meter.idle += max(0.0, idle)

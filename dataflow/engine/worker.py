@@ -6,10 +6,12 @@ only the way in and out differs.
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
-from time import perf_counter
+from queue import Empty, SimpleQueue
+from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 from dataflow.base import reset
@@ -19,12 +21,22 @@ from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.randomness import enter, leave
 from dataflow.stages.item import AsyncStage
+from dataflow.transport.in_hand import InHand
 
 __all__ = ["Worker"]
 
 # Results are gathered this long at most, so that cheap ones share a message.
 _GATHER_SECONDS = 0.005
 _GATHER_ITEMS = 512
+# How often the watcher looks, while a hand has something that could be kept waiting.
+_WATCH_SECONDS = 0.008
+
+
+class _Part(NamedTuple):
+    """Tasks of a lease, those at `pending` not begun. Whoever takes an index out has the task."""
+
+    lease: Lease
+    pending: deque[int]
 
 
 class _Arrived(NamedTuple):
@@ -39,25 +51,51 @@ class _Arrived(NamedTuple):
 class Worker:
     """Runs programs for whoever sends leases.
 
-    One or more threads, its hands, call `work`. Asynchronous stages occupy no hand.
+    One or more threads, its hands, call `work`, and one calls `watch`. Asynchronous stages occupy
+    no hand.
 
     Args:
         programs: what to do, by the number in a task.
         emit: takes a `Report`; called by any hand.
+        in_hand: where the hands write what they are at; it says how many they are.
     """
 
-    def __init__(self, programs: list[Program], emit: Callable[[Report], None]) -> None:
+    def __init__(
+        self, programs: list[Program], emit: Callable[[Report], None], in_hand: InHand
+    ) -> None:
         self.programs = programs
         self.emit = emit
-        self.todo: SimpleQueue[Lease | _Arrived | None] = SimpleQueue()
-        self._stopped = False
+        self.in_hand = in_hand
+        self.todo: SimpleQueue[_Part | _Arrived | None] = SimpleQueue()
+        # Set where a hand has something that must not wait for what else it does.
+        self.watched = threading.Event()
+        self.stopped = False
+        self._hands: list[_Hand] = []
+        self._hiring = threading.Lock()
         for program in programs:
             for stage in program.stages:
                 reset(stage)
 
     def take(self, lease: Lease) -> None:
         """Accept a lease; any thread may call this."""
-        self.todo.put(lease)
+        self.todo.put(_Part(lease, deque(range(len(lease.tasks)))))
+
+    def give_back(self) -> None:
+        """Report the tasks that no hand has begun as returned; any thread may call this."""
+        parts, others = [hand.part for hand in self._hands if hand.part is not None], []
+        try:
+            while True:
+                unit = self.todo.get_nowait()
+                if isinstance(unit, _Part):
+                    parts.append(unit)
+                else:
+                    others.append(unit)
+        except Empty:
+            pass
+        for unit in others:
+            self.todo.put(unit)
+        returned = [(part.lease.number, index) for part in parts for index in _taken(part)]
+        self.emit(Report([], returned=returned))
 
     def arrived(self, lease: Lease, task: int, stage: int, result: Any) -> None:
         """An asynchronous stage is through with a datapoint; a hand goes on with it."""
@@ -65,24 +103,41 @@ class Worker:
 
     def stop(self, hands: int) -> None:
         """Let each hand finish the datapoint that it is at, and end."""
-        self._stopped = True
+        self.stopped = True
+        self.watched.set()
         for _ in range(hands):
             self.todo.put(None)
 
     def work(self) -> None:
         """Be a hand, until `stop`."""
-        hand = _Hand(self)
-        while (unit := self.todo.get()) is not None and not self._stopped:
-            if isinstance(unit, Lease):
-                hand.timed = True
-                for index in range(len(unit.tasks)):
-                    if self._stopped:
-                        return
-                    hand.start(unit, index)
+        with self._hiring:
+            hand = _Hand(self, len(self._hands))
+            self._hands.append(hand)
+        while True:
+            try:
+                unit = self.todo.get_nowait()
+            except Empty:
+                hand.report()
+                unit = self.todo.get()
+            if unit is None or self.stopped:
+                return
+            if isinstance(unit, _Part):
+                hand.work_on(unit)
             else:
                 hand.resume(unit)
-            if self.todo.empty():
-                hand.report()
+
+    def watch(self) -> None:
+        """Until `stop`: where a hand is long at a datapoint, see to what it leaves lying.
+
+        What it has finished is reported; what it has not begun goes to the other hands.
+        """
+        while not self.stopped:
+            self.watched.wait()
+            sleep(_WATCH_SECONDS)
+            self.watched.clear()  # what is set from here on, `stop` too, is seen below or above
+            for hand in tuple(self._hands):
+                if hand.relieve():
+                    self.watched.set()
 
     def close(self) -> None:
         """End the asynchronous stages' own threads."""
@@ -92,22 +147,48 @@ class Worker:
 
 
 class _Hand:
-    """One thread's part of a worker: its results and counters, until they are reported."""
+    """One thread's part of a worker: its results and counters, until they are reported.
 
-    def __init__(self, worker: Worker) -> None:
+    All but `relieve` is called by that thread.
+    """
+
+    def __init__(self, worker: Worker, number: int) -> None:
         self._worker = worker
-        self._results: list[tuple[int, int, Any]] = []
+        self._number = number
+        self._in_hand = worker.in_hand
+        self.part: _Part | None = None
+        # The thread appends, the watcher may take out: a deque needs no lock for that.
+        self._results: deque[tuple[int, int, Any]] = deque()
         self._reported = perf_counter()
+        self._reporting = threading.Lock()
         self._tally = Tally([len(program.stages) for program in worker.programs])
         self._counts = self._tally.counts
-        self.timed = True  # whether to time the next datapoint
+        self._timed = True  # whether to time the next datapoint
+        self._seen = 0  # what the watcher saw in hand at its last look
+
+    def work_on(self, part: _Part) -> None:
+        """Work on tasks, until none is left or the worker is stopped."""
+        lease, pending = part
+        self.part = part
+        self._timed = True
+        worker = self._worker
+        if len(pending) > 1 and worker.in_hand.hands > 1:
+            worker.watched.set()
+        while not worker.stopped:
+            try:
+                index = pending.popleft()
+            except IndexError:
+                break
+            self.start(lease, index)
+        self.part = None
 
     def start(self, lease: Lease, index: int) -> None:
         """Work on a task from its key on."""
+        self._in_hand.begin(self._number, lease.number, index)
         task = lease.tasks[index]
         program = self._worker.programs[task.program]
         value = task.key
-        timed = self.timed
+        timed = self._timed
         if program.loader is not None:
             begun = perf_counter() if timed else 0.0
             enter(lease.seed, task.tag, 0)
@@ -131,7 +212,8 @@ class _Hand:
     def resume(self, arrived: _Arrived) -> None:
         """Go on with what an asynchronous stage was at."""
         lease, index, stage, result = arrived
-        self.timed = True
+        self._in_hand.begin(self._number, lease.number, index)
+        self._timed = True
         counts = self._counts[lease.tasks[index].program][stage + 1]
         counts[0] += 1  # its seconds are among the stage's own figures
         counts[1] += 1
@@ -147,10 +229,10 @@ class _Hand:
         tag, number, _ = lease.tasks[index]
         program = self._worker.programs[number]
         stages = program.stages
-        timed = self.timed
+        timed = self._timed
         if timed:
             begun = perf_counter()
-            self.timed = self._tally.dear
+            self._timed = self._tally.dear
         while at < len(stages):
             stage = stages[at]
             try:
@@ -181,17 +263,47 @@ class _Hand:
         self._results.append((lease.number, index, outcome))
         if len(self._results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
             self.report()
+        elif not self._worker.watched.is_set():
+            self._worker.watched.set()
 
     def report(self) -> None:
-        """Send what was gathered."""
-        self._reported = perf_counter()
-        if not self._results:
-            return
-        gauges = []
-        for number, program in enumerate(self._worker.programs):
-            for at, stage in enumerate(program.stages):
-                if figures := stage.gauges():
-                    gauges.append((number, at, figures))
-        results, self._results = self._results, []
-        self.timed = True
-        self._worker.emit(Report(results, self._tally.take(len(results)), gauges))
+        """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
+        self._in_hand.end(self._number)
+        self._send()
+
+    def relieve(self) -> bool:
+        """Take from the hand what should not wait; returns whether to look again soon."""
+        if self._results and perf_counter() - self._reported > _GATHER_SECONDS:
+            self._send()
+        task = self._in_hand.task(self._number)
+        stuck, self._seen = task == self._seen != 0, task
+        part = self.part
+        shared = part is not None and part.pending and self._in_hand.hands > 1
+        if stuck and shared:
+            assert part is not None
+            self._worker.todo.put(_Part(part.lease, deque(_taken(part))))
+        return bool(self._results or (shared and not stuck))
+
+    def _send(self) -> None:
+        with self._reporting:
+            self._reported = perf_counter()
+            results = [self._results.popleft() for _ in range(len(self._results))]
+            if not results:
+                return
+            gauges = []
+            for number, program in enumerate(self._worker.programs):
+                for at, stage in enumerate(program.stages):
+                    if figures := stage.gauges():
+                        gauges.append((number, at, figures))
+            self._timed = True
+            self._worker.emit(Report(results, self._tally.take(len(results)), gauges))
+
+
+def _taken(part: _Part) -> list[int]:
+    """All of the part's tasks that nobody has begun; they are the caller's now."""
+    taken = []
+    try:
+        while True:
+            taken.append(part.pending.popleft())
+    except IndexError:
+        return taken

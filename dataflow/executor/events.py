@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from dataflow.transport.in_hand import Held
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["Died", "Event", "Executor", "Reported", "Started"]
@@ -23,11 +24,19 @@ class Started(NamedTuple):
 
 
 class Died(NamedTuple):
-    """A worker process ended by itself; `status` is negative for a signal."""
+    """A worker process ended by itself.
+
+    Attributes:
+        worker: its number.
+        pid: what its process id was.
+        status: the exit status, negative for a signal.
+        in_hand: what its hands were working on.
+    """
 
     worker: int
     pid: int
     status: int
+    in_hand: list[Held]
 
 
 Event: TypeAlias = Reported | Started | Died
@@ -39,6 +48,9 @@ class Executor(Protocol):
     workers: list[int]
     """The numbers of the workers that take leases."""
 
+    ready: set[int]
+    """Those of them that have started."""
+
     traffic: Traffic
     """What came from them; stays zero where results are only passed on."""
 
@@ -47,6 +59,12 @@ class Executor(Protocol):
 
     def start(self) -> int:
         """Start one more worker; returns its number."""
+
+    def in_hand(self, worker: int) -> list[Held]:
+        """What a worker's hands are working on now."""
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once, whatever it is at; it is reported as `Died`."""
 
     def poll(self, timeout: float | None) -> list[Event]:
         """What happened; waits up to `timeout` seconds (None: until something does)."""

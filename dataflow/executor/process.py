@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import signal
@@ -23,11 +24,14 @@ import zmq
 import dataflow
 from dataflow.executor.events import Died, Event, Reported, Started
 from dataflow.transport import slots
+from dataflow.transport.in_hand import Held, InHand
 from dataflow.transport.ipc import HELLO, WELCOME, ConsumerEnd
 
 __all__ = ["ProcessExecutor"]
 
 _PATIENCE = 0.5
+# Between two looks for dead workers, while others have something to say.
+_LOOK_SECONDS = 0.05
 # A pipeline's parallelism is its processes: libraries in them must not start threads of their own.
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -51,6 +55,7 @@ class ProcessExecutor:
     def __init__(self, *, module: str, programs: bytes, hands: int, slots_each: int) -> None:
         self._module = module
         self._slots = slots_each
+        self._hands = hands
         self._environ = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
         self._setup = tempfile.TemporaryFile(prefix="dataflow-")  # noqa: SIM115 - lives as long as self
         setup = {
@@ -69,8 +74,11 @@ class ProcessExecutor:
         self.traffic = self._end.traffic
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._pidfds: dict[int, int] = {}
+        self._in_hand: dict[int, InHand] = {}
         self._number = 0
         self.workers: list[int] = []
+        self.ready: set[int] = set()
+        self._next_look = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._end.results, zmq.POLLIN)
         self._spawner = _Spawner()
@@ -93,7 +101,8 @@ class ProcessExecutor:
         reader = slots.SlotReader(self._slots) if slots.available() else None
         folder = self._end.add(number, reader)
         memory = reader.fd if reader is not None else -1
-        fds = [self._setup.fileno(), self._control_read, memory]
+        hands_fd = InHand.file(self._hands)
+        fds = [self._setup.fileno(), self._control_read, memory, hands_fd]
         command = [
             *(sys.executable, *subprocess._args_from_interpreter_flags()),  # type: ignore[attr-defined]
             *("-m", self._module, *map(str, fds), str(number), folder, str(os.getpid())),
@@ -110,6 +119,7 @@ class ProcessExecutor:
                 env=self._environ | {"PYTHONPATH": path},
             )
         )
+        self._in_hand[number] = InHand(self._hands, hands_fd)
         self._processes[number] = process
         # A pid can be used again, a pidfd cannot; and it can be waited for with the sockets.
         if hasattr(os, "pidfd_open"):
@@ -122,20 +132,31 @@ class ProcessExecutor:
     def send(self, worker: int, lease: Any) -> None:
         self._end.send(worker, lease)
 
+    def in_hand(self, worker: int) -> list[Held]:
+        return self._in_hand[worker].held()
+
+    def kill(self, worker: int) -> None:
+        self._processes[worker].kill()
+
     def poll(self, timeout: float | None) -> list[Event]:
         self._end.flush()
-        if events := self._received():
+        events = self._received()
+        if events and time.monotonic() < self._next_look:
             return events
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        if events:
+            timeout = 0
         if not self._pidfds:  # no pidfds on this system: look at the children now and then
             timeout = 0.1 if timeout is None else min(timeout, 0.1)
-        self._poller.poll(None if timeout is None else int(timeout * 1000))
-        events = self._received()
+        self._poller.poll(None if timeout is None else math.ceil(timeout * 1000))
+        events += self._received()
         # What a worker sent before it died counts, so deaths come last.
         for worker in list(self.workers):
             process = self._processes[worker]
             if process.poll() is not None:
                 events += self._received()
-                events.append(Died(worker, process.pid, process.returncode))
+                in_hand = self.in_hand(worker)
+                events.append(Died(worker, process.pid, process.returncode, in_hand))
                 self._forget(worker)
         return events
 
@@ -145,6 +166,7 @@ class ProcessExecutor:
             worker, message = received
             if message == HELLO:
                 self._end.send(worker, WELCOME)
+                self.ready.add(worker)
                 events.append(Started(worker))
             else:
                 events.append(Reported(worker, message))
@@ -152,15 +174,18 @@ class ProcessExecutor:
 
     def _forget(self, worker: int) -> None:
         self.workers.remove(worker)
+        self.ready.discard(worker)
         self._end.remove(worker)
-        del self._processes[worker]
+        del self._processes[worker], self._in_hand[worker]
         if (pidfd := self._pidfds.pop(worker, None)) is not None:
             self._poller.unregister(pidfd)
             os.close(pidfd)
 
     def close(self) -> None:
         self._finalizer()
+        self._in_hand.clear()
         self.workers.clear()
+        self.ready.clear()
 
 
 def _shut_down(

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dataflow.executor.events import Event, Reported
 from dataflow.executor.memory import keep_freed_memory
+from dataflow.transport.in_hand import Held
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["ThreadExecutor"]
@@ -19,6 +20,7 @@ __all__ = ["ThreadExecutor"]
 class _Worker(Protocol):
     def take(self, lease: Any) -> None: ...
     def work(self) -> None: ...
+    def watch(self) -> None: ...
     def stop(self, hands: int) -> None: ...
     def close(self) -> None: ...
 
@@ -39,10 +41,13 @@ class ThreadExecutor:
             threading.Thread(target=self._worker.work, name=f"dataflow-hand-{i}", daemon=True)
             for i in range(hands)
         ]
+        watch = threading.Thread(target=self._worker.watch, name="dataflow-watch", daemon=True)
+        self._threads.append(watch)
         for thread in self._threads:
             thread.start()
         self.workers = [0]
         self.traffic = Traffic()
+        self.ready = {0}
         # The threads hold the worker, not this object: who forgets it ends them.
         self._finalizer = weakref.finalize(self, _end, self._worker, self._threads)
 
@@ -51,6 +56,12 @@ class ThreadExecutor:
 
     def send(self, worker: int, lease: Any) -> None:
         self._worker.take(lease)
+
+    def in_hand(self, worker: int) -> list[Held]:
+        return []  # nobody asks: threads do not die
+
+    def kill(self, worker: int) -> None:
+        raise NotImplementedError("a thread cannot be killed")
 
     def poll(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []

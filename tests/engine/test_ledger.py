@@ -36,20 +36,33 @@ def test_every_task_once_under_any_schedule(size, window, lease, workers, ordere
         if action < 0.4 and (given_out := ledger.lease(worker, lease)):
             assert len(given_out.tasks) <= lease
             out[worker] += [(given_out, i) for i in range(len(given_out.tasks))]
-        elif action < 0.8 and out[worker]:
+        elif action < 0.5 and not out[worker] and (given_out := ledger.lease_alone(worker)):
+            assert len(given_out.tasks) == 1
+            out[worker] = [(given_out, 0)]
+        elif action < 0.75 and out[worker]:
             done, index = out[worker].pop(rng.randrange(len(out[worker])))
+            assert ledger.open(done.number, index)
             assert ledger.settle(done.number, index, done.tasks[index].key) == worker
             late.append((done, index))
+        elif action < 0.8 and out[worker]:  # it had not begun with one, and gives it back
+            done, index = out[worker].pop()
+            assert ledger.take_back(done.number, index) == worker
+            late.append((done, index))
         elif action < 0.85:  # the worker dies; some of its results arrive later all the same
-            lost = ledger.revoke(worker)
-            assert sorted(t.key for t in lost) == sorted(
-                lease.tasks[i].key for lease, i in out[worker]
+            in_hand = [(lease.number, i) for lease, i in out[worker][: rng.randrange(3)]]
+            lost = ledger.revoke(worker, in_hand)
+            assert sorted(e.task.key for e in lost.returned + lost.suspects + lost.convicted) == (
+                sorted(lease.tasks[i].key for lease, i in out[worker])
             )
+            for entry in lost.convicted:
+                ledger.condemn(entry, entry.task.key)
             late += out[worker]
             out[worker] = []
         elif late:
             done, index = rng.choice(late)
+            assert not ledger.open(done.number, index)
             assert ledger.settle(done.number, index, "twice") is None
+            assert ledger.take_back(done.number, index) is None
         while (pair := ledger.next()) is not None:
             delivered.append(pair)
         held = sum(map(len, out.values()))

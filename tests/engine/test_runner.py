@@ -411,12 +411,6 @@ def test_an_ordered_stream_is_the_same_when_a_worker_is_killed() -> None:
     assert found == plain and ds.stats()["worker_restarts"] >= 1
 
 
-def test_workers_that_only_die_end_the_run() -> None:
-    ds = df.PrefetchDataZMQ(numbers(10).map(lambda dp: os._exit(3)), 2)
-    with ds, pytest.raises(df.WorkerDied, match="exit status 3"):
-        list(ds)
-
-
 def test_a_whole_flow_continues_in_another_worker() -> None:
     class Mine(df.RNGDataFlow):
         def __iter__(self):

@@ -1,0 +1,75 @@
+"""Which worker sits on tasks that an idle one could be doing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+__all__ = ["Balance"]
+
+# A worker that was heard of so recently gets on with what it has.
+_SILENT_SECONDS = 0.03
+
+
+class Balance:
+    """Finds workers that are long at a datapoint while more tasks wait behind it.
+
+    Args:
+        hands: threads in each worker; so many tasks are begun, and cannot go elsewhere.
+    """
+
+    def __init__(self, hands: int) -> None:
+        self._hands = hands
+        self._heard: dict[int, float] = {}
+        self._asked: set[int] = set()
+
+    def heard(self, worker: int, now: float, *, done: bool = False) -> None:
+        """A sign of life; `done`: it got something done."""
+        self._heard[worker] = now
+        if done:
+            self._asked.discard(worker)
+
+    def given(self, worker: int, now: float) -> None:
+        """It had nothing, and was given something."""
+        if worker in self._heard:  # one that still starts is not silent
+            self._heard[worker] = now
+
+    def silence(self, worker: int, now: float) -> float:
+        """Seconds since it was heard of or had nothing to do; 0 where it still starts."""
+        return now - self._heard.get(worker, now)
+
+    def forget(self, worker: int) -> None:
+        """It is gone."""
+        self._heard.pop(worker, None)
+        self._asked.discard(worker)
+
+    def asked(self, worker: int) -> bool:
+        """It gave back what it had not begun, and has done nothing since: it needs no more."""
+        return worker in self._asked
+
+    def ask(self, worker: int) -> None:
+        """It is asked to give back what it has not begun."""
+        self._asked.add(worker)
+
+    def due(
+        self, workers: Iterable[int], held: Mapping[int, int], now: float
+    ) -> tuple[list[int], float | None]:
+        """The workers to ask now, and the seconds until there may be more (None: as it is, never).
+
+        Args:
+            workers: those that have a seat.
+            held: how many tasks each has.
+            now: the time.
+        """
+        workers = list(workers)
+        if not any(not held.get(worker) and worker not in self._asked for worker in workers):
+            return [], None
+        ages = {
+            worker: now - self._heard[worker]
+            for worker in workers
+            if held.get(worker, 0) > self._hands
+            and worker in self._heard
+            and worker not in self._asked
+        }
+        late = [worker for worker, age in ages.items() if age >= _SILENT_SECONDS]
+        others = [_SILENT_SECONDS - age for age in ages.values() if age < _SILENT_SECONDS]
+        return late, min(others, default=None)

@@ -1,0 +1,61 @@
+"""What is said of a worker that died, and of a datapoint that killed it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from reprlib import Repr
+
+from dataflow.engine.ledger import Lost
+from dataflow.engine.messages import Task
+from dataflow.errors import PoisonedDatapoint
+from dataflow.executor.events import Died
+
+__all__ = ["conviction", "obituary"]
+
+_short = Repr()
+_short.maxstring = _short.maxother = 80
+_short.maxlist = _short.maxtuple = _short.maxdict = 4
+
+
+def obituary(
+    died: Died, lost: Iterable[Lost], timed_out: bool, is_keyed: Callable[[Task], bool]
+) -> str:
+    """One line: process id, signal or exit status, what was in hand, what goes to others."""
+    if timed_out:
+        how = "was killed because it took longer than task_timeout"
+    elif died.status < 0:
+        how = f"was killed by {_signal_name(-died.status)}"
+    else:
+        how = f"ended with exit status {died.status}"
+    accused = [entry.task for part in lost for entry in (*part.suspects, *part.convicted)]
+    names = ", ".join(describe(task, is_keyed(task)) for task in accused)
+    others = sum(len(part.returned) for part in lost)
+    return (
+        f"worker process {died.pid} {how}, with {names or 'no datapoint'} in hand; "
+        f"{others} other datapoints go to others"
+    )
+
+
+def describe(task: Task, keyed: bool) -> str:
+    """A datapoint's position in its epoch, and what the source has there where that is small."""
+    position = f"datapoint {task.tag[1]} of epoch {task.tag[0]}"
+    return f"{position} ({_short.repr(task.key)})" if keyed else position
+
+
+def conviction(
+    task: Task, obituary: str, timed_out: bool, is_keyed: Callable[[Task], bool]
+) -> PoisonedDatapoint:
+    """The error that such a datapoint becomes."""
+    what = "takes longer than task_timeout" if timed_out else "kills its worker, even alone"
+    return PoisonedDatapoint(
+        f"{describe(task, is_keyed(task))} {what}; the last time: {obituary}",
+        reason="timeout" if timed_out else "poison",
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
