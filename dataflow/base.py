@@ -20,16 +20,12 @@ from types import TracebackType
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
-from dataflow.errors import DataFlowTerminated, Dropped
-from dataflow.failures import FailedDatapoint, error_policies, policy_of
+from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
+from dataflow.failures import FailedDatapoint, error_policies
 from dataflow.meter import Meter
 from dataflow.randomness import Tag, fresh_seed
 
 __all__ = ["DataFlow", "DataFlowTerminated"]
-
-
-class UnknownLength(NotImplementedError, TypeError):
-    """`len()` of a dataflow that cannot know it. (A TypeError too, so that `list(ds)` works.)"""
 
 
 def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -250,8 +246,8 @@ class DataFlow:
 
     def errors(self) -> list[FailedDatapoint]:
         """The datapoints that were skipped or replaced, with reason and message (bounded)."""
-        flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
-        return [failure for policy in error_policies(flows) for failure in policy.failures]
+        policies = error_policies(walk(self))
+        return [failure for policy in policies for failure in policy.failures]
 
     def retry_failed(self) -> DataFlow:
         """The same chain, built anew, over just the datapoints that failed so far.
@@ -259,7 +255,8 @@ class DataFlow:
         Raises:
             TypeError: where the source has no keys to go back to.
         """
-        failed = {id(dp): dp for flow in walk(self) for dp in getattr(policy_of(flow), "failed", ())}
+        policies = error_policies(walk(self))
+        failed = {id(dp): dp for policy in policies for dp in policy.failed}
         return self._over(list(failed.values()))
 
     def explain(self) -> str:

@@ -146,6 +146,10 @@ class StateError(DataFlowError, ValueError):
     """A state that does not fit the chain. The message says what differs."""
 
 
+class UnknownLength(NotImplementedError, TypeError):
+    """`len()` of a dataflow that cannot know it. (A TypeError too, so that `list(ds)` works.)"""
+
+
 class DataFlowTerminated(BaseException):
     """The iterator was closed, by a newer `iter()` on the same dataflow or by `close()`."""
 
