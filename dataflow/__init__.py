@@ -36,6 +36,7 @@ from dataflow.errors import (
     PoisonedDatapoint,
     StateError,
     TooManyErrors,
+    UnknownLength,
     WorkerDied,
     WorkerError,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "StateError",
     "TestDataSpeed",
     "TooManyErrors",
+    "UnknownLength",
     "WorkerDied",
     "WorkerError",
     "__version__",
