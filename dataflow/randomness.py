@@ -20,7 +20,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Tag", "datapoint_rng", "enter", "fresh_seed", "generator", "leave", "nested"]
+__all__ = [
+    "Tag",
+    "datapoint_rng",
+    "enter",
+    "first_of",
+    "fresh_seed",
+    "generator",
+    "leave",
+    "nested",
+]
 
 Tag: TypeAlias = Any
 """Where a datapoint comes from: ``(epoch, position, *branches)``, or a list of tags for a batch."""
@@ -109,6 +118,13 @@ def enter(seed: int, tag: Tag, stage: int) -> None:
     here.serial += 1
 
 
+def first_of(tag: Tag) -> Tag:
+    """The tag of the first datapoint in a batch, or of a datapoint itself."""
+    while type(tag) is list:
+        tag = tag[0]
+    return tag
+
+
 def leave() -> None:
     """This thread works on no datapoint any more."""
     _here.seed = None
@@ -144,8 +160,8 @@ def datapoint_rng() -> np.random.RandomState | None:
         stream = here.streams[here.path] = _Stream()
     if stream.serial != here.serial:
         tag = here.tag
-        while type(tag) is list:  # a batch draws as its first datapoint
-            tag = tag[0]
+        if type(tag) is list:  # a batch draws as its first datapoint
+            tag = first_of(tag)
         epoch, position, *branches = tag
         path = (*here.path, "of", *branches) if branches else here.path
         stream.move_to(here.seed, _word(path), epoch, position)

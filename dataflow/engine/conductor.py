@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from dataflow.base import stage_number
 from dataflow.engine.consumer import Consumer
+from dataflow.engine.groups import Found, batching_of, grouped, regrouped
 from dataflow.engine.messages import Task
 from dataflow.engine.part import Part, is_part, make_part, source_part
 from dataflow.engine.progress import Progress
@@ -14,6 +15,7 @@ from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
+from dataflow.stages.batch import BatchData
 
 __all__ = ["Conductor"]
 
@@ -38,9 +40,13 @@ class Conductor:
 
     def open(self, flow: Any, epoch: Epoch) -> Stream | None:
         """The stream of a flow that the engine runs; None where the flow streams by itself."""
-        if not is_part(flow, below_runner=bool(epoch.runners)):
-            return None
-        return self._run(flow, epoch)
+        if is_part(flow, below_runner=bool(epoch.runners)):
+            return self._run(flow, epoch)
+        if epoch.runners and (found := batching_of(flow)) is not None:
+            below = found.batch.ds
+            if is_part(below, below_runner=True):
+                return self._run(below, epoch, found)
+        return None
 
     def at(self, flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Any] | None:
         """One datapoint of such a flow, DROPPED included; None as above.
@@ -125,17 +131,20 @@ class Conductor:
 
     # -- running a part ----------------------------------------------------------------------
 
-    def _run(self, flow: Any, epoch: Epoch) -> Stream:
+    def _run(self, flow: Any, epoch: Epoch, found: Found | None = None) -> Stream:
+        """Run a part, and build the batches on it that were found."""
         part = make_part(flow, below_runner=bool(epoch.runners))
-        for above in reversed(epoch.runners):
-            part.place_below(above)
-        runner = part.runner
+        runner = epoch.runners[0] if epoch.runners else part.runner
         progress = self.cursor(flow, epoch, Progress)
         if runner is None:
             return self._alone(part, epoch, progress)
         ordered = epoch.in_order or runner._is_ordered(epoch)
-        if not ordered:
-            self._unordered = True
+        self._unordered = self._unordered or not ordered
+        if found is not None:
+            part.add_batches(found, below=epoch.runners, ordered=ordered)
+            return self._batches(runner, part, epoch, progress, found.batch, ordered)
+        for above in reversed(epoch.runners):
+            part.place_below(above)
         if len(part.feeds) > 1:
             self.refuse("replicate=True runs the flow in each process at its own pace")
             self._unordered = True
@@ -152,6 +161,42 @@ class Conductor:
             for task, datapoint in consumer.make_all(tasks):
                 progress.deliver(next(places))
                 yield task.tag, datapoint
+
+        return consumer.watch(datapoints())
+
+    def _batches(
+        self,
+        runner: Any,
+        part: Part,
+        epoch: Epoch,
+        progress: Progress,
+        stage: BatchData,
+        ordered: bool,
+    ) -> Stream:
+        """Batches that workers build."""
+        consumer = Consumer(part, epoch.seed)
+        remaining = progress.remaining()
+        number = part.batching
+        assert number is not None, "it has them"
+
+        def build(tags: list[Tag], held: list[Any]) -> Any:
+            return consumer.batch(Task(tags, number, None), stage, held)
+
+        def datapoints() -> Stream:
+            tasks = part.tasks(part.feeds[0], epoch, remaining)
+            groups = grouped(tasks, stage.batch_size, number)
+            outcomes = runner._outcomes(part, epoch, [groups], ordered)
+            for places, tags, batch in regrouped(
+                outcomes,
+                stage,
+                ordered=ordered,
+                member=consumer.settle,
+                whole=consumer.settle,
+                build=build,
+            ):
+                for place in places:
+                    progress.deliver(remaining[place])
+                yield tags, batch
 
         return consumer.watch(datapoints())
 

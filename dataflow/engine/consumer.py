@@ -13,8 +13,9 @@ from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
-from dataflow.randomness import enter, leave
+from dataflow.randomness import enter, first_of, leave
 from dataflow.sources.keyed import KeyedSource
+from dataflow.stages.batch import BatchData
 
 __all__ = ["Consumer"]
 
@@ -86,6 +87,20 @@ class Consumer:
         if outcome is DROPPED:
             return self._passed(outcome)
         return self._finish(task, self._sent[task.program], outcome)
+
+    def batch(self, task: Task, stage: BatchData, members: list[Any]) -> Any:
+        """A batch that is built here, after the stages on it."""
+        begun = perf_counter()
+        try:
+            batch = stage.aggregate_batch(members, stage.use_list)
+        except Exception as error:
+            return self._failed(task, error, LOADER)
+        finally:
+            counts = self._tally.counts[task.program][0]
+            counts[0] += 1
+            counts[1] += 1
+            counts[2] += perf_counter() - begun
+        return self._finish(task, 0, batch, replaced=True)
 
     def watch(self, datapoints: Iterator[Any]) -> Iterator[Any]:
         """Tell the policies when the epoch begins and ends, and stages what was counted."""
@@ -165,7 +180,7 @@ class Consumer:
         replacement = policy.failed_with(
             error,
             None if self._part.sequential else task.key,
-            None if keyed else task.tag[1],
+            None if keyed else first_of(task.tag)[1],
         )
         if replacement is None:
             return DROPPED

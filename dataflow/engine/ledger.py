@@ -138,13 +138,18 @@ class Ledger:
         return lease.worker
 
     def _enter(self, entry: Entry, outcome: Any) -> None:
+        if entry.member is not None:
+            whole = self._suspects.joined(entry, outcome)
+            if whole is None:
+                return
+            entry, outcome = whole
         if outcome is EXHAUSTED:
             self._end_at(entry.place)
         elif self._end is None or entry.place < self._end:
             if self._ordered:
-                self._waiting[entry.place] = (*entry, outcome)
+                self._waiting[entry.place] = (entry.place, entry.task, outcome)
             else:
-                self._arrived.append((*entry, outcome))
+                self._arrived.append((entry.place, entry.task, outcome))
 
     def take_back(self, number: int, index: int) -> int | None:
         """A worker gives back a task that it had not begun; it goes out again.

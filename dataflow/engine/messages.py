@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from dataflow.errors import DatapointError, WorkerError
 from dataflow.randomness import Tag
 
-__all__ = ["EXHAUSTED", "LOADER", "RECALL", "UNSENT", "Failed", "Lease", "Report", "Task"]
+__all__ = ["EXHAUSTED", "LOADER", "RECALL", "UNSENT", "Failed", "Lease", "Loose", "Report", "Task"]
 
 # Stage indices of a `Failed` that are not one of the program's stages.
 LOADER = -1
@@ -25,6 +25,11 @@ class Task(NamedTuple):
     tag: Tag
     program: int
     key: Any
+
+
+def members_of(task: Task) -> list[Task] | None:
+    """The members of a task that is a whole batch (which has their tags); None of others."""
+    return task.key if type(task.tag) is list else None
 
 
 @dataclass(slots=True)
@@ -56,6 +61,17 @@ class Report:
     cpu: float = 0.0
     sending: float = 0.0
     returned: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Loose:
+    """The outcome of a task that is a whole batch, where the batch was not built.
+
+    Attributes:
+        outcomes: those of its members.
+    """
+
+    outcomes: list[Any]
 
 
 class _Exhausted:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from reprlib import Repr
 
 from dataflow.engine.ledger import Lost
-from dataflow.engine.messages import Task
+from dataflow.engine.messages import Task, members_of
 from dataflow.errors import PoisonedDatapoint
 from dataflow.executor.events import Died
 
@@ -39,6 +39,8 @@ def obituary(
 
 def describe(task: Task, keyed: bool) -> str:
     """A datapoint's position in its epoch, and what the source has there where that is small."""
+    if (members := members_of(task)) is not None:
+        return f"the {len(members)} of a batch from {describe(members[0], keyed)} on"
     position = f"datapoint {task.tag[1]} of epoch {task.tag[0]}"
     return f"{position} ({_short.repr(task.key)})" if keyed else position
 

@@ -10,12 +10,13 @@ positions, random numbers and state are the same with any runners and without.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.base import inputs, is_native, mark_ready, stage_number, walk
 from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
+from dataflow.engine.groups import Batching, Found
 from dataflow.engine.messages import LOADER, Task
 from dataflow.engine.program import FlowLoader, Program, pack
 from dataflow.engine.progress import Remaining
@@ -45,6 +46,7 @@ class Part:
         runner: the outermost runner in the part itself, which runs it if there is none above.
         hands: threads that nested runners ask for in each worker.
         sequential: the workers' flow is one iterator, so only one worker can run it.
+        batching: number of the program whose tasks are whole batches of the others' tasks.
     """
 
     top: Any
@@ -55,6 +57,7 @@ class Part:
     runner: Any = None
     hands: int = 1
     sequential: bool = False
+    batching: int | None = None
 
     @property
     def transfers(self) -> int:
@@ -91,6 +94,27 @@ class Part:
             return pack(programs, ())
         stages = [stage for program in programs for stage in program.stages]
         return pack(programs, [*walk(self.top), *stages])
+
+    def add_batches(self, found: Found, *, below: Sequence[Any], ordered: bool) -> None:
+        """Workers build batches of the datapoints so far.
+
+        In a fixed order, the stages above the batch run in the consumer: after a dropped
+        datapoint all later batches are put together anew there.
+        """
+        number = self.batching = len(self.programs)
+        program = Batching(batch=found.batch)
+        self.programs.append(program)
+        self.owners[number, LOADER] = found.batch
+        for flow in found.above:
+            if is_runner(flow):
+                self.place_below(flow)
+            else:
+                self.owners[number, len(program.stages)] = flow
+                program.add(_stage(flow), stage_number(flow))
+        for runner in reversed(below):
+            self.place_below(runner)
+        if ordered:
+            self.sent[number] = 0
 
     def place_below(self, runner: Any) -> None:
         """`runner` runs all that is there so far; those further down only say how."""
@@ -159,12 +183,17 @@ def _compile(flow: Any) -> Part:
     elif isinstance(flow, OrderStage):
         part.feeds = [Ordered(flow, part.feeds)]
     else:
-        stage = flow if isinstance(flow, ItemStage) else as_stage(flow)
-        assert stage is not None, "checked by is_part"
+        stage = _stage(flow)
         for number, program in enumerate(part.programs):
             part.owners[number, len(program.stages)] = flow
             program.add(stage, stage_number(flow))
     return part
+
+
+def _stage(flow: Any) -> ItemStage:
+    stage = flow if isinstance(flow, ItemStage) else as_stage(flow)
+    assert stage is not None, "checked by whoever took it for one"
+    return stage
 
 
 def _merged(parts: list[Part]) -> Part:

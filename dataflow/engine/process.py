@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dataflow.engine.messages import Report
     from dataflow.engine.worker import Worker
     from dataflow.transport.ipc import WorkerEnd
+    from dataflow.transport.slots import Block
 
 __all__ = ["main"]
 
@@ -62,7 +63,7 @@ def main() -> None:
     try:
         # The user's modules are imported here, and the stages' reset_state is called.
         emit = partial(_send, end, _Spent(end))
-        worker = Worker(pickle.loads(setup["programs"]), emit, InHand(hands, hands_fd))
+        worker = Worker(pickle.loads(setup["programs"]), emit, InHand(hands, hands_fd), end)
     except BaseException as error:  # told to the consumer, which raises it
         problem = Failed.of(error, LOADER).sealed()
         threading.Thread(target=end.send, args=(problem,), daemon=True).start()
@@ -150,26 +151,48 @@ class _Spent:
         report.cpu, report.sending = now[0] - before[0], now[1] - before[1]
 
 
-def _send(end: WorkerEnd, spent: _Spent, report: Report) -> None:
+def _send(end: WorkerEnd, spent: _Spent, report: Report, block: Block | None = None) -> None:
     """Send a report; a result that cannot be pickled becomes a failure of its own."""
-    from dataflow.codec import local
-    from dataflow.engine.messages import UNSENT, Failed
+    from dataflow.engine.messages import Report
+    from dataflow.transport.ipc import OversizeError
 
     spent.enter(report)
-    report.results = [
-        (lease, index, outcome.sealed() if isinstance(outcome, Failed) else outcome)
-        for lease, index, outcome in report.results
-    ]
+    report.results = [(lease, index, _sealed(outcome)) for lease, index, outcome in report.results]
     try:
-        end.send(report)
+        end.send(report, block, any_size=len(report.results) < 2)
+    except OversizeError:
+        # Each part has room in a slot, and waits for a free one by itself.
+        half = len(report.results) // 2
+        rest, report.results = report.results[half:], report.results[:half]
+        _send(end, spent, report)
+        _send(end, spent, Report(rest))
     except Exception:  # pickling the user's objects raises anything; other faults come again below
-        for place, (lease, index, outcome) in enumerate(report.results):
-            try:
-                local.encode(outcome)
-            except Exception as error:
-                failure = TypeError(f"the resulting datapoint cannot be pickled: {error}")
-                report.results[place] = (lease, index, Failed.of(failure, UNSENT).sealed())
-        end.send(report)
+        report.results = [(lease, index, _fit(one)) for lease, index, one in report.results]
+        end.send(report, block)
+
+
+def _sealed(outcome: Any) -> Any:
+    """An outcome as it can travel."""
+    from dataflow.engine.messages import Failed, Loose
+
+    if isinstance(outcome, Loose):
+        return Loose([_sealed(one) for one in outcome.outcomes])
+    return outcome.sealed() if isinstance(outcome, Failed) else outcome
+
+
+def _fit(outcome: Any) -> Any:
+    """The same, or a failure that says why it cannot travel."""
+    from dataflow.codec import local
+    from dataflow.engine.messages import UNSENT, Failed, Loose
+
+    if isinstance(outcome, Loose):
+        return Loose([_fit(one) for one in outcome.outcomes])
+    try:
+        local.encode(outcome)
+    except Exception as error:  # as above
+        failure = TypeError(f"the resulting datapoint cannot be pickled: {error}")
+        return Failed.of(failure, UNSENT).sealed()
+    return outcome
 
 
 if __name__ == "__main__":

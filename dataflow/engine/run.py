@@ -10,7 +10,7 @@ from typing import Any
 from dataflow.engine.balance import Balance
 from dataflow.engine.deadlines import Deadlines
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import LOADER, RECALL, UNSENT, Failed, Lease, Report, Task
+from dataflow.engine.messages import LOADER, RECALL, UNSENT, Failed, Lease, Report, Task, members_of
 from dataflow.engine.obituary import conviction, obituary
 from dataflow.engine.pace import Pace
 from dataflow.engine.part import Part
@@ -258,4 +258,5 @@ class Run:
                 ledger.condemn(entry, Failed.of(error, UNSENT))
 
     def _is_keyed(self, task: Task) -> bool:
-        return isinstance(self._part.owners[task.program, LOADER], KeyedSource)
+        one = (members_of(task) or [task])[0]
+        return isinstance(self._part.owners[one.program, LOADER], KeyedSource)

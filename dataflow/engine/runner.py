@@ -78,6 +78,13 @@ class Runner(ProxyDataFlow):
         """Threads in each worker."""
         return part.hands
 
+    def _buffer_of(self, part: Part) -> int:
+        """Results that may wait: datapoints, or batches of about as many datapoints."""
+        if part.batching is None:
+            return self._buffer_size
+        stage = part.programs[part.batching].batch  # type: ignore[attr-defined]
+        return max(1, self._buffer_size // int(stage.batch_size))
+
     def _hands_in_worker(self) -> int:
         """Threads that this runner asks for in each worker of a runner above it."""
         return 1
@@ -136,7 +143,7 @@ class Runner(ProxyDataFlow):
                 ordered=ordered,
                 workers=self._workers,
                 hands=self._hands(part),
-                buffer_size=self._buffer_size,
+                buffer_size=self._buffer_of(part),
                 max_restarts=self._max_restarts,
                 task_timeout=self._task_timeout,
                 meter=self._meter,

@@ -183,7 +183,7 @@ class PrefetchDataZMQ(Runner):
 
         part.leave_to_workers()
         # A message in hand, one being written, and the worker's part of what may wait here.
-        slots = 4 + -(-self._buffer_size // self._worker_count(part))
+        slots = 4 + self._hands(part) + -(-self._buffer_of(part) // self._worker_count(part))
         return ProcessExecutor(
             module="dataflow.engine.process",
             programs=part.packed(),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from dataflow.engine.messages import Task
+from dataflow.engine.messages import Loose, Task, members_of
 
 __all__ = ["Entry", "Suspects"]
 
@@ -14,10 +15,26 @@ _STRIKES = 2
 
 
 class Entry(NamedTuple):
-    """A task of the ledger; `place` counts them in the order of the feed."""
+    """A task of the ledger.
+
+    Attributes:
+        place: counts them in the order of the feed.
+        task: the task.
+        member: its number, where it is one of a task that is a whole batch.
+    """
 
     place: int
     task: Task
+    member: int | None = None
+
+
+@dataclass
+class _Split:
+    """A task that is a whole batch, while its members run alone."""
+
+    entry: Entry
+    outcomes: list[Any]
+    missing: int
 
 
 class Suspects:
@@ -25,10 +42,11 @@ class Suspects:
 
     def __init__(self) -> None:
         self._waiting: deque[Entry] = deque()
-        self._strikes: Counter[int] = Counter()
+        self._split: dict[int, _Split] = {}
+        self._strikes: Counter[tuple[int, int | None]] = Counter()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._split)
 
     def accuse(self, entry: Entry, *, certain: bool) -> bool:
         """A worker died over this task.
@@ -40,12 +58,28 @@ class Suspects:
         Returns:
             Whether that is proof. Otherwise it waits for another try.
         """
-        self._strikes[entry.place] += certain
-        if self._strikes[entry.place] >= _STRIKES:
-            del self._strikes[entry.place]
+        if (members := members_of(entry.task)) is not None:
+            # One of them it was: from now on they are tasks by themselves.
+            self._split[entry.place] = _Split(entry, [None] * len(members), len(members))
+            self._waiting += [Entry(entry.place, one, i) for i, one in enumerate(members)]
+            return False
+        self._strikes[entry.place, entry.member] += certain
+        if self._strikes[entry.place, entry.member] >= _STRIKES:
+            del self._strikes[entry.place, entry.member]
             return True
         self._waiting.append(entry)
         return False
+
+    def joined(self, entry: Entry, outcome: Any) -> tuple[Entry, Any] | None:
+        """Enter the outcome of a member; with the last one, the whole task and its outcome."""
+        assert entry.member is not None, "the others are whole"
+        split = self._split[entry.place]
+        split.outcomes[entry.member] = outcome
+        split.missing -= 1
+        if split.missing:
+            return None
+        del self._split[entry.place]
+        return split.entry, Loose(split.outcomes)
 
     def next(self) -> Entry | None:
         """The next to run alone."""
@@ -53,4 +87,4 @@ class Suspects:
 
     def acquit(self, entry: Entry) -> None:
         """It came through."""
-        self._strikes.pop(entry.place, None)
+        self._strikes.pop((entry.place, entry.member), None)

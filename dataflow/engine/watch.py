@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from dataflow.base import meter_of
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import LOADER, UNSENT, Lease, Report, Task
+from dataflow.engine.messages import LOADER, UNSENT, Lease, Report, Task, members_of
 from dataflow.engine.part import Part
 from dataflow.executor.events import Event, Executor
 from dataflow.meter import Meter
@@ -67,7 +67,7 @@ class Watch:
             if stage >= part.sent[program]:
                 continue  # the consumer runs it
             runs = part.programs[program]
-            if stage == LOADER and runs.loader is None:
+            if stage == LOADER and runs.loader is None and program != part.batching:
                 continue  # its datapoints are read here
             concurrency = stage != LOADER and getattr(runs.stages[stage], "concurrency", None)
             owner.units = workers * (concurrency or hands)
@@ -89,7 +89,7 @@ class Watch:
         fresh = ledger.fed - before
         if lease is not None and fresh:
             if self._begun is None:
-                program = lease.tasks[-1].program
+                program = (members_of(lease.tasks[-1]) or lease.tasks)[-1].program
                 self._meters[program, LOADER].here += perf_counter() - begun
             for program, count in self._by_program(lease.tasks[-fresh:]):
                 if self._part.programs[program].loader is None:  # otherwise the workers count
@@ -99,7 +99,8 @@ class Watch:
     def _by_program(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:
         if len(self._part.programs) == 1:
             return [(0, len(tasks))]
-        return Counter(task.program for task in tasks).items()
+        each = (one.program for task in tasks for one in members_of(task) or (task,))
+        return Counter(each).items()
 
     def count(self, worker: int, report: Report) -> float:
         """Enter a worker's report; returns the seconds of work in it."""

@@ -15,13 +15,16 @@ from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 from dataflow.base import reset
-from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Report
+from dataflow.engine.batching import Blocks, Group
+from dataflow.engine.groups import Batching
+from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Loose, Report
 from dataflow.engine.program import Program
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.randomness import enter, leave
 from dataflow.stages.item import AsyncStage
 from dataflow.transport.in_hand import InHand
+from dataflow.transport.slots import Block
 
 __all__ = ["Worker"]
 
@@ -42,7 +45,7 @@ class _Part(NamedTuple):
 class _Arrived(NamedTuple):
     """An asynchronous stage is through with a datapoint."""
 
-    lease: Lease
+    lease: Lease | Group
     task: int
     stage: int
     result: Any
@@ -56,14 +59,20 @@ class Worker:
 
     Args:
         programs: what to do, by the number in a task.
-        emit: takes a `Report`; called by any hand.
+        emit: takes a `Report`, and the block that some of its arrays lie in; called by any hand.
         in_hand: where the hands write what they are at; it says how many they are.
+        blocks: memory to build batches in, if that is not this process's own.
     """
 
     def __init__(
-        self, programs: list[Program], emit: Callable[[Report], None], in_hand: InHand
+        self,
+        programs: list[Program],
+        emit: Callable[..., None],
+        in_hand: InHand,
+        blocks: Blocks | None = None,
     ) -> None:
         self.programs = programs
+        self.blocks = blocks
         self.emit = emit
         self.in_hand = in_hand
         self.todo: SimpleQueue[_Part | _Arrived | None] = SimpleQueue()
@@ -97,7 +106,7 @@ class Worker:
         returned = [(part.lease.number, index) for part in parts for index in _taken(part)]
         self.emit(Report([], returned=returned))
 
-    def arrived(self, lease: Lease, task: int, stage: int, result: Any) -> None:
+    def arrived(self, lease: Lease | Group, task: int, stage: int, result: Any) -> None:
         """An asynchronous stage is through with a datapoint; a hand goes on with it."""
         self.todo.put(_Arrived(lease, task, stage, result))
 
@@ -185,6 +194,17 @@ class _Hand:
     def start(self, lease: Lease, index: int) -> None:
         """Work on a task from its key on."""
         self._in_hand.begin(self._number, lease.number, index)
+        if not isinstance(self._worker.programs[lease.tasks[index].program], Batching):
+            self._make(lease, index)
+            return
+        group = Group((lease, index))
+        for member in range(len(group.tasks)):
+            if member:
+                self._in_hand.begin(self._number, lease.number, index)  # each has its own time
+            self._make(group, member)
+
+    def _make(self, lease: Lease | Group, index: int) -> None:
+        """Load, and run the stages."""
         task = lease.tasks[index]
         program = self._worker.programs[task.program]
         value = task.key
@@ -212,7 +232,8 @@ class _Hand:
     def resume(self, arrived: _Arrived) -> None:
         """Go on with what an asynchronous stage was at."""
         lease, index, stage, result = arrived
-        self._in_hand.begin(self._number, lease.number, index)
+        place = lease.outer[1] if isinstance(lease, Group) else index
+        self._in_hand.begin(self._number, lease.number, place)
         self._timed = True
         counts = self._counts[lease.tasks[index].program][stage + 1]
         counts[0] += 1  # its seconds are among the stage's own figures
@@ -224,7 +245,7 @@ class _Hand:
         else:
             self._advance(lease, index, stage + 1, result)
 
-    def _advance(self, lease: Lease, index: int, at: int, value: Any) -> None:
+    def _advance(self, lease: Lease | Group, index: int, at: int, value: Any) -> None:
         """Run the stages from number `at` on, up to the end or to one that takes its time."""
         tag, number, _ = lease.tasks[index]
         program = self._worker.programs[number]
@@ -259,12 +280,38 @@ class _Hand:
             at += 1
         self._finish(lease, index, value)
 
-    def _finish(self, lease: Lease, index: int, outcome: Any) -> None:
+    def _finish(self, lease: Lease | Group, index: int, outcome: Any) -> None:
+        if isinstance(lease, Group):
+            if lease.put(index, outcome):
+                self._build(lease)
+            return
         self._results.append((lease.number, index, outcome))
         if len(self._results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
             self.report()
         elif not self._worker.watched.is_set():
             self._worker.watched.set()
+
+    def _build(self, group: Group) -> None:
+        """All members are there."""
+        lease, index = group.outer
+        number = lease.tasks[index].program
+        program = self._worker.programs[number]
+        assert isinstance(program, Batching), "checked in start"
+        self._in_hand.end(self._number)  # waiting for room is not the datapoints' fault
+        begun = perf_counter()
+        outcome, block = group.build(program, self._worker.blocks)
+        counts = self._counts[number][0]
+        counts[0] += not isinstance(outcome, Loose)
+        counts[1] += 1
+        counts[2] += perf_counter() - begun
+        if block is not None:
+            self.report()
+            with self._reporting:
+                self._emit([(lease.number, index, outcome)], block)
+        elif isinstance(outcome, Loose):
+            self._finish(lease, index, outcome)
+        else:
+            self._advance(lease, index, 0, outcome)
 
     def report(self) -> None:
         """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
@@ -288,15 +335,17 @@ class _Hand:
         with self._reporting:
             self._reported = perf_counter()
             results = [self._results.popleft() for _ in range(len(self._results))]
-            if not results:
-                return
-            gauges = []
-            for number, program in enumerate(self._worker.programs):
-                for at, stage in enumerate(program.stages):
-                    if figures := stage.gauges():
-                        gauges.append((number, at, figures))
-            self._timed = True
-            self._worker.emit(Report(results, self._tally.take(len(results)), gauges))
+            if results:
+                self._emit(results)
+
+    def _emit(self, results: list[tuple[int, int, Any]], block: Block | None = None) -> None:
+        gauges = []
+        for number, program in enumerate(self._worker.programs):
+            for at, stage in enumerate(program.stages):
+                if figures := stage.gauges():
+                    gauges.append((number, at, figures))
+        self._timed = True
+        self._worker.emit(Report(results, self._tally.take(len(results)), gauges), block)
 
 
 def _taken(part: _Part) -> list[int]:

@@ -36,7 +36,7 @@ class ThreadExecutor:
     def __init__(self, make_worker: Callable[[Callable[[Any], None]], _Worker], hands: int) -> None:
         keep_freed_memory()
         self._reports: SimpleQueue[Any] = SimpleQueue()
-        self._worker = make_worker(self._reports.put)
+        self._worker = make_worker(lambda report, _=None: self._reports.put(report))
         self._threads = [
             threading.Thread(target=self._worker.work, name=f"dataflow-hand-{i}", daemon=True)
             for i in range(hands)

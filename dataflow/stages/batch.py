@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from dataflow.flows import ProxyDataFlow
 from dataflow.randomness import Tag
 
 __all__ = ["BatchData"]
+
+Empty: TypeAlias = Callable[[tuple[int, ...], Any], np.ndarray]
+"""Makes an array of a shape and a dtype, as `numpy.empty` does."""
 
 
 class BatchData(ProxyDataFlow):
@@ -80,24 +83,58 @@ class BatchData(ProxyDataFlow):
         self._meter.items += 1
         return batch
 
+    def build(self, held: Sequence[Datapoint], empty: Empty) -> Datapoint | None:
+        """A batch whose arrays `empty` makes room for; each image is written once.
+
+        None where taking it apart would not give the same datapoints again, or where it cannot
+        be built: then somebody else has to see to it.
+        """
+        own = type(self).aggregate_batch is not BatchData.aggregate_batch
+        if own or self.use_list or not _alike(held):
+            return None
+        try:
+            return _aggregated(held, False, empty)
+        except (ValueError, TypeError):
+            return None
+
     @staticmethod
     def aggregate_batch(data_holder: Sequence[Datapoint], use_list: bool = False) -> Datapoint:
         """One batched datapoint from several: a list, or a dict where they are dicts."""
-        first = data_holder[0]
-        if not isinstance(first, (list, tuple, dict)):
-            what = type(first).__name__
-            raise ValueError(f"a datapoint must be a list, tuple or dict, not {what}")
-        for dp in data_holder:
-            if len(dp) != len(first):
-                raise _different(first, dp)
-        try:
-            if isinstance(first, dict):
-                return {key: _join([dp[key] for dp in data_holder], key, use_list) for key in first}
-            return [_join([dp[k] for dp in data_holder], k, use_list) for k in range(len(first))]
-        except LookupError:
-            raise next(
-                _different(first, dp) for dp in data_holder if _structure(dp) != _structure(first)
-            ) from None
+        return _aggregated(data_holder, use_list, np.empty)
+
+
+def _aggregated(data_holder: Sequence[Datapoint], use_list: bool, empty: Empty) -> Datapoint:
+    first = data_holder[0]
+    if not isinstance(first, (list, tuple, dict)):
+        what = type(first).__name__
+        raise ValueError(f"a datapoint must be a list, tuple or dict, not {what}")
+    for dp in data_holder:
+        if len(dp) != len(first):
+            raise _different(first, dp)
+    try:
+        if isinstance(first, dict):
+            return {
+                key: _join([dp[key] for dp in data_holder], key, use_list, empty) for key in first
+            }
+        return [_join([dp[k] for dp in data_holder], k, use_list, empty) for k in range(len(first))]
+    except LookupError:
+        raise next(
+            _different(first, dp) for dp in data_holder if _structure(dp) != _structure(first)
+        ) from None
+
+
+def _alike(held: Sequence[Datapoint]) -> bool:
+    """Whether all have components of the same types, so that none is converted."""
+    first = held[0]
+    kinds = _kinds(first)
+    return kinds is not None and all(_kinds(dp) == kinds for dp in held)
+
+
+def _kinds(datapoint: Datapoint) -> list[Any] | None:
+    if not isinstance(datapoint, (list, tuple, dict)):
+        return None
+    parts = datapoint.items() if isinstance(datapoint, dict) else enumerate(datapoint)
+    return [(key, getattr(part, "dtype", type(part))) for key, part in parts]
 
 
 def _different(first: Datapoint, other: Datapoint) -> ValueError:
@@ -113,14 +150,15 @@ def _structure(datapoint: Datapoint) -> str:
     return f"{len(datapoint)} components"
 
 
-def _join(values: list[Any], where: int | str, use_list: bool) -> Any:
+def _join(values: list[Any], where: int | str, use_list: bool, empty: Empty) -> Any:
     if use_list:
         return values
     first = values[0]
     try:
         if isinstance(first, np.ndarray):
             # np.stack alone would promote where dtypes differ: the first one decides.
-            return np.stack(values, dtype=first.dtype, casting="unsafe")
+            block = empty((len(values), *first.shape), first.dtype)
+            return np.stack(values, out=block, casting="unsafe")
         return _join_scalars(values)
     except (ValueError, TypeError, OverflowError) as error:
         shapes = sorted({str(getattr(value, "shape", type(value).__name__)) for value in values})

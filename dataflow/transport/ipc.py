@@ -18,10 +18,10 @@ from typing import Any
 import zmq
 
 from dataflow.codec import local
-from dataflow.transport.slots import SlotReader, SlotWriter
+from dataflow.transport.slots import SLOT_BYTES, Block, SlotReader, SlotWriter
 from dataflow.transport.traffic import Traffic
 
-__all__ = ["HELLO", "SLOTS", "WELCOME", "ConsumerEnd", "WorkerEnd"]
+__all__ = ["HELLO", "SLOTS", "WELCOME", "ConsumerEnd", "OversizeError", "WorkerEnd"]
 
 # Messages beside leases and reports. Consumer and worker greet each other, so that both know that
 # they are connected; the welcome tells the worker so, which then removes the folder.
@@ -31,6 +31,10 @@ SLOTS = "slots"  # nothing but slots that became free
 
 # The path of a Unix socket has at most 107 bytes.
 _LONGEST = 70
+
+
+class OversizeError(Exception):
+    """A message has no room in a slot."""
 
 
 class ConsumerEnd:
@@ -99,12 +103,13 @@ class ConsumerEnd:
         except zmq.Again:
             return None
         begun = perf_counter()
-        worker, slot, sizes, structure = local.decode(frames[0].buffer, ())
+        worker, slot, places, structure = local.decode(frames[0].buffer, ())
         if slot is None:
             message = local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
         else:
-            message = local.decode(structure, self._readers[worker].open(slot, sizes))
-        self.traffic.bytes += len(frames[0].buffer) + sum(sizes)
+            message = local.decode(structure, self._readers[worker].open(slot, places))
+        arrays = sum(size for _, size in places or ())
+        self.traffic.bytes += arrays + sum(len(frame.buffer) for frame in frames)
         self.traffic.seconds += perf_counter() - begun
         return worker, message
 
@@ -160,21 +165,45 @@ class WorkerEnd:
             self._writer.give_back(freed)
         return message
 
-    def send(self, message: Any) -> None:
+    def block(self) -> Block | None:
+        """A free slot to build a message's arrays in; None where arrays go through the socket."""
+        if self._writer is None:
+            return None
+        begun = perf_counter()
+        block = self._writer.block()
+        self._spent.seconds += perf_counter() - begun  # the writer counts it as waiting
+        return block
+
+    def drop(self, block: Block) -> None:
+        """The block's message is not sent."""
+        assert self._writer is not None, "it comes from there"
+        self._writer.give_back([block.slot])
+
+    def send(self, message: Any, block: Block | None = None, *, any_size: bool = True) -> None:
         """Send a message; its arrays go into a slot. Any thread may call this.
 
+        Args:
+            message: what to send.
+            block: where some of its arrays were built; nobody may write there any more.
+            any_size: one that is too large for a slot goes through the socket.
+
         Raises:
+            OversizeError: where it does not.
             Exception: what pickling the message raises.
         """
         begun = perf_counter()
         structure, buffers = local.encode(message)
-        sizes = [buffer.nbytes for buffer in buffers]
-        slot = self._writer.write(buffers) if buffers and self._writer is not None else None
-        head = local.encode((self._worker, slot, sizes, structure))[0]
+        size = sum(buffer.nbytes for buffer in buffers)
+        if not any_size and self._writer is not None and size > SLOT_BYTES:
+            raise OversizeError(f"{size} bytes")
+        slot, places = None, None
+        if self._writer is not None and (buffers or block is not None):
+            slot, places = self._writer.write(buffers, block) or (None, None)
+        head = local.encode((self._worker, slot, places, structure))[0]
         with self._lock:
             if slot is not None or not buffers:
                 self._results.send(head)
             else:
                 self._results.send_multipart([head, *buffers])
-            self._spent.bytes += len(head) + sum(sizes)
+            self._spent.bytes += len(head) + size
             self._spent.seconds += perf_counter() - begun

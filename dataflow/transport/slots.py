@@ -12,6 +12,7 @@ is given copies as soon as the slots run short, so the worker always has one to 
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import threading
@@ -19,13 +20,17 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["SLOT_BYTES", "SlotReader", "SlotWriter", "available"]
+__all__ = ["SLOT_BYTES", "Block", "SlotReader", "SlotWriter", "available"]
 
-SLOT_BYTES = 64 << 20
+SLOT_BYTES = 256 << 20
 """Bytes of a slot (of address space; memory is used as far as it is written)."""
+
+Place: TypeAlias = tuple[int, int]
+"""Offset and size of a buffer in its slot, in bytes."""
 
 _ALIGN = 64
 _Slot = ctypes.c_ubyte * SLOT_BYTES
@@ -52,20 +57,21 @@ class SlotReader:
         self._freed: deque[int] = deque()
         self._lent: dict[int, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}
 
-    def open(self, slot: int, sizes: Sequence[int]) -> list[memoryview]:
+    def open(self, slot: int, places: Sequence[Place]) -> list[memoryview]:
         """The buffers of a message, in order: views, or copies where slots are short."""
         if self.slots - len(self._lent) > 1:
             owner = _Slot.from_buffer(self._map, slot * SLOT_BYTES)
             # The callback runs wherever the last array happens to die: it only appends.
             freed = self._freed
             self._lent[slot] = weakref.ref(owner, lambda _: freed.append(slot))
-            return _divide(memoryview(owner).cast("B"), sizes)
+            whole = memoryview(owner).cast("B")
+            return [whole[offset : offset + size] for offset, size in places]
         start = slot * SLOT_BYTES
+        copies = []
         with memoryview(self._map) as whole:
-            parts = _divide(whole[start : start + SLOT_BYTES], sizes)
-            copies = [memoryview(bytearray(part)) for part in parts]
-            for part in parts:
-                part.release()
+            for offset, size in places:
+                with whole[start + offset : start + offset + size] as part:
+                    copies.append(memoryview(bytearray(part)))
         self._freed.append(slot)
         return copies
 
@@ -85,6 +91,47 @@ class SlotReader:
             self.fd = -1
 
 
+class Block:
+    """A slot while arrays are built in it.
+
+    Args:
+        slot: its number.
+        memory: its bytes.
+    """
+
+    def __init__(self, slot: int, memory: np.ndarray) -> None:
+        self.slot = slot
+        self._memory = memory
+        self._address = memory.ctypes.data
+        self._used = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array in the slot, uninitialised; elsewhere where there is no room for it."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or not size or self._used + _padded(size) > SLOT_BYTES:
+            return np.empty(shape, dtype)
+        raw = self._memory[self._used : self._used + size]
+        self._used += _padded(size)
+        return raw.view(dtype).reshape(shape)
+
+    def add(self, buffers: Sequence[memoryview]) -> list[Place] | None:
+        """Where each buffer lies in the slot, copied there if need be; None where one has no room."""
+        places: list[Place] = []
+        for buffer in buffers:
+            raw = np.frombuffer(buffer, np.uint8)
+            offset = raw.ctypes.data - self._address if self._used else -1
+            if not 0 <= offset < SLOT_BYTES:
+                offset = self._used
+                self._used += _padded(raw.nbytes)
+                if self._used > SLOT_BYTES:
+                    return None
+                # NumPy's copy, unlike a memoryview's, lets other threads run meanwhile.
+                np.copyto(self._memory[offset : offset + raw.nbytes], raw)
+            places.append((offset, raw.nbytes))
+        return places
+
+
 class SlotWriter:
     """The worker's side."""
 
@@ -96,23 +143,39 @@ class SlotWriter:
         self._changed = threading.Condition()
         self.waited = 0.0  # seconds for a free slot, over all threads
 
-    def write(self, buffers: Sequence[memoryview]) -> int | None:
-        """Copy the buffers into a free slot, waiting for one; None where they are too large."""
-        total = sum(_padded(buffer.nbytes) for buffer in buffers)
-        if total > SLOT_BYTES:
-            return None
+    def block(self) -> Block:
+        """A free slot to build arrays in, waiting for one."""
         with self._changed:
             while not self._free:
                 begun = perf_counter()
                 self._changed.wait()
                 self.waited += perf_counter() - begun
             slot = self._free.pop()
-        place = slot * SLOT_BYTES
-        for buffer in buffers:
-            # NumPy's copy, unlike a memoryview's, lets other threads run meanwhile.
-            np.copyto(self._memory[place : place + buffer.nbytes], np.frombuffer(buffer, np.uint8))
-            place += _padded(buffer.nbytes)
-        return slot
+        start = slot * SLOT_BYTES
+        return Block(slot, self._memory[start : start + SLOT_BYTES])
+
+    def write(
+        self, buffers: Sequence[memoryview], block: Block | None = None
+    ) -> tuple[int, list[Place]] | None:
+        """Bring the buffers into one slot, waiting for a free one where none is given.
+
+        Args:
+            buffers: what to write.
+            block: a slot in which some of them lie already; it is written or given back.
+
+        Returns:
+            The slot, and the place of each buffer in it; None where they are too large.
+        """
+        if block is not None:
+            if (places := block.add(buffers)) is not None:
+                return block.slot, places
+            self.give_back([block.slot])  # rare: a whole new slot may have room
+        if sum(_padded(buffer.nbytes) for buffer in buffers) > SLOT_BYTES:
+            return None
+        block = self.block()
+        places = block.add(buffers)
+        assert places is not None, "the size was checked"
+        return block.slot, places
 
     def give_back(self, slots: Sequence[int]) -> None:
         """The consumer has finished with these slots."""
@@ -123,11 +186,3 @@ class SlotWriter:
 
 def _padded(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
-
-
-def _divide(block: memoryview, sizes: Sequence[int]) -> list[memoryview]:
-    parts, place = [], 0
-    for size in sizes:
-        parts.append(block[place : place + size])
-        place += _padded(size)
-    return parts

@@ -1,0 +1,76 @@
+"""A batch while its members are made in a worker."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from dataflow.engine.groups import Batching
+from dataflow.engine.messages import Failed, Lease, Loose, Task
+from dataflow.epoch import DROPPED
+from dataflow.transport.slots import Block
+
+__all__ = ["Blocks", "Group"]
+
+
+class Blocks(Protocol):
+    """Where there is memory that carries arrays to the consumer."""
+
+    def block(self) -> Block | None:
+        """Some of it, waiting until there is; None where arrays are copied to it later."""
+
+    def drop(self, block: Block) -> None:
+        """Some that is not needed after all."""
+
+
+class Group:
+    """The members of a task that is a whole batch, as the lease that they are worked on from.
+
+    Attributes:
+        outer: the lease and the index in it of the whole.
+        number: the lease's number.
+        seed: the pass's seed.
+        tasks: the members.
+    """
+
+    def __init__(self, outer: tuple[Lease, int]) -> None:
+        lease, index = outer
+        self.outer = outer
+        self.number = lease.number
+        self.seed = lease.seed
+        self.tasks: list[Task] = lease.tasks[index].key
+        self._outcomes: list[Any] = [None] * len(self.tasks)
+        self._missing = len(self.tasks)
+        self._lock = threading.Lock()  # members in flight may be finished by several hands
+
+    def put(self, index: int, outcome: Any) -> bool:
+        """Enter a member's outcome; returns whether it was the last one."""
+        self._outcomes[index] = outcome
+        with self._lock:
+            self._missing -= 1
+            return not self._missing
+
+    def build(self, program: Batching, blocks: Blocks | None) -> Built:
+        """The batch; the members as they are where one is missing or they do not fit together."""
+        outcomes = self._outcomes
+        assert program.batch is not None, "what makes it such a program"
+        whole = len(outcomes) == program.batch.batch_size
+        if not whole or any(one is DROPPED or isinstance(one, Failed) for one in outcomes):
+            return Built(Loose(outcomes), None)
+        # The stages after it are the user's and may keep what they get.
+        block = blocks.block() if blocks is not None and not program.stages else None
+        batch = program.batch.build(outcomes, np.empty if block is None else block.empty)
+        if batch is None:
+            if block is not None and blocks is not None:
+                blocks.drop(block)
+            return Built(Loose(outcomes), None)
+        return Built(batch, block)
+
+
+class Built(NamedTuple):
+    """What became of a group: a batch, or `Loose`; and the memory it was built in."""
+
+    outcome: Any
+    block: Block | None

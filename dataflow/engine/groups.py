@@ -1,0 +1,128 @@
+"""Batches that workers build.
+
+Where a batch stands below a runner, a task is a whole batch: its members are made one after the
+other in one worker, and the batch is built there, in the memory that carries it to the consumer.
+A batch counts delivered datapoints, so where one of its members is dropped or fails the worker
+hands over the members as they are, and the consumer groups again from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+from dataflow.base import inputs, is_native
+from dataflow.engine.messages import Failed, Loose, Task
+from dataflow.engine.program import Program
+from dataflow.epoch import DROPPED, Datapoint
+from dataflow.foreign import as_stage
+from dataflow.randomness import Tag
+from dataflow.stages.batch import BatchData
+from dataflow.stages.item import ItemStage
+
+__all__ = ["Batching", "batching_of", "grouped", "regrouped"]
+
+
+@dataclass
+class Batching(Program):
+    """The program of a task that is a whole batch: the batch, then stages on it.
+
+    Attributes:
+        batch: how it is built.
+    """
+
+    batch: BatchData | None = None
+
+    def upto(self, stage: int) -> Batching:
+        return Batching(None, self.stages[:stage], self.numbers[:stage], batch=self.batch)
+
+
+class Found(NamedTuple):
+    """A batch below a runner.
+
+    Attributes:
+        batch: the stage.
+        above: stages and runners on it, from below.
+    """
+
+    batch: BatchData
+    above: list[Any]
+
+
+def batching_of(flow: Any) -> Found | None:
+    """The batch that `flow` is, or consists of per-item stages over; None where it does not."""
+    above: list[Any] = []
+    while not isinstance(flow, BatchData):
+        if not hasattr(flow, "_hands_in_worker"):
+            ours = isinstance(flow, ItemStage) and is_native(flow)
+            if not ours and as_stage(flow) is None:
+                return None
+        above.insert(0, flow)
+        (flow,) = inputs(flow)
+    return Found(flow, above) if is_native(flow) else None
+
+
+def grouped(tasks: Iterator[Task], size: int, program: int) -> Iterator[Task]:
+    """Tasks of `size` members each; the last one may have fewer."""
+    while members := list(islice(tasks, size)):
+        yield Task([member.tag for member in members], program, members)
+
+
+def regrouped(
+    outcomes: Iterator[tuple[int, Task, Any]],
+    stage: BatchData,
+    *,
+    ordered: bool,
+    member: Callable[[Task, Any], Any],
+    whole: Callable[[Task, Any], Any],
+    build: Callable[[list[Tag], list[Datapoint]], Any],
+) -> Iterator[tuple[list[int], list[Tag], Any]]:
+    """The batches, as they would be if they were built here from all members in turn.
+
+    Yields:
+        The numbers and tags of all members, dropped ones too, and the batch or DROPPED.
+
+    Args:
+        outcomes: number, task and outcome of each group.
+        stage: the batch.
+        ordered: each batch has the very members that it would have without workers. Otherwise
+            those that workers built stay as they are.
+        member: settles one member's outcome.
+        whole: settles a batch that a worker built.
+        build: makes one from members.
+    """
+    size = stage.batch_size
+    numbers: list[int] = []
+    tags: list[Tag] = []
+    held: list[Datapoint] = []
+    for number, task, outcome in outcomes:
+        members: list[Task] = task.key
+        places = range(number * size, number * size + len(members))
+        if not isinstance(outcome, Loose) and not (ordered and numbers):
+            yield list(places), task.tag, whole(task, outcome)
+            continue
+        parts = outcome.outcomes if isinstance(outcome, Loose) else _apart(outcome, len(members))
+        for place, one, part in zip(places, members, parts, strict=True):
+            datapoint = member(one, part)
+            numbers.append(place)
+            tags.append(one.tag)
+            if datapoint is not DROPPED:
+                held.append(datapoint)
+            if len(held) == size:
+                yield numbers, tags, build(tags, held)
+                numbers, tags, held = [], [], []
+    if held and stage.remainder:
+        yield numbers, tags, build(tags, held)
+    elif numbers:
+        yield numbers, tags, DROPPED
+
+
+def _apart(batch: Any, size: int) -> list[Any]:
+    """The members of a batch again, as views; a failed batch fails for each."""
+    if isinstance(batch, Failed) or batch is DROPPED:
+        return [batch] * size
+    if isinstance(batch, dict):
+        return [{name: values[i] for name, values in batch.items()} for i in range(size)]
+    return [[values[i] for values in batch] for i in range(size)]
