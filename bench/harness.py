@@ -10,23 +10,31 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any
 
-from tqdm import tqdm
-
-__all__ = ["main_of_cell", "measure", "median", "report", "run_cell"]
+__all__ = ["cpu_of_all", "main_of_cell", "measure", "median", "report", "run_cell", "steady"]
 
 
-def run_cell(script: str, config: dict[str, Any], timeout: float = 120) -> dict[str, Any]:
+def run_cell(
+    script: str, config: dict[str, Any], timeout: float = 120, python: str = sys.executable
+) -> dict[str, Any]:
     """Run one configuration in a process of its own.
+
+    Args:
+        script: the benchmark.
+        config: what its `run` gets.
+        timeout: seconds after which the process is killed with all that it started.
+        python: the interpreter that has what the configuration needs.
 
     Returns:
         What the cell found, with its configuration; ``error`` where it failed.
     """
     process = subprocess.Popen(
-        [sys.executable, script, "--cell", json.dumps(config)],
+        [python, script, "--cell", json.dumps(config)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,6 +57,8 @@ def measure(
     script: str, configs: Iterable[dict[str, Any]], runs: int, what: str
 ) -> list[list[dict[str, Any]]]:
     """Each configuration `runs` times, in turn, so that drift of the machine hits all alike."""
+    from tqdm import tqdm  # not for cells: a peer's interpreter need not have it
+
     configs = list(configs)
     found: list[list[dict[str, Any]]] = [[] for _ in configs]
     with tqdm(total=runs * len(configs), desc=what, unit="cell") as bar:
@@ -62,6 +72,70 @@ def measure(
 def median(cells: list[dict[str, Any]], key: str = "rate") -> float:
     """The median over runs; 0 where any run failed."""
     return statistics.median(cell.get(key, 0.0) for cell in cells)
+
+
+def steady(
+    stream: Iterable[Any],
+    see: Callable[[Any], None],
+    *,
+    warm: int,
+    stop: int,
+    warm_seconds: float = 1.0,
+    seconds: float = 4.0,
+) -> dict[str, Any]:
+    """Time a stream once it flows: what starting its workers takes does not count.
+
+    Args:
+        stream: what is timed.
+        see: called with every item.
+        warm: the clock starts after so many items, or `warm_seconds` after the first one.
+        stop: the clock stops after so many items, those before it started included, or `seconds`
+            after it did.
+
+    Returns:
+        ``items`` and ``seconds`` on the clock; meanwhile ``cpu_seconds`` of this process (all its
+        threads) and ``cpu_of_all``, its workers included; and ``seen``, all items.
+    """
+    iterator = iter(stream)
+    for item in islice(iterator, 1):
+        see(item)
+    seen = 1 + _drive(iterator, see, warm - 1, warm_seconds)
+    of_all = cpu_of_all()
+    begun, cpu = perf_counter(), process_time()
+    items = _drive(iterator, see, stop - seen, seconds)
+    return {
+        "items": items,
+        "seconds": perf_counter() - begun,
+        "cpu_seconds": process_time() - cpu,
+        "cpu_of_all": cpu_of_all() - of_all,
+        "seen": seen + items,
+    }
+
+
+def cpu_of_all() -> float:
+    """Seconds of the processor's time that this cell's processes have used, the ended included.
+
+    They are those of its session (see `run_cell`). Other than the clock, this hardly depends on
+    what else the machine does. 0 where there is no /proc.
+    """
+    session = str(os.getsid(0))
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            words = path.read_text().rpartition(")")[2].split()
+            if words[3] == session:
+                ticks += sum(map(int, words[11:15]))  # user, system; and those of ended children
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _drive(iterator: Iterator[Any], see: Callable[[Any], None], most: int, seconds: float) -> int:
+    end = perf_counter() + seconds
+    count = 0
+    for count, item in enumerate(islice(iterator, max(0, most)), 1):  # noqa: B007 - the last one
+        see(item)
+        if perf_counter() > end:
+            break
+    return count
 
 
 def main_of_cell(run: Callable[[dict[str, Any]], dict[str, Any]], config: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -20,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.epoch import Datapoint, Epoch, EpochIterator, Stream
-from dataflow.errors import DataFlowTerminated
+from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
+from dataflow.errors import DataFlowTerminated, Dropped
 from dataflow.failures import FailedDatapoint
 from dataflow.meter import Meter
-from dataflow.randomness import datapoint_rng, fresh_seed, generator
+from dataflow.randomness import Tag, datapoint_rng, fresh_seed, generator
 
 __all__ = ["DataFlow", "DataFlowTerminated", "ProxyDataFlow", "RNGDataFlow"]
 
@@ -56,12 +57,19 @@ class DataFlow:
     # Attributes that stay behind when a stage is sent to a worker: what is below it, and keys.
     _consumer_only: tuple[str, ...] = ("ds",)
 
+    # Of its row in `stats()`; None: an iterator, or a stage where there is something below.
+    _kind: str | None = None
+
     # Class-level defaults, because users' classes need not call `super().__init__()`.
     __ready = False
     __epoch = 0
+    __looked_at = 0
     __seed: int | None = None
     __drawn: int | None = None
     __iterator: Callable[[], EpochIterator | None] | None = None
+    __pass: Pass | None = None
+    __pending: dict[str, Any] | None = None
+    __access: tuple[Any, Epoch] | None = None
     __meter: Meter | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -99,6 +107,32 @@ class DataFlow:
             return len(self)
         return self._length()
 
+    def __getitem__(self, index: int) -> Datapoint:
+        """The datapoint that iteration delivers at a position, without what comes before it.
+
+        The epoch is the one set by `set_epoch`, or 0; iterating does not move it. Positions count
+        what stages drop, too. Flows without end have every position.
+
+        Raises:
+            IndexError: for positions below 0 or beyond the end.
+            Dropped: where a stage drops the datapoint.
+            TypeError: where a part of the chain can only be iterated.
+        """
+        index = operator.index(index)
+        try:
+            size = len(self)
+        except UnknownLength:
+            size = None
+        if index < 0 or (size is not None and index >= size):
+            raise IndexError(f"index {index} of a dataflow with {size} datapoints")
+        epoch = self._epoch_number(self.__looked_at)
+        if self.__access is None or self.__access[0] != epoch:
+            self.__access = (epoch, epoch._replace(conductor=_conductor({})))
+        _, datapoint = at(self, self.__access[1], index)
+        if datapoint is DROPPED:
+            raise Dropped(f"a stage drops the datapoint at position {index}")
+        return datapoint
+
     def reset_state(self) -> None:
         """Make ready for iteration. Idempotent, and called by itself at the first iteration."""
         self.__ready = True
@@ -122,7 +156,42 @@ class DataFlow:
             raise ValueError(f"epoch={epoch!r} must not be negative")
         for flow in walk(self):
             if isinstance(flow, DataFlow):
-                flow.__epoch = epoch
+                flow.__epoch = flow.__looked_at = epoch
+                flow.__pending = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pass is: all that `load_state_dict` needs to deliver exactly the rest.
+
+        To be called on the flow that is iterated, between two datapoints, from any thread; in the
+        loop's body the current datapoint counts as delivered, prefetched ones do not. The dict
+        holds numbers and text only, so that it fits into JSON, mostly a few hundred bytes.
+
+        Raises:
+            NotResumable: where a part of the chain cannot be taken to the same place again.
+        """
+        from dataflow import resume
+
+        if self.__pending is not None:
+            return copy.deepcopy(self.__pending)
+        return resume.state_of(self, self.__pass, self.__epoch)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a chain was when it told `state`, on any number of workers.
+
+        The next `iter()` delivers what was not yet delivered of that epoch; the one after that is
+        the next epoch. The seed becomes that of the state.
+
+        Raises:
+            StateError: where the state is of another chain: other stages, another length or seed.
+        """
+        from dataflow import resume
+
+        state = resume.checked(self, state)
+        self.close()
+        if state["seeded"]:
+            DataFlow.seed(self, state["seed"])
+        self.__drawn = state["seed"]
+        self.__pending = state
 
     def close(self) -> None:
         """End the current pass and everything that works for it. Idempotent."""
@@ -146,37 +215,45 @@ class DataFlow:
     def stats(self) -> dict[str, Any]:
         """What happened so far, as a plain dict.
 
-        Keys: ``items`` delivered; ``errors``, a count by reason; ``worker_restarts``; ``seed``;
-        ``seconds`` that the user's loop waited (``waiting``), of those until new workers had their
-        first result (``starting``), and that its body took (``away``); ``stages``, a list from
-        the source upward with ``name``, ``items``, ``busy`` (seconds of work, over all workers),
-        ``units`` (how many datapoints it can work on at once), ``share`` (of the time that all of
-        them were busy) and what else a stage knows.
+        ``items``: datapoints delivered to the loop. ``errors``: a count by reason.
+        ``worker_restarts``. ``seed``: replays the run. ``cores``: that this process may use.
+
+        ``seconds``: ``waiting``, that the loop waited for datapoints; ``starting``, of those until
+        new workers had their first result; ``idle``, of those in which this thread had nothing to
+        do itself but waited for workers; ``away``, that the loop's body took; ``cpu``, processor
+        time of this process during the loop and of the worker processes. What happened within
+        ``starting`` counts nowhere else, neither here nor as ``busy`` below.
+
+        ``stages``: a row for each source, stage and runner, from the source upward:
+
+        - ``name``; ``kind``: ``"iterator"`` (a source that only one thread can read),
+          ``"source"`` (one with keys), ``"stage"``, ``"transfers"`` (many in flight without a
+          thread each) or ``"runner"``.
+        - ``runner``: whose workers run it; None for the consumer's own thread.
+        - ``items``: datapoints handled; of a runner, those that came back from its workers.
+        - ``units``: datapoints that can be worked on at once: threads, or transfers.
+        - ``busy``: seconds of work, summed over the units. Of a runner: of encoding and copying in
+          the workers and of decoding here. Those of datapoints cheaper than 25 µs are estimated
+          from some of them.
+        - ``here``: those of ``busy`` that the consumer's own thread spent.
+        - ``share``: 0 to 1, of the time that all units were busy.
+        - ``waiting``: seconds, summed over the units, in which they had nothing to do, because
+          none had come, or because there was no room for more results. The stages of a runner
+          share its units, and so these.
+        - ``errors``: datapoints that failed there.
+        - ``bytes``, where they are known: downloaded, read, or passed between processes.
+        - of a runner: ``workers``; ``hands``, the threads in each; ``unit``, what one more of
+          would be (``"thread"`` or ``"process"``); ``restarts``; ``fill``, 0 to 1, how full the
+          queue of finished results was on average.
         """
-        flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
-        errors: dict[str, int] = {}
-        for policy in _policies(flows):
-            for reason, count in policy.counts.items():
-                errors[reason] = errors.get(reason, 0) + count
-        own = self._meter
-        starting = sum(flow._meter.starting for flow in flows)
-        elapsed = max(0.0, own.waiting + own.away - starting)
-        rows = [row for flow in reversed(flows) for row in flow._stage_rows()]
-        for row in rows:
-            row["share"] = row["busy"] / (elapsed * row["units"]) if elapsed else 0.0
-        return {
-            "items": own.delivered,
-            "errors": errors,
-            "worker_restarts": sum(flow._meter.restarts for flow in flows),
-            "seed": self._seed_of_chain()[0],
-            "seconds": {"waiting": own.waiting, "away": own.away, "starting": starting},
-            "stages": rows,
-        }
+        from dataflow.summary import summarise  # only those who ask pay for it
+
+        return summarise(self)
 
     def errors(self) -> list[FailedDatapoint]:
         """The datapoints that were skipped or replaced, with reason and message (bounded)."""
         flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
-        return [failure for policy in _policies(flows) for failure in policy.failures]
+        return [failure for policy in error_policies(flows) for failure in policy.failures]
 
     def retry_failed(self) -> DataFlow:
         """The same chain, built anew, over just the datapoints that failed so far.
@@ -189,7 +266,7 @@ class DataFlow:
 
     def explain(self) -> str:
         """One paragraph: which stage holds the run back, with the figures behind it."""
-        from dataflow.explain import explain  # only those who ask pay for it
+        from dataflow.explain import explain
 
         return explain(self.stats())
 
@@ -198,6 +275,12 @@ class DataFlow:
     def _stream(self, epoch: Epoch) -> Stream:
         """The pass `epoch` as pairs of tag and datapoint, DROPPED ones included."""
         raise NotImplementedError(f"{type(self).__name__} defines neither __iter__ nor get_data")
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        """The pair at one place of the pass; DROPPED where a stage drops it."""
+        raise TypeError(
+            f"{type(self).__name__} can only be iterated, so this dataflow has no random access"
+        )
 
     def _length(self) -> int:
         raise UnknownLength(f"the length of {type(self).__name__} is not known")
@@ -213,7 +296,12 @@ class DataFlow:
 
     def _stage_rows(self) -> list[dict[str, Any]]:
         """This flow's part of ``stats()["stages"]``."""
-        return [self._meter.row(type(self).__name__)]
+        return [self._row()]
+
+    def _row(self) -> dict[str, Any]:
+        kind = self._kind if is_native(self) or self._inputs() else None
+        kind = kind or ("stage" if self._inputs() else "iterator")
+        return self._meter.row(type(self).__name__, kind)
 
     def _over(self, keys: list[Any]) -> DataFlow:
         """The same flow with other keys in its source."""
@@ -257,7 +345,8 @@ class DataFlow:
         """Start the next pass, or the given one."""
         self._prepare()
         if epoch is None:
-            epoch = self._epoch_number(self.__epoch)
+            number = self.__epoch if self.__pending is None else self.__pending["epoch"]
+            epoch = self._epoch_number(number)
         self.__epoch = epoch.number + 1
         return epoch
 
@@ -271,7 +360,13 @@ class DataFlow:
             old.terminate("a newer iterator was opened on the same dataflow")
         # A subclass's own method that called this through super() has begun the pass already.
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
-        iterator = EpochIterator(self._stream(epoch), self._meter)
+        saved, self.__pending = self.__pending or {}, None
+        epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {})))
+        self.__pass = Pass(epoch)
+        pairs = stream(self, epoch) if is_native(self) else self._stream(epoch)
+        iterator = EpochIterator(pairs, self._meter, self.__pass)
+        for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
+            pass
         # Weakly, so that leaving a loop early ends the pass at once.
         self.__iterator = weakref.ref(iterator)
         return iterator
@@ -279,7 +374,7 @@ class DataFlow:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry no running iterator."""
         state = self.__dict__.copy()
-        for name in ("iterator", "meter", "ready"):
+        for name in ("iterator", "meter", "ready", "pass", "pending", "access"):
             state.pop(f"_DataFlow__{name}", None)
         return state
 
@@ -292,6 +387,11 @@ class ProxyDataFlow(DataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         return stream(self.ds, epoch)
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        if type(self)._stream is not ProxyDataFlow._stream:
+            return super()._at(epoch, index)
+        return at(self.ds, epoch, index)
 
     def _length(self) -> int:
         return len(self.ds)
@@ -337,13 +437,12 @@ class RNGDataFlow(DataFlow):
 
 
 def is_native(flow: Any) -> bool:
-    """Whether `flow` implements `_stream` and overrides neither `__iter__` nor `get_data`."""
+    """Whether `flow` is one of ours that overrides neither `__iter__` nor `get_data`."""
     cls = type(flow)
     return (
         isinstance(flow, DataFlow)
         and cls.__iter__ is DataFlow.__iter__
         and cls.get_data is DataFlow.get_data
-        and cls._stream is not DataFlow._stream
     )
 
 
@@ -388,14 +487,59 @@ def mark_ready(flow: Any) -> None:
         flow._dataflow_ready = True
 
 
+def is_flow(value: Any) -> bool:
+    """Whether `value` is a dataflow, ours or one of tensorpack's kind."""
+    return isinstance(value, DataFlow) or any(
+        hasattr(value, name) and not isinstance(value, (list, tuple, dict, set, str, bytes))
+        for name in ("get_data", "reset_state")
+    )
+
+
+def meter_of(flow: Any) -> Meter:
+    """The flow's counters; a foreign one gets some."""
+    if isinstance(flow, DataFlow):
+        return flow._meter
+    meter: Meter | None = getattr(flow, "_dataflow_meter", None)
+    if meter is None:
+        meter = flow._dataflow_meter = Meter()
+    return meter
+
+
 def stream(flow: Any, epoch: Epoch) -> Stream:
-    """Open the pass `epoch` over `flow`, whatever kind of flow it is."""
-    if epoch.cut is not None and epoch.cut[0] is flow:
-        return epoch.cut[1](epoch._replace(cut=None))
+    """The pass `epoch` over `flow`, whatever kind of flow it is."""
+    opened = epoch.conductor.open(flow, epoch)
+    if opened is not None:
+        return opened  # type: ignore[no-any-return]
+    return own_stream(flow, epoch)
+
+
+def own_stream(flow: Any, epoch: Epoch) -> Stream:
+    """What `flow` itself makes of the pass, the engine aside."""
     if is_native(flow):
         flow._prepare()
         return flow._stream(epoch)  # type: ignore[no-any-return]
     return _opaque_stream(flow, epoch)
+
+
+def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+    """The pair at one place of a pass over `flow`.
+
+    Raises:
+        TypeError: where the flow can only be iterated.
+    """
+    found = epoch.conductor.at(flow, epoch, index)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    if not is_native(flow):
+        raise TypeError(f"{type(flow).__name__} can only be iterated")
+    return flow._at(epoch, index)  # type: ignore[no-any-return]
+
+
+def _conductor(saved: Mapping[str, Any]) -> Any:
+    """The engine's part in a pass. (It builds on this module, so it is imported late.)"""
+    from dataflow.engine.conductor import Conductor
+
+    return Conductor(saved)
 
 
 def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
@@ -409,13 +553,13 @@ def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
     iterator = iter(flow)
     try:
         for position, datapoint in enumerate(iterator):
-            yield (epoch.number, position), datapoint
+            yield (epoch.number, position, *epoch.path), datapoint
     finally:
         if callable(close := getattr(iterator, "close", None)):
             close()
 
 
-def _policies(flows: list[DataFlow]) -> list[Any]:
+def error_policies(flows: list[DataFlow]) -> list[Any]:
     """The error policies of a chain, each once (a runner may share its source's)."""
     found = {id(policy): policy for flow in flows if (policy := _policy(flow)) is not None}
     return list(found.values())

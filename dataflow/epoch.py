@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from time import perf_counter
+import threading
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.meter import Meter
 from dataflow.randomness import Tag
+from dataflow.stopwatch import Stopwatch
 
-__all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Stream"]
+__all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Pass", "Stream"]
 
 Datapoint: TypeAlias = Any
 """A list (or dict) of components, such as ``[image, label]``."""
@@ -38,42 +39,91 @@ class Epoch(NamedTuple):
         seed: decides every random number of the pass.
         number: counts the passes from 0.
         seeded: the seed was asked for, so the order should be reproducible too.
-        cut: a flow whose stream a runner above provides, and the function that opens it.
+        conductor: the engine's part in it, a `dataflow.engine.conductor.Conductor`.
+        runners: those above the flow that is opened, from the top down. The first one runs it.
+        in_order: a stage above depends on the order, so no runner may change it.
+        path: which input was taken at each stage with several, from the top down; part of the
+            tags, so that equal inputs draw different random numbers.
     """
 
     seed: int
     number: int
     seeded: bool = False
-    cut: tuple[Any, Callable[[Epoch], Stream]] | None = None
+    conductor: Any = None
+    runners: tuple[Any, ...] = ()
+    in_order: bool = False
+    path: tuple[int, ...] = ()
+
+    def input(self, index: int) -> Epoch:
+        """The same epoch for input number `index` of a stage with several."""
+        return self._replace(path=(*self.path, index))
+
+    def bare(self) -> Epoch:
+        """Without what only this process knows."""
+        return self._replace(conductor=None, runners=())
 
 
 class EpochIterator:
     """What `iter(ds)` returns: strips the tags, counts, and knows when it was ended."""
 
-    def __init__(self, stream: Stream, meter: Meter) -> None:
+    def __init__(self, stream: Stream, meter: Meter, its_pass: Pass) -> None:
         self._stream = stream
         self._meter = meter
+        self._pass = its_pass
+        self._watch = Stopwatch(meter)
         self._ended: str | None = None
-        self._returned = perf_counter()
 
     def __iter__(self) -> EpochIterator:
         return self
 
     def __next__(self) -> Datapoint:
-        if self._ended is not None:
-            raise DataFlowTerminated(self._ended)
-        meter = self._meter
-        start = perf_counter()
-        meter.away += start - self._returned
+        watch = self._watch
+        if not watch.left:
+            return self._timed_next()
+        its_pass = self._pass
+        turn = its_pass.turn
+        turn.take()
         try:
             for _tag, datapoint in self._stream:
                 if datapoint is not DROPPED:
-                    meter.delivered += 1
+                    watch.left -= 1
+                    its_pass.delivered += 1
                     return datapoint
+            its_pass.finished = True
+            raise StopIteration
+        except BaseException:
+            watch.end()
+            raise
+        finally:
+            turn.give()
+
+    def _timed_next(self) -> Datapoint:
+        if self._ended is not None:
+            raise DataFlowTerminated(self._ended)
+        self._watch.enter()
+        its_pass = self._pass
+        turn = its_pass.turn
+        turn.take()
+        try:
+            for _tag, datapoint in self._stream:
+                if datapoint is not DROPPED:
+                    self._meter.delivered += 1
+                    its_pass.delivered += 1
+                    return datapoint
+            self._pass.finished = True
             raise StopIteration
         finally:
-            self._returned = now = perf_counter()
-            meter.waiting += now - start
+            turn.give()
+            self._watch.leave()
+
+    @property
+    def counted(self) -> int:
+        """Datapoints delivered that are not in the meter yet."""
+        return self._watch.counted
+
+    def flush(self) -> None:
+        """Bring the meter's processor time up to date."""
+        self._watch.flush()
 
     def close(self) -> None:
         """End the pass; what works for it is stopped. Idempotent."""
@@ -83,5 +133,60 @@ class EpochIterator:
         """End the pass; `next()` raises `DataFlowTerminated` from now on."""
         if self._ended is None:
             self._ended = why
+            self._watch.end()
             if callable(close := getattr(self._stream, "close", None)):
                 close()
+
+    def __del__(self) -> None:
+        self._watch.end()  # a loop that was left counts, too
+
+
+class Pass:
+    """How far the outermost flow's pass is. It outlives its iterator.
+
+    Attributes:
+        epoch: which pass.
+        delivered: datapoints handed to the user's loop.
+        finished: there are no more.
+        turn: who holds it sees the pass at rest, between two datapoints.
+    """
+
+    def __init__(self, epoch: Epoch) -> None:
+        self.epoch = epoch
+        self.delivered = 0
+        self.finished = False
+        self.turn = Turn()
+
+
+class Turn:
+    """A lock between the thread that iterates and those that look.
+
+    Who looks comes next, however fast the other one asks again. A plain lock promises nothing of
+    that kind. It may be taken by the thread that has it already: a map function may look, too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._queue = threading.Lock()
+        self._asked = False
+
+    def take(self) -> None:
+        """To iterate."""
+        if self._asked:
+            with self._queue:
+                pass
+        self._lock.acquire()
+
+    def give(self) -> None:
+        """One datapoint was fetched."""
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self._queue.acquire()
+        self._asked = True
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._asked = False
+        self._lock.release()
+        self._queue.release()

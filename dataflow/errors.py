@@ -13,7 +13,10 @@
         │   └── PoisonedDatapoint       … because it kills its worker, or takes longer than allowed
         ├── TooManyErrors               so many datapoints failed that the run makes no sense
         ├── WorkerError                 user code raised in a worker; has `type_name`, `traceback`
-        └── WorkerDied                  workers died more often than `max_restarts` allows
+        ├── WorkerDied                  workers died more often than `max_restarts` allows
+        ├── Dropped (LookupError)       `ds[i]` of a position whose datapoint a stage drops
+        ├── NotResumable                `state_dict()` of what cannot be taken to its place again
+        └── StateError (ValueError)     `load_state_dict()` of another chain's state
     BaseException
     └── DataFlowTerminated              this iterator was closed, by a newer one or by `close()`
 
@@ -31,10 +34,13 @@ __all__ = [
     "DataFlowTerminated",
     "DatapointError",
     "DecodeError",
+    "Dropped",
     "FetchError",
     "MissingData",
     "MissingExtra",
+    "NotResumable",
     "PoisonedDatapoint",
+    "StateError",
     "TooManyErrors",
     "WorkerDied",
     "WorkerError",
@@ -126,6 +132,18 @@ class WorkerError(DataFlowError):
 
 class WorkerDied(DataFlowError):
     """Worker processes died without making progress, more often than `max_restarts` allows."""
+
+
+class Dropped(DataFlowError, LookupError):
+    """There is no datapoint at this position: a stage returned None for it."""
+
+
+class NotResumable(DataFlowError):
+    """A part of the chain cannot be taken to the same place again. The message says which."""
+
+
+class StateError(DataFlowError, ValueError):
+    """A state that does not fit the chain. The message says what differs."""
 
 
 class DataFlowTerminated(BaseException):

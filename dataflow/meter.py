@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Meter"]
+__all__ = ["CHEAP_SECONDS", "Meter"]
+
+CHEAP_SECONDS = 25e-6
+"""Datapoints that cost less than this are timed now and then only: reading a clock twice for each
+would cost more than the 1 % that statistics may."""
 
 
 @dataclass(slots=True)
@@ -15,23 +19,40 @@ class Meter:
     Attributes:
         items: datapoints that a stage handled.
         busy: seconds of work on them, summed over all workers.
+        here: seconds of work that the consumer's thread did besides: of a source, its keys; of a
+            runner, receiving.
+        errors: datapoints that failed in this stage.
+        runner: the runner whose workers do the work; None where the consumer's thread does it.
+        units: how many datapoints can be worked on at once: hands, or transfers.
         delivered: datapoints handed to the user's loop (of the flow that is iterated).
         waiting: seconds that the user's loop waited for them.
         away: seconds spent in the body of the user's loop.
+        cpu: seconds of this process's processor time while the flow is iterated.
+        worker_cpu: of a runner's worker processes.
         starting: seconds until the first result of newly started workers came.
+        idle: seconds in which the consumer's thread had nothing to do but wait for workers.
+        filled: the integral over `watched` seconds of how full a runner's queue of results was.
+        watched: see `filled`.
         restarts: workers that were replaced.
-        units: how many datapoints can be worked on at once: hands, or transfers.
         extra: what only this kind of stage knows, such as bytes.
     """
 
     items: int = 0
     busy: float = 0.0
+    here: float = 0.0
+    errors: int = 0
+    runner: str | None = None
+    units: int = 1
     delivered: int = 0
     waiting: float = 0.0
     away: float = 0.0
+    cpu: float = 0.0
+    worker_cpu: float = 0.0
     starting: float = 0.0
+    idle: float = 0.0
+    filled: float = 0.0
+    watched: float = 0.0
     restarts: int = 0
-    units: int = 1
     extra: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, amount: float) -> None:
@@ -41,7 +62,17 @@ class Meter:
         else:
             self.extra[name] = self.extra.get(name, 0) + amount
 
-    def row(self, name: str) -> dict[str, Any]:
+    def row(self, name: str, kind: str) -> dict[str, Any]:
         """One row of ``stats()["stages"]``."""
-        row = {"name": name, "items": self.items, "busy": self.busy, "units": self.units}
-        return row | self.extra
+        busy = self.busy + self.here
+        return {
+            "name": name,
+            "kind": kind,
+            "runner": self.runner,
+            "items": self.items,
+            "busy": busy,
+            "here": busy if self.runner is None else self.here,
+            "units": self.units,
+            "errors": self.errors,
+            **self.extra,
+        }

@@ -147,6 +147,7 @@ def datapoint_rng() -> np.random.RandomState | None:
         while type(tag) is list:  # a batch draws as its first datapoint
             tag = tag[0]
         epoch, position, *branches = tag
-        stream.move_to(here.seed, _word((*here.path, *branches)), epoch, position)
+        path = (*here.path, "of", *branches) if branches else here.path
+        stream.move_to(here.seed, _word(path), epoch, position)
         stream.serial = here.serial
     return stream.state

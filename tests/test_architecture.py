@@ -17,13 +17,14 @@ ROOT = Path(dataflow.__file__).parent
 # From the bottom up. What stands in one line does not import each other, except where ALLOWED.
 LAYERS = [
     {"version", "errors", "meter", "randomness"},
+    {"stopwatch"},
     {"failures", "epoch", "utils"},
     {"base"},
     {"codec", "http", "stages", "imgaug"},
     {"transport", "sources", "image"},
     {"executor", "foreign"},
     {"engine"},
-    {"dataset", "methods", "explain"},
+    {"dataset", "methods", "explain", "resume", "summary"},
     {"demo", "adapters", "remote"},
     {"cli"},
 ]
@@ -165,11 +166,19 @@ def test_optional_packages_are_imported_where_they_are_used(module: str) -> None
         assert target.split(".")[0] not in {"tensorpack", "matplotlib", "torch", "skimage", "ray"}
 
 
+# Each takes milliseconds, and most programs never need it, or only later.
+DEAR = (
+    *("tensorpack", "requests", "matplotlib", "tqdm", "tabulate", "cloudpickle", "pyarrow"),
+    *("zmq", "pycurl", "ssl", "http.client", "urllib.request", "email.utils", "json"),
+    *("subprocess", "tempfile", "multiprocessing", "concurrent.futures", "csv", "xml.etree"),
+)
+
+
 def test_importing_the_package_imports_nothing_dear() -> None:
+    """Beyond what NumPy and OpenCV import, some versions of which need more than others."""
     script = (
-        "import sys, dataflow; print([m for m in "
-        "('tensorpack', 'requests', 'matplotlib', 'tqdm', 'tabulate', 'cloudpickle')"
-        " if m in sys.modules])"
+        "import sys, numpy, cv2; before = set(sys.modules); import dataflow; "
+        f"print([name for name in {DEAR!r} if name in set(sys.modules) - before])"
     )
     path = [str(ROOT.parent), *sys.path]
     done = subprocess.run(

@@ -129,7 +129,9 @@ def _figures(result: Result, stats: dict[str, Any], errors: Sequence[Any]) -> st
         rows.append(
             ("", f"{rate:,.0f}", f"after the first batch, which took {result.waited:.2f} s")
         )
-    downloaded = sum(row.get("bytes", 0) for row in stats["stages"])
+    # What a runner has are the bytes between the processes.
+    rows_in = [row for row in stats["stages"] if row["kind"] != "runner"]
+    downloaded = sum(row.get("bytes", 0) for row in rows_in)
     if downloaded:
         rows.append(("MB/s", f"{downloaded / seconds / 1e6:,.1f}", f"{downloaded / 1e6:,.1f} MB"))
     failed = stats["errors"]
@@ -148,7 +150,7 @@ def _stages(stages: Sequence[dict[str, Any]]) -> str:
 
     rows = []
     for row in stages:
-        if not row["items"]:  # runners only pass on
+        if not row["items"]:
             continue
         share = row.get("share")
         each = f"{row['busy'] / row['items'] * 1000:.2f}" if row["items"] else ""

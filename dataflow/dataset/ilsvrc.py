@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -227,6 +225,8 @@ class _Folder(_Web):
 
 def _synset_of(file: Path) -> str:
     """The class in one image's annotation (PASCAL VOC format)."""
+    from xml.etree import ElementTree
+
     try:
         name = ElementTree.parse(file).findtext("object/name")
     except ElementTree.ParseError as error:
@@ -246,6 +246,8 @@ def _training_names(text: str) -> list[str]:
 
 def _validation_rows(text: str) -> list[tuple[str, str]]:
     """Name and synset of each row; a synset stands before each box, and all are the same."""
+    import csv
+
     rows = [row for row in csv.reader(text.splitlines()) if row][1:]
     if not rows or not all(len(row) > 1 and row[1].strip() for row in rows):
         raise ValueError("not a table of images and their classes")

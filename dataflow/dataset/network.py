@@ -13,12 +13,11 @@ from typing import Any
 from dataflow.base import DataFlow
 from dataflow.dataset.stages import Decode, Download
 from dataflow.engine.runners import ThreadRunner
-from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, FetchError
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
-from dataflow.randomness import enter, leave
+from dataflow.sources.columns import as_rows, distinct
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.map import MapData
@@ -49,6 +48,8 @@ class NetworkImages(KeyedSource):
             subclass, or be set on the instance before the first iteration.
 
     Attributes:
+        datapoints: a list of ``[url, label, …]``. Millions of them take least memory as columns:
+            `Columns`, a tuple of NumPy arrays ``(urls, labels)``, or a table of pyarrow's.
         seed: fixes every random number; where it is a number, see also `DataFlow.seed`.
         on_error: what becomes of dead links and broken images: ``"skip"``, ``"raise"``, or a
             function of error and datapoint that returns a replacement or None. Skipped ones are
@@ -71,7 +72,7 @@ class NetworkImages(KeyedSource):
     )
 
     shuffle = False
-    datapoints: Sequence[Sequence[Any]] = ()
+    datapoints: Any = ()
     on_error: OnError = "skip"
     cache_dir: str | os.PathLike[str] | None = None
     cache_bytes: int | None = None
@@ -103,7 +104,7 @@ class NetworkImages(KeyedSource):
     # -- the source --------------------------------------------------------------------------
 
     def keys(self) -> Sequence[Any]:
-        return self.datapoints
+        return as_rows(self.datapoints)
 
     def _own_seed(self) -> int | None:
         explicit = super()._own_seed()
@@ -119,7 +120,7 @@ class NetworkImages(KeyedSource):
     def _over(self, keys: list[Any]) -> NetworkImages:
         """The same data set over other datapoints."""
         other = copy.copy(self)
-        other.datapoints = keys
+        other.datapoints = distinct(keys, of=self.keys())
         other.__policy = None
         return other
 
@@ -134,7 +135,7 @@ class NetworkImages(KeyedSource):
                 f"partition_index={partition_index!r} must be from 0 to num_partition - 1, "
                 f"with num_partition={num_partition!r}"
             )
-        self.datapoints = self.datapoints[partition_index::num_partition]
+        self.datapoints = as_rows(self.datapoints)[partition_index::num_partition]
         return self
 
     # -- the stages --------------------------------------------------------------------------
@@ -173,33 +174,7 @@ class NetworkImages(KeyedSource):
         return self._replaces("map_func_download")
 
     def _stage_rows(self) -> list[dict[str, Any]]:
-        return [stage._meter.row(type(stage).__name__) for stage in self._stages()]
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        stages, policy = self._stages(), self._policy
-        policy.epoch_began()
-        before = [stage.gauges() for stage in stages]
-        try:
-            for tag, key in self._keys(epoch):
-                datapoint: Any = key
-                try:
-                    for stage in stages:
-                        enter(epoch.seed, tag, 0)
-                        datapoint = stage.timed(datapoint)
-                        if datapoint is None:
-                            break
-                    policy.passed()
-                except Exception as error:  # whatever it is, the policy decides
-                    datapoint = policy.failed_with(error, key)
-                finally:
-                    leave()
-                yield tag, DROPPED if datapoint is None else datapoint
-        finally:
-            for stage, earlier in zip(stages, before, strict=True):
-                for name, value in stage.gauges().items():
-                    if name != "busy":  # measured from outside
-                        stage._meter.add(name, value - earlier.get(name, 0))
-        policy.epoch_ended()
+        return [stage._row() for stage in self._stages()]
 
     def close(self) -> None:
         """End the current pass, and every transfer."""

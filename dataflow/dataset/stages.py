@@ -106,6 +106,8 @@ class ReadFile(ItemStage):
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
 
     def apply(self, datapoint: Datapoint) -> Datapoint:
         path, *rest = datapoint
@@ -118,7 +120,26 @@ class ReadFile(ItemStage):
         if len(body) > self._max_bytes:
             what = f"{path} is larger than max_bytes={self._max_bytes}"
             raise FetchError(what, url=path, reason="too_large")
+        with self._lock:
+            self._bytes += len(body)
         return [body, *rest]
+
+    def gauges(self) -> dict[str, float]:
+        return {"bytes": self._bytes}
+
+    def close(self) -> None:
+        """Count afresh, as who adds up the gauges does with new workers."""
+        super().close()
+        with self._lock:
+            self._bytes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_lock"]
+        return state | {"_bytes": 0}  # each process counts its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
 
 class Decode(ItemStage):

@@ -65,8 +65,8 @@ class Ledger:
         self._out: dict[int, _Open] = {}
         self._out_count = 0
         self._frontier = 0  # the first place not delivered, where ordered
-        self._waiting: dict[int, tuple[Task, Any]] = {}
-        self._arrived: deque[tuple[Task, Any]] = deque()
+        self._waiting: dict[int, tuple[int, Task, Any]] = {}
+        self._arrived: deque[tuple[int, Task, Any]] = deque()
         self._end: int | None = None  # the place from which on there is nothing
 
     @property
@@ -77,6 +77,16 @@ class Ledger:
             and not self._out_count
             and not (self._returned or self._suspects or self._waiting or self._arrived)
         )
+
+    @property
+    def fed(self) -> int:
+        """How many tasks came from the feed so far."""
+        return self._fed
+
+    @property
+    def ready(self) -> int:
+        """How many outcomes are here and not delivered."""
+        return len(self._waiting) + len(self._arrived)
 
     def lease(self, worker: int, size: int) -> Lease | None:
         """The next lease for a worker, of up to `size` tasks; None where there is none now."""
@@ -132,9 +142,9 @@ class Ledger:
             self._end_at(entry.place)
         elif self._end is None or entry.place < self._end:
             if self._ordered:
-                self._waiting[entry.place] = (entry.task, outcome)
+                self._waiting[entry.place] = (*entry, outcome)
             else:
-                self._arrived.append((entry.task, outcome))
+                self._arrived.append((*entry, outcome))
 
     def take_back(self, number: int, index: int) -> int | None:
         """A worker gives back a task that it had not begun; it goes out again.
@@ -187,8 +197,8 @@ class Ledger:
         """Enter the outcome of a task that no worker survives."""
         self._enter(entry, outcome)
 
-    def next(self) -> tuple[Task, Any] | None:
-        """The next task to deliver with its outcome; None where it has not come yet."""
+    def next(self) -> tuple[int, Task, Any] | None:
+        """The next task to deliver with its number and outcome; None where it has not come yet."""
         if not self._ordered:
             return self._arrived.popleft() if self._arrived else None
         delivered = self._waiting.pop(self._frontier, None)

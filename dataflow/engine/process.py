@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def main() -> None:
     hands: int = setup["hands"]
     try:
         # The user's modules are imported here, and the stages' reset_state is called.
-        programs = pickle.loads(setup["programs"])
-        worker = Worker(programs, lambda report: _send(end, report), InHand(hands, hands_fd))
+        emit = partial(_send, end, _Spent(end))
+        worker = Worker(pickle.loads(setup["programs"]), emit, InHand(hands, hands_fd))
     except BaseException as error:  # told to the consumer, which raises it
         problem = Failed.of(error, LOADER).sealed()
         threading.Thread(target=end.send, args=(problem,), daemon=True).start()
@@ -133,11 +134,28 @@ def _listen(
     os._exit(1)
 
 
-def _send(end: WorkerEnd, report: Report) -> None:
+class _Spent:
+    """What this process spent, and what of it was told already."""
+
+    def __init__(self, end: WorkerEnd) -> None:
+        self._end = end
+        self._told = time.process_time(), 0.0
+        self._lock = threading.Lock()
+
+    def enter(self, report: Report) -> None:
+        """Tell what is new in a report."""
+        with self._lock:
+            before = self._told
+            self._told = now = time.process_time(), self._end.traffic.seconds
+        report.cpu, report.sending = now[0] - before[0], now[1] - before[1]
+
+
+def _send(end: WorkerEnd, spent: _Spent, report: Report) -> None:
     """Send a report; a result that cannot be pickled becomes a failure of its own."""
     from dataflow.codec import local
     from dataflow.engine.messages import UNSENT, Failed
 
+    spent.enter(report)
     report.results = [
         (lease, index, outcome.sealed() if isinstance(outcome, Failed) else outcome)
         for lease, index, outcome in report.results

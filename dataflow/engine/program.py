@@ -44,6 +44,10 @@ class Program:
         """`policy` decides about the stages so far that nobody decides about yet."""
         self.policies = [policy if known is None else known for known in self.policies]
 
+    def upto(self, stage: int) -> Program:
+        """The program without the stages from number `stage` on."""
+        return Program(self.loader, self.stages[:stage], self.numbers[:stage])
+
     @property
     def transfers(self) -> int:
         """Datapoints that its asynchronous stages have in flight at most."""
@@ -67,10 +71,14 @@ class FlowLoader:
         self._next = 0
 
     def __call__(self, key: tuple[Epoch, int]) -> Any:
+        # This module is part of what the conductor is made of.
+        from dataflow.engine.conductor import Conductor
+
         epoch, position = key
         if epoch != self._epoch:
             reset(self.flow)
-            self._epoch, self._next, self._stream = epoch, 0, stream(self.flow, epoch)
+            self._epoch, self._next = epoch, 0
+            self._stream = stream(self.flow, epoch._replace(conductor=Conductor({})))
         while self._next < position:  # delivered by a worker that died since
             next(self._stream, None)
             self._next += 1

@@ -3,57 +3,56 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
-from dataflow.base import DataFlow, reset
 from dataflow.engine.balance import Balance
 from dataflow.engine.deadlines import Deadlines
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import LOADER, RECALL, UNSENT, Failed, Lease, Report, Task
 from dataflow.engine.obituary import conviction, obituary
 from dataflow.engine.pace import Pace
-from dataflow.engine.plan import Plan
-from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.engine.part import Part
+from dataflow.engine.watch import Gauges, Watch
+from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
 from dataflow.executor.events import Died, Event, Executor, Reported, Started
 from dataflow.meter import Meter
-from dataflow.randomness import enter, leave
 from dataflow.sources.keyed import KeyedSource
 from dataflow.utils.machine import usable_cores
 
-__all__ = ["Gauges", "Run"]
+__all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.002
-
-Gauges: TypeAlias = dict[tuple[int, int, int], dict[str, float]]
-"""A stage's own figures, by (worker, program, stage index)."""
 
 
 class Run:
     """One pass.
 
     Args:
-        plan: what is run.
+        part: what is run.
         crew: the workers; those of an earlier pass go on.
         epoch: the pass.
+        tasks: what is to be done, in order: for all workers, or one list for each.
         ordered: deliver in the order of the feed.
         workers: how many there shall be.
         hands: threads in each.
         buffer_size: datapoints that may wait to be delivered.
         max_restarts: workers that may die without progress in between.
         task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
-        meter: counts restarts.
+        meter: the runner's.
         gauges: what the stages' own figures were in each worker, kept over the crew's life.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        part: Part,
         crew: Executor,
         epoch: Epoch,
+        tasks: list[Iterator[Task]],
         *,
         ordered: bool,
         workers: int,
@@ -64,21 +63,18 @@ class Run:
         meter: Meter,
         gauges: Gauges,
     ) -> None:
-        self._plan = plan
+        self._part = part
         self._crew = crew
-        self._epoch = epoch
         self._count = workers
         self._max_restarts = max_restarts
         self._meter = meter
-        self._gauges = gauges
         self._pace = Pace(
-            hands=hands, transfers=plan.transfers, limit=max(1, buffer_size // workers)
+            hands=hands, transfers=part.transfers, limit=max(1, buffer_size // workers)
         )
         # What the workers hold comes on top of what may wait for the consumer.
         window = buffer_size + workers * self._pace.depth
         self._ledgers = [
-            Ledger(feed(epoch), seed=epoch.seed, window=window, ordered=ordered)
-            for feed in plan.feeds
+            Ledger(feed, seed=epoch.seed, window=window, ordered=ordered) for feed in tasks
         ]
         # Worker numbers by seat; a dead worker's seat goes to the next. Seats share the ledger, or
         # have one each where every worker runs the whole flow.
@@ -89,7 +85,7 @@ class Run:
         for worker in crew.ready:
             self._balance.heard(worker, perf_counter())
         self._deadlines = (
-            None if task_timeout is None else Deadlines(task_timeout, silence=not plan.transfers)
+            None if task_timeout is None else Deadlines(task_timeout, silence=not part.transfers)
         )
         self._attentive = perf_counter()  # since when the workers are listened to without a break
         self._deaths = 0
@@ -97,20 +93,18 @@ class Run:
         # start at once would only keep each other from it.
         self._reported = bool(crew.workers)
         self._at_first = min(self._count, max(2, usable_cores()))
-        self._begun = perf_counter()
-        for (program, stage), owner in plan.owners.items():
-            if isinstance(owner, DataFlow):
-                transfers = stage >= 0 and plan.programs[program].stages[stage]
-                concurrency = getattr(transfers, "concurrency", None)
-                owner._meter.units = self._count * (concurrency or hands)
-        self._watching = {
-            policy for program in plan.programs for policy in program.policies if policy is not None
-        }
-        for policy in self._watching:
-            policy.epoch_began()
+        self._watch = Watch(
+            part,
+            crew,
+            meter,
+            gauges,
+            workers=workers,
+            hands=hands,
+            buffer_size=buffer_size,
+        )
 
-    def deliver(self) -> Stream:
-        """Everything, as it may be delivered."""
+    def deliver(self) -> Iterator[tuple[int, Task, Any]]:
+        """Every task with its number and outcome, as it may be delivered."""
         next_look = 0.0
         while not all(ledger.finished for ledger in self._ledgers):
             self._hand_out()
@@ -118,7 +112,7 @@ class Run:
             for ledger in self._ledgers:
                 while (done := ledger.next()) is not None:
                     idle = False
-                    yield done[0].tag, self._settled(*done)
+                    yield done
                     self._attentive = 0.0
                     # Workers may have run dry while the consumer was away; but a look at the
                     # sockets for each of many cheap datapoints would cost more than they do.
@@ -128,9 +122,7 @@ class Run:
                         self._hand_out()
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
-                self._take(self._crew.poll(self._patience()))
-        for policy in self._watching:
-            policy.epoch_ended()
+                self._take(self._watch.wait(self._patience()))
 
     def _hand_out(self) -> None:
         """Give every worker as much as it should hold."""
@@ -162,7 +154,7 @@ class Run:
         full = self._held.get(worker, 0) > self._pace.depth - size
         if full or worker in self._isolated or self._balance.asked(worker):
             return None
-        return ledger.lease(worker, size)
+        return self._watch.lease(ledger, worker, size)
 
     def _patience(self) -> float | None:
         """See to workers that are long at a datapoint; how long to wait before the next time."""
@@ -173,7 +165,7 @@ class Run:
 
     def _even_out(self, now: float) -> float | None:
         """Where a worker is idle, ask for tasks that wait elsewhere."""
-        if self._plan.sequential:
+        if self._part.sequential:
             return None
         seated = [worker for worker in self._seats if worker is not None]
         late, wait = self._balance.due(seated, self._held, now)
@@ -217,11 +209,10 @@ class Run:
                 self._balance.heard(event.worker, perf_counter())
             elif isinstance(event, Died):
                 self._bury(event)
+        self._watch.look(sum(ledger.ready for ledger in self._ledgers))
 
     def _settle(self, worker: int, report: Report) -> None:
-        if not self._reported:
-            self._reported = True
-            self._meter.starting += perf_counter() - self._begun
+        self._reported = True
         for number, index in report.returned:
             for ledger in self._ledgers:
                 if (holder := ledger.take_back(number, index)) is not None:
@@ -236,28 +227,14 @@ class Run:
                     self._held[holder] -= 1
                     self._deaths = 0
                     break
-        seconds = 0.0
-        for program, stage, items, busy in report.work:
-            seconds += busy
-            owner = self._plan.owners.get((program, stage))
-            if isinstance(owner, DataFlow):
-                owner._meter.items += items
-                owner._meter.busy += busy
-        self._pace.note(len(report.results), seconds)
-        for program, stage, figures in report.gauges:
-            before = self._gauges.get((worker, program, stage), {})
-            self._gauges[worker, program, stage] = figures
-            owner = self._plan.owners.get((program, stage))
-            if isinstance(owner, DataFlow):
-                for name, value in figures.items():
-                    owner._meter.add(name, value - before.get(name, 0))
+        self._pace.note(report.finished, self._watch.count(worker, report))
 
     def _bury(self, died: Died) -> None:
         """A worker is gone: its tasks go out again, and somebody takes its seat."""
         worker = died.worker
         late = self._deadlines.killed(worker) if self._deadlines is not None else None
         in_hand = [(held.lease, held.task) for held in died.in_hand] if late is None else late
-        if self._plan.sequential:
+        if self._part.sequential:
             in_hand = []  # one iterator cannot leave out a datapoint
         timed_out = late is not None
         lost = [ledger.revoke(worker, in_hand, certain=timed_out) for ledger in self._ledgers]
@@ -267,7 +244,7 @@ class Run:
         self._seats = [None if seated == worker else seated for seated in self._seats]
         self._meter.restarts += 1
         text = obituary(died, lost, timed_out, self._is_keyed)
-        if not timed_out and not any(part.alone for part in lost):
+        if not timed_out and not any(loss.alone for loss in lost):
             self._deaths += 1
         if self._deaths > self._max_restarts:
             raise WorkerDied(
@@ -275,49 +252,10 @@ class Run:
                 f"max_restarts={self._max_restarts}"
             )
         logger.warning(text)
-        for ledger, part in zip(self._ledgers, lost, strict=True):
-            for entry in part.convicted:
+        for ledger, loss in zip(self._ledgers, lost, strict=True):
+            for entry in loss.convicted:
                 error = conviction(entry.task, text, timed_out, self._is_keyed)
                 ledger.condemn(entry, Failed.of(error, UNSENT))
 
     def _is_keyed(self, task: Task) -> bool:
-        return isinstance(self._plan.owners[task.program, LOADER], KeyedSource)
-
-    def _settled(self, task: Task, outcome: Any) -> Any:
-        """What becomes of an outcome: failures go to whoever decides about them."""
-        policies = self._plan.programs[task.program].policies
-        if isinstance(outcome, Failed):
-            place = len(policies) - 1 if outcome.stage == UNSENT else outcome.stage + 1
-            policy = policies[place]
-            assert policy is not None, "the outermost runner's policy stands in for all"
-            replacement = policy.failed_with(
-                outcome.exception(),
-                None if self._plan.sequential else task.key,
-                None if self._is_keyed(task) else task.tag[1],
-            )
-            if replacement is None:
-                return DROPPED
-            # It takes the place of what the deciding flow would have delivered.
-            while place < len(policies) and policies[place] is policy:
-                place += 1
-            return self._finished(task, place - 1, replacement)
-        for policy in self._watching:
-            policy.passed()
-        return outcome
-
-    def _finished(self, task: Task, at: int, datapoint: Any) -> Any:
-        """Run a replacement through the stages from number `at` on, here."""
-        program = self._plan.programs[task.program]
-        for number in range(at, len(program.stages)):
-            stage = program.stages[number]
-            reset(stage)
-            enter(self._epoch.seed, task.tag, program.numbers[number])
-            try:
-                datapoint = stage.apply(datapoint)
-            except Exception as error:  # to whoever decides about that stage
-                return self._settled(task, Failed.of(error, number))
-            finally:
-                leave()
-            if datapoint is None:
-                return DROPPED
-        return datapoint
+        return isinstance(self._part.owners[task.program, LOADER], KeyedSource)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from dataflow.base import DataFlow, ProxyDataFlow, mark_ready, stream
-from dataflow.engine.plan import Plan, make_plan
-from dataflow.engine.run import Gauges, Run
+from dataflow.base import DataFlow, ProxyDataFlow, inputs, mark_ready, stream
+from dataflow.engine.messages import Task
+from dataflow.engine.part import Part, is_part, make_part
+from dataflow.engine.run import Run
+from dataflow.engine.watch import Gauges
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
@@ -49,26 +52,30 @@ class Runner(ProxyDataFlow):
         self._policy = ds._policy if on_error is None else ErrorPolicy(on_error)
         self._max_restarts = max_restarts
         self._task_timeout = task_timeout
-        self._plan: Plan | None = None
-        self._crew: Executor | None = None
+        self._crews: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
+        self._workers = 1
+
+    _unit = "process"  # what one more of would be added
 
     # -- what subclasses say -----------------------------------------------------------------
 
-    def _make_plan(self) -> Plan:
-        return make_plan(self)
+    _elsewhere = False  # the workers are other processes
+    _whole = False  # a flow that can only be iterated, directly below, goes to one worker
+    _replicas = 0  # workers that each run the whole flow
+    _told = False  # that it does
 
-    def _hire(self, plan: Plan) -> Executor:
+    def _hire(self, part: Part) -> Executor:
         """Start the workers."""
         raise NotImplementedError(f"{type(self).__name__} defines no _hire()")
 
-    def _worker_count(self, plan: Plan) -> int:
+    def _worker_count(self, part: Part) -> int:
         """How many workers there shall be."""
         return 1
 
-    def _hands(self, plan: Plan) -> int:
+    def _hands(self, part: Part) -> int:
         """Threads in each worker."""
-        return plan.hands
+        return part.hands
 
     def _hands_in_worker(self) -> int:
         """Threads that this runner asks for in each worker of a runner above it."""
@@ -84,35 +91,50 @@ class Runner(ProxyDataFlow):
         return super()._stage_number() - 1
 
     def _stage_rows(self) -> list[dict[str, Any]]:
-        return []  # the stages that it runs have their own
+        meter = self._meter
+        if not meter.items:
+            return []  # below another runner, which does its work
+        hands = meter.units // self._workers
+        return [
+            meter.row(type(self).__name__, "runner")
+            | {
+                "workers": self._workers,
+                "hands": hands,
+                "unit": self._unit,
+                "restarts": meter.restarts,
+                "fill": meter.filled / meter.watched if meter.watched else 0.0,
+            }
+        ]
 
     def _stream(self, epoch: Epoch) -> Stream:
-        if epoch.cut is not None:  # a runner above has taken over
-            return stream(self.ds, epoch)
-        if self._plan is None:
-            self._plan = self._make_plan()
-            for program in self._plan.programs:
-                program.adopt(self._policy)
-        if not self._plan.tail:
-            return self._run(epoch)
-        # What cannot go to the workers runs here, on their results.
-        return stream(self.ds, epoch._replace(cut=(self._plan.top, self._run)))
+        # What cannot go to workers streams here; the parts below it find their runner.
+        if not epoch.runners and self._elsewhere:
+            _leave_to_workers(self.ds)
+        return stream(self.ds, epoch._replace(runners=(*epoch.runners, self)))
 
-    def _run(self, epoch: Epoch) -> Stream:
-        plan = self._plan
-        assert plan is not None
-        ordered = self._ordered if self._ordered is not None else epoch.seeded
-        if self._crew is None:
-            self._crew = self._hire(plan)
+    def _is_ordered(self, epoch: Epoch) -> bool:
+        return self._ordered if self._ordered is not None else epoch.seeded
+
+    def _outcomes(
+        self, part: Part, epoch: Epoch, tasks: list[Iterator[Task]], ordered: bool
+    ) -> Iterator[tuple[int, Task, Any]]:
+        """Every task with its number and its outcome, from workers."""
+        key = part.key(epoch)
+        crew = self._crews.get(key)
+        if crew is None:  # the workers of an earlier epoch go on
+            crew = self._crews[key] = self._hire(part)
+        self._workers = self._worker_count(part)
+        self._meter.runner = type(self).__name__
         complete = False
         try:
             run = Run(
-                plan,
-                self._crew,
+                part,
+                crew,
                 epoch,
-                ordered=ordered or plan.takes_first,
-                workers=self._worker_count(plan),
-                hands=self._hands(plan),
+                tasks,
+                ordered=ordered,
+                workers=self._workers,
+                hands=self._hands(part),
                 buffer_size=self._buffer_size,
                 max_restarts=self._max_restarts,
                 task_timeout=self._task_timeout,
@@ -123,18 +145,16 @@ class Runner(ProxyDataFlow):
             complete = True
         finally:
             # Workers wait for the next epoch, but not behind a loop that was left.
-            if not complete:
-                self._dismiss()
-
-    def _dismiss(self) -> None:
-        if self._crew is not None:
-            crew, self._crew = self._crew, None
-            crew.close()
-            self._gauges.clear()
+            if not complete and self._crews.pop(key, None) is not None:
+                self._gauges.clear()
+                crew.close()
 
     def close(self) -> None:
         super().close()
-        self._dismiss()
+        for crew in self._crews.values():
+            crew.close()
+        self._crews.clear()
+        self._gauges.clear()
 
     def _over(self, keys: list[Any]) -> DataFlow:
         other = super()._over(keys)
@@ -144,4 +164,15 @@ class Runner(ProxyDataFlow):
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_crew": None, "_plan": None, "_gauges": {}}
+        return {**super().__getstate__(), "_crews": {}, "_gauges": {}}
+
+
+def _leave_to_workers(flow: Any) -> None:
+    """Keep the stages of every part below from being made ready here."""
+    if is_part(flow, below_runner=True):
+        part = make_part(flow, below_runner=True)
+        part.send_all()
+        part.leave_to_workers()
+    else:
+        for below in inputs(flow):
+            _leave_to_workers(below)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dataflow.engine.plan import Plan, make_plan
+from dataflow.engine.part import Part
 from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
-from dataflow.executor.process import ProcessExecutor
 from dataflow.executor.thread import ThreadExecutor
 from dataflow.failures import OnError
 from dataflow.stages.map import MapData
@@ -57,15 +56,17 @@ class ThreadRunner(Runner):
         self.num_threads = int(num_threads)
         self._in_worker = self.num_threads if hands_in_worker is None else hands_in_worker
 
-    def _hands(self, plan: Plan) -> int:
-        return max(self.num_threads, plan.hands)
+    _unit = "thread"
+
+    def _hands(self, part: Part) -> int:
+        return max(self.num_threads, part.hands)
 
     def _hands_in_worker(self) -> int:
         return self._in_worker
 
-    def _hire(self, plan: Plan) -> Executor:
-        hands = self._hands(plan)
-        return ThreadExecutor(lambda emit: Worker(plan.programs, emit, InHand(hands)), hands)
+    def _hire(self, part: Part) -> Executor:
+        hands = self._hands(part)
+        return ThreadExecutor(lambda emit: Worker(part.for_workers(), emit, InHand(hands)), hands)
 
 
 class MultiThreadMapData(ThreadRunner):
@@ -138,6 +139,9 @@ class PrefetchDataZMQ(Runner):
         WorkerDied: (from the iterator) beyond `max_restarts`.
     """
 
+    _elsewhere = True
+    _whole = True
+
     def __init__(
         self,
         ds: Any,
@@ -165,25 +169,24 @@ class PrefetchDataZMQ(Runner):
             raise ConfigError(f"num_proc={num_proc!r} must be at least 1")
         self.num_proc = int(num_proc)
         self.replicate = replicate
+        self._replicas = self.num_proc if replicate else 0
 
     def _length(self) -> int:
         return len(self.ds) * (self.num_proc if self.replicate else 1)
 
-    def _make_plan(self) -> Plan:
-        plan = make_plan(self, replicas=self.num_proc if self.replicate else 0, whole=True)
-        plan.leave_to_workers()
-        return plan
+    def _worker_count(self, part: Part) -> int:
+        return 1 if part.sequential and not self.replicate else self.num_proc
 
-    def _worker_count(self, plan: Plan) -> int:
-        return 1 if plan.sequential and not self.replicate else self.num_proc
+    def _hire(self, part: Part) -> Executor:
+        from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
 
-    def _hire(self, plan: Plan) -> Executor:
+        part.leave_to_workers()
         # A message in hand, one being written, and the worker's part of what may wait here.
-        slots = 4 + -(-self._buffer_size // self._worker_count(plan))
+        slots = 4 + -(-self._buffer_size // self._worker_count(part))
         return ProcessExecutor(
             module="dataflow.engine.process",
-            programs=plan.packed(),
-            hands=self._hands(plan),
+            programs=part.packed(),
+            hands=self._hands(part),
             slots_each=min(slots, 64),
         )
 

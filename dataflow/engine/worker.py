@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from dataflow.base import reset
 from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Report
 from dataflow.engine.program import Program
+from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.randomness import enter, leave
 from dataflow.stages.item import AsyncStage
@@ -160,16 +161,17 @@ class _Hand:
         self._results: deque[tuple[int, int, Any]] = deque()
         self._reported = perf_counter()
         self._reporting = threading.Lock()
-        # [items, busy seconds] of each program's loader and stages since the beginning, and what
-        # of that was reported.
-        self._work = [[[0, 0.0] for _ in range(len(p.stages) + 1)] for p in worker.programs]
-        self._told = [[[0, 0.0] for _ in range(len(p.stages) + 1)] for p in worker.programs]
+        self._finished = 0  # since the last report of the tally
+        self._tally = Tally([len(program.stages) for program in worker.programs])
+        self._counts = self._tally.counts
+        self.timed = True  # whether to time the next datapoint
         self._seen = 0  # what the watcher saw in hand at its last look
 
     def work_on(self, part: _Part) -> None:
         """Work on tasks, until none is left or the worker is stopped."""
         lease, pending = part
         self.part = part
+        self.timed = True
         worker = self._worker
         if len(pending) > 1 and worker.in_hand.hands > 1:
             worker.watched.set()
@@ -187,8 +189,9 @@ class _Hand:
         task = lease.tasks[index]
         program = self._worker.programs[task.program]
         value = task.key
+        timed = self.timed
         if program.loader is not None:
-            begun = perf_counter()
+            begun = perf_counter() if timed else 0.0
             enter(lease.seed, task.tag, 0)
             try:
                 value = program.loader(value)
@@ -197,7 +200,11 @@ class _Hand:
                 return
             finally:
                 leave()
-                self._count(task.program, -1, perf_counter() - begun)
+                counts = self._counts[task.program][0]
+                counts[0] += 1
+                if timed:
+                    counts[1] += 1
+                    counts[2] += perf_counter() - begun
             if value is None or value is EXHAUSTED:
                 self._finish(lease, index, DROPPED if value is None else value)
                 return
@@ -207,7 +214,10 @@ class _Hand:
         """Go on with what an asynchronous stage was at."""
         lease, index, stage, result = arrived
         self._in_hand.begin(self._number, lease.number, index)
-        self._count(lease.tasks[index].program, stage, 0.0)
+        self.timed = True
+        counts = self._counts[lease.tasks[index].program][stage + 1]
+        counts[0] += 1  # its seconds are among the stage's own figures
+        counts[1] += 1
         if isinstance(result, BaseException):
             self._finish(lease, index, Failed.of(result, stage))
         elif result is None:
@@ -220,7 +230,10 @@ class _Hand:
         tag, number, _ = lease.tasks[index]
         program = self._worker.programs[number]
         stages = program.stages
-        begun = perf_counter()
+        timed = self.timed
+        if timed:
+            begun = perf_counter()
+            self.timed = self._tally.dear
         while at < len(stages):
             stage = stages[at]
             try:
@@ -234,36 +247,65 @@ class _Hand:
                 break
             finally:
                 leave()
-            ended = perf_counter()
-            self._count(number, at, ended - begun)
-            begun = ended
+            counts = self._counts[number][at + 1]
+            counts[0] += 1
+            if timed:
+                ended = perf_counter()
+                counts[1] += 1
+                counts[2] += ended - begun
+                begun = ended
             if value is None:
                 value = DROPPED
                 break
             at += 1
         self._finish(lease, index, value)
 
-    def _count(self, program: int, stage: int, seconds: float) -> None:
-        counts = self._work[program][stage + 1]
-        counts[0] += 1
-        counts[1] += seconds
-
     def _finish(self, lease: Lease, index: int, outcome: Any) -> None:
-        self._results.append((lease.number, index, outcome))
-        if len(self._results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
-            self.report()
-        elif not self._worker.watched.is_set():
+        self._finished += 1
+        results = self._results
+        if len(results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
+            # Under the lock, so that the watcher does not take it away from its figures.
+            with self._reporting:
+                results.append((lease.number, index, outcome))
+                self._tell()
+            return
+        results.append((lease.number, index, outcome))
+        if not self._worker.watched.is_set():
             self._worker.watched.set()
 
     def report(self) -> None:
-        """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
+        """Send what was gathered."""
+        with self._reporting:
+            self._tell()
+
+    def _tell(self) -> None:
+        # This may wait for the consumer, which is no datapoint's fault.
         self._in_hand.end(self._number)
-        self._send()
+        self._reported = perf_counter()
+        if not self._finished:
+            return
+        gauges = []
+        for number, program in enumerate(self._worker.programs):
+            for at, stage in enumerate(program.stages):
+                if figures := stage.gauges():
+                    gauges.append((number, at, figures))
+        finished, self._finished = self._finished, 0
+        self.timed = True
+        work = self._tally.take(finished)
+        self._worker.emit(Report(self._gathered(), work, gauges, finished))
+
+    def _gathered(self) -> list[tuple[int, int, Any]]:
+        return [self._results.popleft() for _ in range(len(self._results))]
 
     def relieve(self) -> bool:
-        """Take from the hand what should not wait; returns whether to look again soon."""
+        """Take from the hand what should not wait; returns whether to look again soon.
+
+        The results go without figures, which only the hand itself can take.
+        """
         if self._results and perf_counter() - self._reported > _GATHER_SECONDS:
-            self._send()
+            with self._reporting:
+                if results := self._gathered():
+                    self._worker.emit(Report(results))
         task = self._in_hand.task(self._number)
         stuck, self._seen = task == self._seen != 0, task
         part = self.part
@@ -272,25 +314,6 @@ class _Hand:
             assert part is not None
             self._worker.todo.put(_Part(part.lease, deque(_taken(part))))
         return bool(self._results or (shared and not stuck))
-
-    def _send(self) -> None:
-        with self._reporting:
-            self._reported = perf_counter()
-            results = [self._results.popleft() for _ in range(len(self._results))]
-            if not results:
-                return
-            work, gauges = [], []
-            for number, program in enumerate(self._worker.programs):
-                told = self._told[number]
-                for place, (items, busy) in enumerate(self._work[number]):
-                    if items > told[place][0]:
-                        new = (items - told[place][0], busy - told[place][1])
-                        work.append((number, place - 1, *new))
-                        told[place] = [items, busy]
-                for at, stage in enumerate(program.stages):
-                    if figures := stage.gauges():
-                        gauges.append((number, at, figures))
-            self._worker.emit(Report(results, work, gauges))  # type: ignore[arg-type]
 
 
 def _taken(part: _Part) -> list[int]:

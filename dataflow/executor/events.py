@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from dataflow.transport.in_hand import Held
+from dataflow.transport.traffic import Traffic
 
 __all__ = ["Died", "Event", "Executor", "Reported", "Started"]
 
@@ -49,6 +50,9 @@ class Executor(Protocol):
 
     ready: set[int]
     """Those of them that have started."""
+
+    traffic: Traffic
+    """What came from them; stays zero where results are only passed on."""
 
     def send(self, worker: int, lease: Any) -> None:
         """Hand a lease to a worker."""

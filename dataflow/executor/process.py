@@ -71,6 +71,7 @@ class ProcessExecutor:
         # Workers hold the reading end; when the writing end is closed, by us or by death, they end.
         self._control_read, self._control = os.pipe()
         self._end = ConsumerEnd()
+        self.traffic = self._end.traffic
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._pidfds: dict[int, int] = {}
         self._in_hand: dict[int, InHand] = {}

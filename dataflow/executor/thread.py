@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from dataflow.executor.events import Event, Reported
 from dataflow.executor.memory import keep_freed_memory
 from dataflow.transport.in_hand import Held
+from dataflow.transport.traffic import Traffic
 
 __all__ = ["ThreadExecutor"]
 
@@ -46,6 +47,7 @@ class ThreadExecutor:
             thread.start()
         self.workers = [0]
         self.ready = {0}
+        self.traffic = Traffic()
         # The threads hold the worker, not this object: who forgets it ends them.
         self._finalizer = weakref.finalize(self, _end, self._worker, self._threads)
 

@@ -3,7 +3,6 @@
 from dataflow.http.addresses import is_private
 from dataflow.http.body import Check
 from dataflow.http.cache import DiskCache
-from dataflow.http.curl import CurlFetcher
 from dataflow.http.fetcher import Fetcher, make_fetcher
 from dataflow.http.policy import REASONS, FetchPolicy
 from dataflow.http.stats import FetchStats
@@ -11,7 +10,6 @@ from dataflow.http.stats import FetchStats
 __all__ = [
     "REASONS",
     "Check",
-    "CurlFetcher",
     "DiskCache",
     "FetchPolicy",
     "FetchStats",

@@ -12,7 +12,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from email.utils import mktime_tz, parsedate_tz
 from typing import TypeAlias
 
 from dataflow.errors import FetchError
@@ -241,6 +240,8 @@ def parse_retry_after(text: str | None) -> float | None:
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])
+    from email.utils import mktime_tz, parsedate_tz  # dear, and servers seldom send a date
+
     moment = parsedate_tz(text)
     if moment is None:
         return None

@@ -13,12 +13,12 @@ from typing import Any
 
 import cv2
 
-from dataflow.base import ProxyDataFlow, component, stream
+from dataflow.base import ProxyDataFlow, at, component, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.image.sheet import Picture, displayable, write_png
 from dataflow.imgaug.arguments import probability
-from dataflow.randomness import generator
+from dataflow.randomness import Tag, generator
 
 __all__ = ["Viewer"]
 
@@ -77,6 +77,9 @@ class Viewer(ProxyDataFlow):
                 show = show or self._screen()
                 show(displayable(component(datapoint, 0)))
             yield tag, datapoint
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        return at(self.ds, epoch, index)
 
     def _screen(self) -> Callable[[Picture], None]:
         if self.folder is None and has_display():

@@ -54,10 +54,14 @@ class FakeData(KeyedSource):
     def loader(self) -> Callable[[int], list[np.ndarray]]:
         return self._draw if self.random else _Same(self._fill)
 
-    def _keys(self, epoch: Epoch) -> Iterator[tuple[Tag, int]]:
-        keys = super()._keys(epoch)
+    def _keys(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Tag, int]]:
+        keys = super()._keys(epoch, start)
         # The pass's seed decides what is always the same; only here is it known.
         return keys if self.random else ((tag, epoch.seed) for tag, _ in keys)
+
+    def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, int]:
+        tag, key = super()._key_at(epoch, place)
+        return tag, key if self.random else epoch.seed
 
     def _draw(self, key: int) -> list[np.ndarray]:
         rng = datapoint_rng()

@@ -31,7 +31,5 @@ class DataFromGenerator(DataFlow):
             raise UnknownLength("a generator's length is not known") from None
 
     def _stream(self, epoch: Epoch) -> Stream:
-        meter = self._meter
         for position, datapoint in enumerate(self._gen() if callable(self._gen) else self._gen):
-            meter.items += 1
-            yield (epoch.number, position), datapoint
+            yield (epoch.number, position, *epoch.path), datapoint

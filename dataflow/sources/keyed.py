@@ -7,7 +7,8 @@ from typing import Any
 
 from dataflow.base import RNGDataFlow
 from dataflow.epoch import Epoch, Stream
-from dataflow.randomness import Tag, enter, generator, leave
+from dataflow.randomness import Tag, generator
+from dataflow.sources.columns import pick
 from dataflow.sources.permutation import Permutation
 from dataflow.stages.item import ItemStage
 
@@ -21,7 +22,9 @@ class KeyedSource(RNGDataFlow):
     for a new order in each epoch.
     """
 
+    _kind = "source"
     shuffle: bool = False
+    __last: tuple[tuple[int, ...], Permutation] | None = None
 
     def keys(self) -> Sequence[Any]:
         """The keys in their unshuffled order."""
@@ -38,27 +41,40 @@ class KeyedSource(RNGDataFlow):
     def _length(self) -> int:
         return len(self.keys())
 
-    def _keys(self, epoch: Epoch) -> Iterator[tuple[Tag, Any]]:
-        """The epoch's keys in order, each with its tag. This is what leases are made of."""
-        keys = self.keys()
-        order: Any = range(len(keys))
-        if self.shuffle:
-            rng = generator(epoch.seed, "permutation", epoch.number, self._stage_number())
-            order = Permutation(len(keys), rng)
-        for position, index in enumerate(order):
-            yield (epoch.number, position), keys[index]
-
     def _stream(self, epoch: Epoch) -> Stream:
-        load = self.loader()
-        meter = self._meter
-        for tag, key in self._keys(epoch):
-            meter.items += 1
-            if load is None:
-                yield tag, key
-                continue
-            enter(epoch.seed, tag, 0)
-            try:
-                datapoint = load(key)
-            finally:
-                leave()
-            yield tag, datapoint
+        # For a subclass whose own `__iter__` wraps this one; all others are part of a whole.
+        return epoch.conductor.alone(self, epoch)  # type: ignore[no-any-return]
+
+    def _keys(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Tag, Any]]:
+        """The epoch's keys in order from place `start` on, each with its tag.
+
+        This is what leases are made of.
+        """
+        number, path = epoch.number, epoch.path
+        keys = pick(self.keys(), self._indices(epoch, start))
+        for position, key in enumerate(keys, start):
+            yield (number, position, *path), key
+
+    def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, Any]:
+        """One of them."""
+        index = place if not self.shuffle else self._permutation(epoch)[place]
+        return (epoch.number, place, *epoch.path), self.keys()[index]
+
+    def _indices(self, epoch: Epoch, start: int) -> Iterator[int]:
+        if not self.shuffle:
+            return iter(range(start, len(self.keys())))
+        return self._permutation(epoch).run(start)
+
+    def _permutation(self, epoch: Epoch) -> Permutation:
+        """The epoch's order; the last one is kept, as random access asks for it again and again."""
+        path = (epoch.seed, len(self.keys()), epoch.number, self._stage_number(), *epoch.path)
+        if self.__last is None or self.__last[0] != path:
+            seed, size, *rest = path
+            rng = generator(seed, "permutation", *rest)
+            self.__last = (path, Permutation(size, rng))
+        return self.__last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_KeyedSource__last", None)
+        return state

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from dataflow.sources.arrow import is_table
+from dataflow.sources.columns import as_rows, distinct
 from dataflow.sources.keyed import KeyedSource
 
 __all__ = ["DataFromList"]
@@ -15,7 +17,8 @@ class DataFromList(KeyedSource):
     """The datapoints of a list, shuffled anew in every epoch unless told otherwise.
 
     Args:
-        lst: any sequence of datapoints.
+        lst: any sequence of datapoints; many small ones take least memory as `Columns`. A table of
+            pyarrow's is one datapoint a row.
         shuffle: a new random order each epoch.
     """
 
@@ -26,9 +29,10 @@ class DataFromList(KeyedSource):
         self.shuffle = shuffle
 
     def keys(self) -> Sequence[Any]:
-        return self.lst
+        # A tuple of arrays is a sequence of datapoints here, whatever it is elsewhere.
+        return as_rows(self.lst) if is_table(self.lst) else self.lst
 
     def _over(self, keys: list[Any]) -> DataFromList:
         other = copy.copy(self)
-        other.lst = keys
+        other.lst = distinct(keys, of=self.keys())
         return other

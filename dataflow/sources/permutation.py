@@ -46,8 +46,12 @@ class Permutation:
         return int(self.block(place, place + 1)[0])
 
     def __iter__(self) -> Iterator[int]:
-        for start in range(0, self.size, _BLOCK):
-            yield from self.block(start, min(start + _BLOCK, self.size)).tolist()
+        return self.run()
+
+    def run(self, start: int = 0) -> Iterator[int]:
+        """The elements from place `start` on."""
+        for place in range(start, self.size, _BLOCK):
+            yield from self.block(place, min(place + _BLOCK, self.size)).tolist()
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """The elements at places `start` to `stop` (exclusive), int64."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import ProxyDataFlow, stream
+from dataflow.base import ProxyDataFlow, at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.randomness import Tag
@@ -62,6 +62,15 @@ class BatchData(ProxyDataFlow):
             yield tags, self._aggregate(held)
         elif tags:
             yield tags, DROPPED
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        start = index * self.batch_size
+        stop = min(start + self.batch_size, len(self.ds))
+        pairs = [at(self.ds, epoch, place) for place in range(start, stop)]
+        tags = [tag for tag, _ in pairs]
+        if any(datapoint is DROPPED for _, datapoint in pairs):
+            return tags, DROPPED  # which datapoints come instead, only iterating can tell
+        return tags, self._aggregate([datapoint for _, datapoint in pairs])
 
     def _aggregate(self, held: list[Datapoint]) -> Datapoint:
         start = perf_counter()

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import ProxyDataFlow, reset, stream
+from dataflow.base import ProxyDataFlow, at, reset, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.randomness import Tag
 
 __all__ = ["PrintData", "TestDataSpeed"]
 
@@ -42,6 +43,9 @@ class PrintData(ProxyDataFlow):
                 print("\n".join(self._describe(datapoint)), file=sys.stderr)
                 self._printed += 1
             yield tag, datapoint
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        return at(self.ds, epoch, index)
 
     def _describe(self, datapoint: Datapoint) -> Iterator[str]:
         where = f" of {self.name}" if self.name else ""

@@ -7,9 +7,9 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
-from dataflow.base import ProxyDataFlow, stream
+from dataflow.base import ProxyDataFlow, at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.randomness import enter, leave
+from dataflow.randomness import Tag, enter, leave
 
 __all__ = ["AsyncStage", "ItemStage"]
 
@@ -21,6 +21,8 @@ class ItemStage(ProxyDataFlow):
     not keep state from one datapoint to the next, and several threads may call it at once.
     """
 
+    _kind = "stage"
+
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
         """The new datapoint, or None to drop it."""
         raise NotImplementedError(f"{type(self).__name__} defines no apply()")
@@ -28,10 +30,15 @@ class ItemStage(ProxyDataFlow):
     def timed(self, datapoint: Datapoint) -> Datapoint | None:
         """`apply`, counted."""
         start = perf_counter()
-        result = self.apply(datapoint)
-        self._meter.busy += perf_counter() - start
-        self._meter.items += 1
-        return result
+        meter = self._meter
+        try:
+            return self.apply(datapoint)
+        except Exception:
+            meter.errors += 1
+            raise
+        finally:
+            meter.busy += perf_counter() - start
+            meter.items += 1
 
     def gauges(self) -> dict[str, float]:
         """Cumulative figures that only this stage knows, such as bytes; shown in `stats()`."""
@@ -51,6 +58,17 @@ class ItemStage(ProxyDataFlow):
                 datapoint = DROPPED if result is None else result
             yield tag, datapoint
 
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        tag, datapoint = at(self.ds, epoch, index)
+        if datapoint is DROPPED:
+            return tag, DROPPED
+        enter(epoch.seed, tag, self._stage_number())
+        try:
+            result = self.apply(datapoint)
+        finally:
+            leave()
+        return tag, DROPPED if result is None else result
+
 
 class AsyncStage(ItemStage):
     """A stage that works on many datapoints at once without a thread for each.
@@ -59,6 +77,7 @@ class AsyncStage(ItemStage):
         concurrency: datapoints in flight at once.
     """
 
+    _kind = "transfers"
     concurrency: int = 1
 
     def begin(self, datapoint: Datapoint, done: Callable[[Any], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -11,7 +11,7 @@ from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.stages.item import ItemStage
 
-__all__ = ["FilterData", "MapData", "MapDataComponent"]
+__all__ = ["FilterData", "MapData", "MapDataComponent", "SelectComponent"]
 
 
 class MapData(ItemStage):
@@ -73,3 +73,19 @@ class FilterData(ItemStage):
 
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
         return datapoint if self.predicate(datapoint) else None
+
+
+class SelectComponent(ItemStage):
+    """Select or reorder components.
+
+    Args:
+        ds: the input.
+        idxs: the components' indices, or their keys in dict datapoints; the result is a list.
+    """
+
+    def __init__(self, ds: Any, idxs: Sequence[int | str]) -> None:
+        super().__init__(ds)
+        self.idxs = list(idxs)
+
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
+        return [component(datapoint, index) for index in self.idxs]

@@ -1,34 +1,21 @@
-"""Several epochs as one."""
+"""Several epochs as one, and datapoints several times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from typing import Any
 
-from dataflow.base import ProxyDataFlow, UnknownLength, stream
-from dataflow.epoch import Epoch, Stream
+from dataflow.base import ProxyDataFlow, UnknownLength, at, stream
+from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.randomness import Tag
+from dataflow.stages.order import Feed, OrderStage
 
-__all__ = ["OrderStage", "RepeatedData"]
-
-
-class OrderStage(ProxyDataFlow):
-    """A stage that decides the order and never looks into a datapoint.
-
-    It works the same on datapoints and on the keys they will be loaded from, so under a runner it
-    stays in the consumer while the per-item stages below it go to the workers.
-    """
-
-    def _order(self, epoch: Epoch, below: Callable[[Epoch], Iterator[Any]]) -> Iterator[Any]:
-        """The pairs of tag and payload in the new order; ``below(epoch)`` opens the input's."""
-        raise NotImplementedError(f"{type(self).__name__} defines no _order()")
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        return self._order(epoch, lambda inner: stream(self.ds, inner))
+__all__ = ["RepeatedData", "RepeatedDataPoint", "copy_of"]
 
 
-class RepeatedData(OrderStage):
+class RepeatedData(OrderStage, ProxyDataFlow):
     """The input's epochs one after the other.
 
     Args:
@@ -47,12 +34,123 @@ class RepeatedData(OrderStage):
             raise UnknownLength("RepeatedData(ds, -1) has no end")
         return len(self.ds) * self.num
 
-    def _order(self, epoch: Epoch, below: Callable[[Epoch], Iterator[Any]]) -> Iterator[Any]:
+    def _rounds(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[int, Epoch]]:
+        """The input's epochs from the given round on."""
         first = epoch.number * max(self.num, 1)
-        for number in count(first) if self.num == -1 else range(first, first + self.num):
+        for number in count(start) if self.num == -1 else range(start, self.num):
+            yield number, epoch._replace(number=first + number)
+
+    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+        (feed,) = feeds
+        size = feed.places()
+        if size == 0:
+            return
+        begin, start = divmod(start, size) if size is not None else (0, start)
+        for _, inner in self._rounds(epoch, begin):
+            pairs = feed.open(inner, start if size is not None else 0)
+            seen = 0
+            for seen, pair in enumerate(pairs, start=1):
+                if size is None and seen <= start:
+                    continue
+                yield pair
+            start = max(0, start - seen) if size is None else 0
+            if not seen and size is None:
+                return  # an empty input stays so
+
+    def _places(self, feeds: Sequence[Feed]) -> int | None:
+        size = feeds[0].places()
+        return None if size is None or self.num == -1 else size * self.num
+
+    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
+        size = feeds[0].places()
+        if not size:
+            raise TypeError("RepeatedData has no random access over an input of unknown length")
+        return feeds[0].at(self._inner(epoch, place // size), place % size)
+
+    def _inner(self, epoch: Epoch, number: int) -> Epoch:
+        return epoch._replace(number=epoch.number * max(self.num, 1) + number)
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        cursor = epoch.conductor.cursor(self, epoch, _Round)
+        for number, inner in self._rounds(epoch, cursor.round):
+            cursor.round = number
             empty = True
-            for pair in below(epoch._replace(number=number)):
+            for pair in stream(self.ds, inner):
                 empty = False
                 yield pair
-            if empty:
+            if empty and not cursor.resumed:
                 return
+            cursor.resumed = False  # only the rest of the first round may be empty
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
+        size = len(self.ds)
+        if not size:
+            raise IndexError(f"index {index} of an empty dataflow, repeated")
+        return at(self.ds, self._inner(epoch, index // size), index % size)
+
+
+class _Round:
+    """Which round is running."""
+
+    def __init__(self, saved: dict[str, Any]) -> None:
+        self.round = int(saved.get("round", 0))
+        self.resumed = bool(saved)
+
+    def state(self) -> dict[str, Any]:
+        return {"round": self.round}
+
+
+class RepeatedDataPoint(OrderStage, ProxyDataFlow):
+    """Every datapoint `num` times in a row; stages above draw differently for each copy.
+
+    Args:
+        ds: the input.
+        num: how often.
+    """
+
+    def __init__(self, ds: Any, num: int) -> None:
+        super().__init__(ds)
+        if num < 1:
+            raise ConfigError(f"num={num!r} must be at least 1")
+        self.num = int(num)
+
+    def _length(self) -> int:
+        return len(self.ds) * self.num
+
+    def _copies(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        for tag, payload in pairs:
+            for number in range(self.num):
+                yield copy_of(tag, number), payload
+
+    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+        below, skip = divmod(start, self.num)
+        return islice(self._copies(feeds[0].open(epoch, below)), skip, None)
+
+    def _places(self, feeds: Sequence[Feed]) -> int | None:
+        size = feeds[0].places()
+        return None if size is None else size * self.num
+
+    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
+        tag, payload = feeds[0].at(epoch, place // self.num)
+        return copy_of(tag, place % self.num), payload
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        epoch.conductor.refuse("RepeatedDataPoint over batches holds one of them")
+        for tag, datapoint in stream(self.ds, epoch):
+            if datapoint is DROPPED:
+                yield tag, datapoint
+            else:
+                yield from self._copies(iter([(tag, datapoint)]))
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
+        tag, datapoint = at(self.ds, epoch, index // self.num)
+        return copy_of(tag, index % self.num), datapoint
+
+
+def copy_of(tag: Tag, number: int) -> Tag:
+    """The tag of copy `number` of a datapoint; copies draw their own random numbers above."""
+    if not number:
+        return tag
+    if type(tag) is list:
+        return [copy_of(part, number) for part in tag]
+    return (*tag, "copy", number)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from dataflow.epoch import Epoch
+from dataflow.base import ProxyDataFlow, stream
+from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.randomness import generator
-from dataflow.stages.repeat import OrderStage
+from dataflow.stages.order import Feed, OrderStage
+from dataflow.stages.repeat import copy_of
 
 __all__ = ["LocallyShuffleData"]
 
 
-class LocallyShuffleData(OrderStage):
+class LocallyShuffleData(OrderStage, ProxyDataFlow):
     """Hold `buffer_size` datapoints, and deliver a random one of them as each new one comes.
 
     Every datapoint of an epoch is delivered in that epoch, `num_reuse` times.
@@ -39,16 +42,29 @@ class LocallyShuffleData(OrderStage):
     def _length(self) -> int:
         return len(self.ds) * self.num_reuse
 
-    def _order(self, epoch: Epoch, below: Callable[[Epoch], Iterator[Any]]) -> Iterator[Any]:
-        rng = generator(epoch.seed, "local shuffle", epoch.number, self._stage_number())
+    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+        # What was held at some place is known only by going there.
+        return islice(self._shuffled(epoch, feeds[0].open(epoch)), start, None)
+
+    def _places(self, feeds: Sequence[Feed]) -> int | None:
+        size = feeds[0].places()
+        return None if size is None else size * self.num_reuse
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        epoch.conductor.refuse("LocallyShuffleData over batches holds some of them")
+        return self._shuffled(epoch, stream(self.ds, epoch))
+
+    def _shuffled(
+        self, epoch: Epoch, pairs: Iterator[tuple[Any, Any]]
+    ) -> Iterator[tuple[Any, Any]]:
+        path = (epoch.number, self._stage_number(), *epoch.path)
+        rng = generator(epoch.seed, "local shuffle", *path)
         held: list[Any] = []
-        slots: Iterator[int] = iter(
-            ()
-        )  # drawn in blocks: one call a datapoint would cost more than the rest
-        for tag, payload in below(epoch):
-            for copy in range(self.num_reuse):
-                # Copies draw their own random numbers in the stages above.
-                pair = (tag if copy == 0 else _copy_of(tag, copy), payload)
+        # Drawn in blocks: one call a datapoint would cost more than the rest.
+        slots: Iterator[int] = iter(())
+        for tag, payload in pairs:
+            for number in range(self.num_reuse):
+                pair = (copy_of(tag, number), payload)
                 if len(held) < self.buffer_size:
                     held.append(pair)
                     continue
@@ -60,7 +76,3 @@ class LocallyShuffleData(OrderStage):
                 yield pair
         for index in rng.permutation(len(held)):
             yield held[index]
-
-
-def _copy_of(tag: Any, copy: int) -> Any:
-    return [_copy_of(part, copy) for part in tag] if type(tag) is list else (*tag, "copy", copy)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
-from dataflow.base import ProxyDataFlow, stream
-from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.base import ProxyDataFlow, at, stream
+from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.randomness import Tag
 
 __all__ = ["FixedSizeData"]
 
@@ -27,44 +29,76 @@ class FixedSizeData(ProxyDataFlow):
             raise ConfigError(f"size={size!r} must not be negative")
         self._size = int(size)
         self._keep = keep_state
-        self._open_stream: Stream | None = None
-        self._round = 0
+        self._going: _Going | None = None
 
     def _length(self) -> int:
         return self._size
 
     def _stream(self, epoch: Epoch) -> Stream:
-        if not self._keep or self._open_stream is None:
-            self._round = epoch.number
-            self._open_stream = self._rounds(epoch)
-        rounds = self._open_stream
+        def make(saved: dict[str, Any]) -> _Going:
+            going = self._going
+            if saved or going is None or not self._keep or going.next_epoch != epoch.number:
+                going = self._going = _Going(self.ds, epoch, saved)
+            going.next_epoch = epoch.number + 1
+            same = saved.get("epoch") == epoch.number
+            going.left = int(saved["left"]) if same else self._size
+            return going
+
+        going = epoch.conductor.cursor(self, epoch, make, sticky=self._keep)
         try:
-            remaining = self._size
-            while remaining:
-                tag, datapoint = next(rounds)
+            while going.left:
+                tag, datapoint = next(going.pairs)
+                going.left -= datapoint is not DROPPED
                 yield tag, datapoint
-                remaining -= datapoint is not DROPPED
         except StopIteration:
             return  # the input is empty
         finally:
             if not self._keep:
-                rounds.close()  # type: ignore[attr-defined]
+                going.pairs.close()
 
-    def _rounds(self, epoch: Epoch) -> Stream:
-        while True:
-            empty = True
-            for tag, datapoint in stream(self.ds, epoch._replace(number=self._round)):
-                empty = empty and datapoint is DROPPED
-                yield tag, datapoint
-            if empty:
-                return
-            self._round += 1
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        if self._keep:
+            raise TypeError("FixedSizeData has no random access, unless with keep_state=False")
+        size = len(self.ds)
+        if not size:
+            raise IndexError(f"index {index} of an empty dataflow")
+        rounds, index = divmod(index, size)
+        return at(self.ds, epoch._replace(number=epoch.number + rounds), index)
 
     def close(self) -> None:
-        if self._open_stream is not None:
-            self._open_stream.close()  # type: ignore[attr-defined]
-            self._open_stream = None
+        if self._going is not None:
+            self._going.pairs.close()
+            self._going = None
         super().close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_open_stream": None}
+        return {**super().__getstate__(), "_going": None}
+
+
+class _Going:
+    """The input's epochs without end, which may go on from one of ours to the next."""
+
+    def __init__(self, ds: Any, epoch: Epoch, saved: dict[str, Any]) -> None:
+        self._ds = ds
+        self.left = 0
+        self.next_epoch = 0
+        self._round = int(saved.get("round", epoch.number))
+        self._resumed = bool(saved)
+        self._conductor = epoch.conductor.nested(saved.get("below", {}))
+        # Which datapoints are the first is for the order below to say, also where workers run it.
+        in_order = epoch.in_order or bool(epoch.runners)
+        self.pairs = self._rounds(epoch._replace(conductor=self._conductor, in_order=in_order))
+
+    def _rounds(self, epoch: Epoch) -> Generator[tuple[Tag, Datapoint], None, None]:
+        while True:
+            empty = True
+            for tag, datapoint in stream(self._ds, epoch._replace(number=self._round)):
+                empty = empty and datapoint is DROPPED
+                yield tag, datapoint
+            if empty and not self._resumed:
+                return
+            self._resumed = False  # only the rest of the first round may be empty
+            self._round += 1
+
+    def state(self) -> dict[str, Any]:
+        return {"left": self.left, "round": self._round, "below": self._conductor.state()}

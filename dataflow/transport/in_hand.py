@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from time import monotonic_ns
 from typing import NamedTuple
 
@@ -53,6 +52,8 @@ class InHand:
         if hasattr(os, "memfd_create"):
             fd = os.memfd_create("dataflow-hands", os.MFD_CLOEXEC)
         else:
+            import tempfile  # not for those who have memfd
+
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
         os.ftruncate(fd, _size(hands))

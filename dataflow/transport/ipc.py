@@ -12,12 +12,14 @@ import secrets
 import shutil
 import tempfile
 import threading
+from time import perf_counter
 from typing import Any
 
 import zmq
 
 from dataflow.codec import local
 from dataflow.transport.slots import SlotReader, SlotWriter
+from dataflow.transport.traffic import Traffic
 
 __all__ = ["HELLO", "SLOTS", "WELCOME", "ConsumerEnd", "WorkerEnd"]
 
@@ -44,6 +46,7 @@ class ConsumerEnd:
         self._leases: dict[int, zmq.Socket[bytes]] = {}
         self._readers: dict[int, SlotReader] = {}
         self._folders: dict[int, str] = {}
+        self.traffic = Traffic()
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -95,10 +98,15 @@ class ConsumerEnd:
             frames = self.results.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
+        begun = perf_counter()
         worker, slot, sizes, structure = local.decode(frames[0].buffer, ())
         if slot is None:
-            return worker, local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
-        return worker, local.decode(structure, self._readers[worker].open(slot, sizes))
+            message = local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
+        else:
+            message = local.decode(structure, self._readers[worker].open(slot, sizes))
+        self.traffic.bytes += len(frames[0].buffer) + sum(sizes)
+        self.traffic.seconds += perf_counter() - begun
+        return worker, message
 
     def close(self) -> None:
         """Close every socket and remove what folders there are. Idempotent."""
@@ -133,6 +141,13 @@ class WorkerEnd:
             socket.sndhwm = socket.rcvhwm = 0
             socket.bind(f"ipc://{folder}/{name}")
         self._lock = threading.Lock()
+        self._spent = Traffic()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was sent; waiting for a free slot does not count."""
+        waited = self._writer.waited if self._writer is not None else 0.0
+        return Traffic(self._spent.bytes, self._spent.seconds - waited)
 
     def receive(self) -> Any:
         """The next message; None where there is none."""
@@ -151,6 +166,7 @@ class WorkerEnd:
         Raises:
             Exception: what pickling the message raises.
         """
+        begun = perf_counter()
         structure, buffers = local.encode(message)
         sizes = [buffer.nbytes for buffer in buffers]
         slot = self._writer.write(buffers) if buffers and self._writer is not None else None
@@ -160,3 +176,5 @@ class WorkerEnd:
                 self._results.send(head)
             else:
                 self._results.send_multipart([head, *buffers])
+            self._spent.bytes += len(head) + sum(sizes)
+            self._spent.seconds += perf_counter() - begun

@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from time import perf_counter
 
 import numpy as np
 
@@ -93,6 +94,7 @@ class SlotWriter:
         # Last in, first out: few slots stay in use, and in the processor's cache.
         self._free = list(range(slots))
         self._changed = threading.Condition()
+        self.waited = 0.0  # seconds for a free slot, over all threads
 
     def write(self, buffers: Sequence[memoryview]) -> int | None:
         """Copy the buffers into a free slot, waiting for one; None where they are too large."""
@@ -101,7 +103,9 @@ class SlotWriter:
             return None
         with self._changed:
             while not self._free:
+                begun = perf_counter()
                 self._changed.wait()
+                self.waited += perf_counter() - begun
             slot = self._free.pop()
         place = slot * SLOT_BYTES
         for buffer in buffers:

@@ -54,6 +54,44 @@ def test_it_is_a_data_set_like_the_others(classes: Path) -> None:
     assert sorted(dp for part in parts for dp in found(part)) == expected
 
 
+@pytest.mark.parametrize("runner", ["none", "threads", "processes"])
+def test_the_bytes_that_were_read_are_counted(runner: str, classes: Path) -> None:
+    total = sum(
+        len(encoded(i, s)) for i, s in [(0, ".webp"), (1, ".jpg"), (2, ".jpg"), (3, ".png")]
+    )
+    source = ImageFolder(classes)
+    with {
+        "none": lambda: source,
+        "threads": lambda: source.parallel(3),
+        "processes": lambda: df.PrefetchDataZMQ(source.parallel(2), 2),
+    }[runner]() as ds:
+
+        def read() -> float:
+            return sum(row.get("bytes", 0) for row in ds.stats()["stages"])
+
+        assert len(list(ds)) == 4 and read() == total
+        assert len(list(ds)) == 4 and read() == 2 * total
+        ds.close()  # the next pass has new workers
+        assert len(list(ds)) == 4 and read() == 3 * total
+
+
+def test_no_bytes_are_lost_between_many_hands(tmp_path: Path) -> None:
+    """Their reports may arrive in another order than the figures in them were taken."""
+
+    class Raw(FileImages):
+        @staticmethod
+        def map_func_decode(datapoint):
+            return datapoint
+
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    source = Raw()
+    source.datapoints = [[str(tmp_path / "file"), i] for i in range(20)]
+    with df.PrefetchDataZMQ(source.parallel(8), 2) as ds:
+        for epoch in range(1, 41):
+            assert len(list(ds)) == 20
+            assert sum(row.get("bytes", 0) for row in ds.stats()["stages"]) == 2000 * epoch
+
+
 @pytest.mark.parametrize("what", ["missing", "file", "empty"])
 def test_a_folder_that_is_none(what: str, tmp_path: Path) -> None:
     place = tmp_path / what

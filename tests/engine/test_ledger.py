@@ -67,9 +67,9 @@ def test_every_task_once_under_any_schedule(size, window, lease, workers, ordere
             delivered.append(pair)
         held = sum(map(len, out.values()))
         assert held + len(delivered) <= size and held <= window + lease
-    keys = [outcome for _, outcome in delivered]
+    keys = [outcome for _, _, outcome in delivered]
     assert sorted(keys) == list(range(size))
-    assert all(task.key == outcome for task, outcome in delivered)
+    assert all(task.key == outcome for _, task, outcome in delivered)
     if ordered:
         assert keys == list(range(size))
 
@@ -103,5 +103,5 @@ def test_exhausted_ends_an_endless_feed() -> None:
         outcomes = ["a", "b", EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED]
         for index in (7, 3, 0, 2, 1, 4, 5, 6):
             ledger.settle(lease.number, index, outcomes[index])
-        assert sorted(outcome for _, outcome in iter(ledger.next, None)) == ["a", "b"]
+        assert sorted(outcome for _, _, outcome in iter(ledger.next, None)) == ["a", "b"]
         assert ledger.finished

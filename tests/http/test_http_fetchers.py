@@ -18,7 +18,8 @@ import pytest
 from servers import JPEG, Server, chunked, endless, gzip_bomb, ok, silence, status
 
 from dataflow.errors import ConfigError, FetchError
-from dataflow.http import CurlFetcher, FetchPolicy, make_fetcher
+from dataflow.http import FetchPolicy, make_fetcher
+from dataflow.http.curl import CurlFetcher
 
 
 def collect(results: queue.SimpleQueue[Any], count: int) -> list[Any]:

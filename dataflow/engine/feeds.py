@@ -1,0 +1,125 @@
+"""Where tasks come from: the leaves of a chain, and the order stages above them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+from typing import Any
+
+from dataflow.base import own_stream
+from dataflow.epoch import DROPPED, Epoch
+from dataflow.sources.keyed import KeyedSource
+from dataflow.stages.order import Feed, OrderStage
+
+__all__ = ["Endless", "Keys", "Ordered", "Outputs", "Shifted"]
+
+# The payload of a pair is (program number, key).
+
+
+class Keys:
+    """The keys of a source."""
+
+    def __init__(self, source: KeyedSource) -> None:
+        self._source = source
+
+    def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
+        self._source._prepare()
+        return ((tag, (0, key)) for tag, key in self._source._keys(epoch, start))
+
+    def places(self) -> int | None:
+        return len(self._source.keys())
+
+    def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
+        self._source._prepare()
+        tag, key = self._source._key_at(epoch, place)
+        return tag, (0, key)
+
+
+class Outputs:
+    """The datapoints of a flow that can only be iterated; they are leased themselves."""
+
+    def __init__(self, flow: Any) -> None:
+        self._flow = flow
+
+    def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
+        pairs = (
+            (tag, (0, datapoint))
+            for tag, datapoint in own_stream(self._flow, epoch)
+            if datapoint is not DROPPED
+        )
+        return islice(pairs, start, None) if start else pairs
+
+    def places(self) -> int | None:
+        return None
+
+    def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
+        raise TypeError(
+            f"{type(self._flow).__name__} can only be iterated, so this dataflow has no random "
+            "access"
+        )
+
+
+class Endless:
+    """The positions of a flow that a worker iterates; where it ends, only the worker can tell.
+
+    Args:
+        program: the program that iterates it.
+        epoch_of: the epoch as that worker shall see it.
+    """
+
+    def __init__(self, program: int, epoch_of: Any, *branch: int) -> None:
+        self._program = program
+        self._epoch_of = epoch_of
+        self._branch = branch
+
+    def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
+        own = self._epoch_of(epoch)
+        branch = (*epoch.path, *self._branch)
+        return (
+            ((epoch.number, place, *branch), (self._program, (own, place)))
+            for place in count(start)
+        )
+
+    def places(self) -> int | None:
+        return None
+
+    def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
+        raise TypeError("a flow that runs whole in a worker has no random access")
+
+
+class Ordered:
+    """An order stage over the feeds of its inputs."""
+
+    def __init__(self, stage: OrderStage, feeds: Sequence[Feed]) -> None:
+        self._stage = stage
+        self._feeds = feeds
+
+    def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
+        return self._stage._order(epoch, self._feeds, start)
+
+    def places(self) -> int | None:
+        return self._stage._places(self._feeds)
+
+    def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
+        return self._stage._pick(epoch, self._feeds, place)
+
+
+class Shifted:
+    """A feed whose programs have other numbers, because it is one of several."""
+
+    def __init__(self, feed: Feed, by: int) -> None:
+        self._feed = feed
+        self._by = by
+
+    def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
+        return (self._shifted(pair) for pair in self._feed.open(epoch, start))
+
+    def places(self) -> int | None:
+        return self._feed.places()
+
+    def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
+        return self._shifted(self._feed.at(epoch, place))
+
+    def _shifted(self, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+        tag, (program, key) = pair
+        return tag, (program + self._by, key)

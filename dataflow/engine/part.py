@@ -1,0 +1,235 @@
+"""The parts of a chain that the engine runs.
+
+A part is a flow and all below it, as far as that is keys, order stages and per-item stages. Keys
+and order stages stay in the consumer; the per-item stages make a program that any worker can run.
+What is neither (a batch, a fixed size, a join) streams in the consumer, on the parts below it.
+Runners make no difference to what the parts are, only to who runs their programs, so a chain's
+positions, random numbers and state are the same with any runners and without.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.base import inputs, is_native, mark_ready, stage_number, walk
+from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
+from dataflow.engine.messages import LOADER, Task
+from dataflow.engine.program import FlowLoader, Program, pack
+from dataflow.engine.progress import Remaining
+from dataflow.epoch import Epoch
+from dataflow.foreign import as_stage
+from dataflow.randomness import generator
+from dataflow.sources.keyed import KeyedSource
+from dataflow.stages.item import ItemStage
+from dataflow.stages.order import Feed, OrderStage
+
+__all__ = ["Part", "is_part", "make_part", "source_part"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Part:
+    """How the engine runs a flow and what is below it.
+
+    Attributes:
+        top: the flow that the part's results are of.
+        programs: what becomes of a key, by number.
+        feeds: the order of the tasks. One feed for all workers, or one a worker where each runs
+            the whole flow by itself.
+        owners: the flow of each loader and stage, by (program, stage index).
+        sent: how many stages of each program go to workers; the rest runs in the consumer.
+        runner: the outermost runner in the part itself, which runs it if there is none above.
+        hands: threads that nested runners ask for in each worker.
+        sequential: the workers' flow is one iterator, so only one worker can run it.
+    """
+
+    top: Any
+    programs: list[Program]
+    feeds: list[Feed]
+    owners: dict[tuple[int, int], Any]
+    sent: list[int] = field(default_factory=list)
+    runner: Any = None
+    hands: int = 1
+    sequential: bool = False
+
+    @property
+    def transfers(self) -> int:
+        """Datapoints that asynchronous stages hold in flight in one worker."""
+        return max((program.transfers for program in self.programs), default=0)
+
+    def tasks(self, feed: Feed, epoch: Epoch, remaining: Remaining) -> Iterator[Task]:
+        """The tasks of a pass that remain to be done, in order."""
+        pairs = remaining.of(feed.open(epoch, remaining.start))
+        return (Task(tag, program, key) for tag, (program, key) in pairs)
+
+    def key(self, epoch: Epoch) -> Any:
+        """What tells the part from others of the same runner, in this epoch and in later ones."""
+        leaves = [id(flow) for (_, stage), flow in self.owners.items() if stage == LOADER]
+        return epoch.path, tuple(leaves)
+
+    def for_workers(self) -> list[Program]:
+        """The programs as far as workers run them."""
+        return [program.upto(sent) for program, sent in zip(self.programs, self.sent, strict=True)]
+
+    def leave_to_workers(self) -> None:
+        """The stages are made ready in the workers only.
+
+        What one opens in its `reset_state` could not be pickled.
+        """
+        for (program, stage), owner in self.owners.items():
+            if 0 <= stage < self.sent[program]:
+                mark_ready(owner)
+
+    def packed(self) -> bytes:
+        """The programs for a worker process."""
+        programs = self.for_workers()
+        if self.sequential:
+            return pack(programs, ())
+        stages = [stage for program in programs for stage in program.stages]
+        return pack(programs, [*walk(self.top), *stages])
+
+    def place_below(self, runner: Any) -> None:
+        """`runner` runs all that is there so far; those further down only say how."""
+        self.runner = runner
+        self.hands = max(self.hands, runner._hands_in_worker())
+        self.send_all()
+        for program in self.programs:
+            program.adopt(runner._policy)
+
+    def send_all(self) -> None:
+        """All stages so far go to the workers."""
+        self.sent = [len(program.stages) for program in self.programs]
+
+
+def is_runner(flow: Any) -> bool:
+    """Whether `flow` is one of the engine's runners (this module cannot import them)."""
+    return hasattr(flow, "_hands_in_worker")
+
+
+def is_part(flow: Any, *, below_runner: bool) -> bool:
+    """Whether `flow` and all below it make a part."""
+    if _is_leaf(flow):
+        return True
+    if is_runner(flow):
+        if _runs_whole(flow) and not below_runner:
+            return True
+        return is_part(flow.ds, below_runner=True)
+    known = isinstance(flow, (ItemStage, OrderStage)) or not is_native(flow)
+    return known and all(
+        is_part(below, below_runner=below_runner)
+        and (below_runner or not (is_runner(below) and _runs_whole(below)))
+        for below in inputs(flow)
+    )
+
+
+def make_part(flow: Any, *, below_runner: bool) -> Part:
+    """The part whose top is `flow`, of which `is_part` holds."""
+    if not below_runner and is_runner(flow) and _runs_whole(flow):
+        return _replicated(flow) if flow._replicas else _whole(flow)
+    return _compile(flow)
+
+
+def _is_leaf(flow: Any) -> bool:
+    """A flow that is read in the consumer: it has keys, or it can only be iterated."""
+    if isinstance(flow, KeyedSource) or not is_native(flow):
+        return isinstance(flow, KeyedSource) or as_stage(flow) is None
+    return not inputs(flow)
+
+
+def _runs_whole(runner: Any) -> bool:
+    """Whether a runner with none above it has each worker iterate the whole flow below it."""
+    flow = runner.ds
+    leaf = _is_leaf(flow) and not isinstance(flow, KeyedSource)
+    return bool(runner._replicas) or (runner._whole and leaf)
+
+
+def _compile(flow: Any) -> Part:
+    if isinstance(flow, KeyedSource) and is_native(flow):
+        return source_part(flow)
+    if _is_leaf(flow):
+        return Part(flow, [Program()], [Outputs(flow)], {(0, LOADER): flow}, [0])
+    part = _merged([_compile(below) for below in inputs(flow)])
+    part.top = flow
+    if is_runner(flow):
+        part.place_below(flow)
+    elif isinstance(flow, OrderStage):
+        part.feeds = [Ordered(flow, part.feeds)]
+    else:
+        stage = flow if isinstance(flow, ItemStage) else as_stage(flow)
+        assert stage is not None, "checked by is_part"
+        for number, program in enumerate(part.programs):
+            part.owners[number, len(program.stages)] = flow
+            program.add(stage, stage_number(flow))
+    return part
+
+
+def _merged(parts: list[Part]) -> Part:
+    """The parts of several inputs as one, which one crew can run."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = Part(None, [], [], {})
+    for part in parts:
+        by = len(whole.programs)
+        whole.owners |= {(by + number, at): flow for (number, at), flow in part.owners.items()}
+        whole.programs += part.programs
+        whole.feeds += [Shifted(feed, by) for feed in part.feeds]
+        whole.hands = max(whole.hands, part.hands)
+        whole.sent += part.sent
+        whole.runner = whole.runner or part.runner
+    return whole
+
+
+def source_part(source: KeyedSource) -> Part:
+    """The part that is just a source."""
+    program = Program(source.loader())
+    owners: dict[tuple[int, int], Any] = {(0, LOADER): source}
+    for stage in source._stages():
+        owners[0, len(program.stages)] = stage
+        program.add(stage, 0)
+    policy = getattr(source, "_policy", None)
+    if policy is not None:
+        program.adopt(policy)
+    # Without a runner they run here; with several inputs, workers of another's runner may load.
+    return Part(source, [program], [Keys(source)], owners, [len(program.stages)])
+
+
+def _whole(runner: Any) -> Part:
+    """One worker iterates the flow."""
+    flow = runner.ds
+    if not runner._told:
+        runner._told = True
+        logger.warning(
+            "%s is a flow that can only be iterated: it runs whole in one worker process. "
+            "replicate=True runs it independently in each",
+            type(flow).__name__,
+        )
+    feed = Endless(0, Epoch.bare)
+    part = Part(runner, [Program(FlowLoader(flow))], [feed], {(0, LOADER): flow}, sequential=True)
+    part.place_below(runner)
+    return part
+
+
+def _replicated(runner: Any) -> Part:
+    """Each worker iterates the flow by itself, with random numbers of its own."""
+    flow, numbers = runner.ds, range(runner._replicas)
+
+    def feed_of(replica: int) -> Endless:
+        def epoch_of(epoch: Epoch) -> Epoch:
+            seed = int(generator(epoch.seed, "replica", replica).integers(1 << 32))
+            return epoch.bare()._replace(seed=seed)
+
+        return Endless(replica, epoch_of, replica)
+
+    part = Part(
+        runner,
+        [Program(FlowLoader(flow)) for _ in numbers],
+        [feed_of(replica) for replica in numbers],
+        {(replica, LOADER): flow for replica in numbers},
+        sequential=True,
+    )
+    part.place_below(runner)
+    return part

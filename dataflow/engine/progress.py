@@ -1,0 +1,84 @@
+"""Which places of a feed were delivered."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from itertools import compress, count
+from typing import Any, TypeVar
+
+import numpy as np
+
+__all__ = ["Progress", "Remaining"]
+
+_T = TypeVar("_T")
+
+
+class Progress:
+    """The frontier, which is the first place not delivered, and what was delivered beyond it.
+
+    Args:
+        saved: what `state` was.
+    """
+
+    def __init__(self, saved: dict[str, Any]) -> None:
+        self.frontier = int(saved.get("next", 0))
+        self._beyond: set[int] = set()
+        if packed := saved.get("beyond"):
+            octets = np.frombuffer(base64.b64decode(packed), np.uint8)
+            places = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
+            self._beyond = set((places + self.frontier).tolist())
+
+    def deliver(self, place: int) -> None:
+        """A place went to the user, or was dropped."""
+        if place != self.frontier:
+            self._beyond.add(place)
+            return
+        self.frontier += 1
+        beyond = self._beyond
+        while beyond and self.frontier in beyond:
+            beyond.discard(self.frontier)
+            self.frontier += 1
+
+    def remaining(self) -> Remaining:
+        """What is not delivered at this moment."""
+        return Remaining(self.frontier, self._beyond)
+
+    def state(self) -> dict[str, Any]:
+        """In numbers and text: a bit for each place between the frontier and the last delivered."""
+        state: dict[str, Any] = {"next": self.frontier}
+        if self._beyond:
+            places = np.fromiter(self._beyond, np.int64) - self.frontier
+            bits = np.zeros(places.max() + 1, np.uint8)
+            bits[places] = 1
+            state["beyond"] = base64.b64encode(
+                np.packbits(bits, bitorder="little").tobytes()
+            ).decode()
+        return state
+
+
+class Remaining:
+    """The places from a frontier on, but for some; counted from 0."""
+
+    def __init__(self, start: int, without: set[int]) -> None:
+        self.start = start
+        self._after = max(without, default=start - 1) + 1
+        self._mask = [place not in without for place in range(start, self._after)]
+        self._before = list(compress(range(start, self._after), self._mask))
+
+    def __getitem__(self, number: int) -> int:
+        """The place of the remaining one `number`."""
+        if number < len(self._before):
+            return self._before[number]
+        return self._after + number - len(self._before)
+
+    def of(self, pairs: Iterator[_T]) -> Iterator[_T]:
+        """Those of `pairs`, which begin at `start`, that remain."""
+        for wanted, pair in zip(self._mask, pairs, strict=False):
+            if wanted:
+                yield pair
+        yield from pairs
+
+    def places(self) -> Iterator[int]:
+        """The places in order, without end."""
+        return map(self.__getitem__, count())

@@ -1,0 +1,55 @@
+"""What one hand of a worker counts between two reports."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from dataflow.meter import CHEAP_SECONDS
+
+__all__ = ["Tally"]
+
+_IDLE_SECONDS = 4 * CHEAP_SECONDS
+
+
+class Tally:
+    """Datapoints and busy seconds of the loader and stages of each program.
+
+    Dear datapoints are all timed, of cheap ones the first of each lease and after each report.
+
+    Args:
+        stages: how many each program has.
+
+    Attributes:
+        counts: by program, then loader and stages in order: datapoints, those of them that were
+            timed, and their seconds.
+        dear: whether to time every datapoint.
+    """
+
+    def __init__(self, stages: list[int]) -> None:
+        self.counts: list[list[list[float]]] = [[[0, 0, 0.0] for _ in range(n + 1)] for n in stages]
+        # The seconds of one datapoint there, as it was when last one was timed.
+        self._means = [[0.0] * (n + 1) for n in stages]
+        self.dear = True
+        self._began = perf_counter()
+
+    def take(self, finished: int) -> list[tuple[int, int, int, float]]:
+        """The counts as a report has them; starts anew.
+
+        Args:
+            finished: datapoints that the hand finished since the last time.
+        """
+        work, cost = [], 0.0
+        for program, rows in enumerate(self.counts):
+            for place, (items, timed, seconds) in enumerate(rows):
+                if items:
+                    if timed:
+                        self._means[program][place] = seconds / timed
+                    busy = self._means[program][place] * items
+                    cost += busy
+                    work.append((program, place - 1, int(items), busy))
+                    rows[place][:] = [0, 0, 0.0]
+        now = perf_counter()
+        passed, self._began = now - self._began, now
+        # A dear one may be among those that were not timed, but not without the time passing.
+        self.dear = cost > CHEAP_SECONDS * finished or passed > _IDLE_SECONDS * finished
+        return work

@@ -1,0 +1,154 @@
+"""What a pass of a runner measures: of its workers, of the way between, and of its source.
+
+Everything is counted a report, a lease or a look at the workers at a time, never a datapoint.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TypeAlias
+
+from dataflow.base import meter_of
+from dataflow.engine.ledger import Ledger
+from dataflow.engine.messages import LOADER, UNSENT, Lease, Report, Task
+from dataflow.engine.part import Part
+from dataflow.executor.events import Event, Executor
+from dataflow.meter import Meter
+from dataflow.transport.traffic import Traffic
+
+__all__ = ["Gauges", "Watch"]
+
+Gauges: TypeAlias = dict[tuple[int, int, int], dict[str, float]]
+"""A stage's own figures, by (worker, program, stage index)."""
+
+
+class Watch:
+    """Counts one pass into the meters of the runner and of the flows that it runs.
+
+    Args:
+        part: what is run.
+        crew: the workers.
+        meter: the runner's.
+        gauges: what the stages' own figures were in each worker, kept over the crew's life.
+        workers: how many there shall be.
+        hands: threads in each.
+        buffer_size: datapoints that may wait to be delivered.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        crew: Executor,
+        meter: Meter,
+        gauges: Gauges,
+        *,
+        workers: int,
+        hands: int,
+        buffer_size: int,
+    ) -> None:
+        self._part = part
+        self._crew = crew
+        self._meter = meter
+        self._gauges = gauges
+        self._hands = hands
+        self._buffer_size = buffer_size
+        self._heard: set[int] = set()
+        self._meters = {key: meter_of(owner) for key, owner in part.owners.items()}
+        self._seen = Traffic(crew.traffic.bytes, crew.traffic.seconds)
+        # Until the first result of new workers all time is `starting`, and nothing else counts.
+        self._crew_is_new = not crew.workers
+        self._begun: float | None = perf_counter() if self._crew_is_new else None
+        self._ready = 0
+        self._looked = self._started = perf_counter()
+        meter.units = workers * hands
+        for (program, stage), owner in self._meters.items():
+            if stage >= part.sent[program]:
+                continue  # the consumer runs it
+            runs = part.programs[program]
+            if stage == LOADER and runs.loader is None:
+                continue  # its datapoints are read here
+            concurrency = stage != LOADER and getattr(runs.stages[stage], "concurrency", None)
+            owner.units = workers * (concurrency or hands)
+            owner.runner = meter.runner
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        """Wait for something to happen, up to `timeout` seconds (None: until something does)."""
+        begun, decoding = perf_counter(), self._crew.traffic.seconds
+        events = self._crew.poll(timeout)
+        if self._begun is None:
+            idle = perf_counter() - begun - (self._crew.traffic.seconds - decoding)
+            self._meter.idle += max(0.0, idle)
+        return events
+
+    def lease(self, ledger: Ledger, worker: int, size: int) -> Lease | None:
+        """`Ledger.lease`, with the time that the source takes for keys or datapoints."""
+        begun, before = perf_counter(), ledger.fed
+        lease = ledger.lease(worker, size)
+        fresh = ledger.fed - before
+        if lease is not None and fresh:
+            if self._begun is None:
+                program = lease.tasks[-1].program
+                self._meters[program, LOADER].here += perf_counter() - begun
+            for program, count in self._by_program(lease.tasks[-fresh:]):
+                if self._part.programs[program].loader is None:  # otherwise the workers count
+                    self._meters[program, LOADER].items += count
+        return lease
+
+    def _by_program(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:
+        if len(self._part.programs) == 1:
+            return [(0, len(tasks))]
+        return Counter(task.program for task in tasks).items()
+
+    def count(self, worker: int, report: Report) -> float:
+        """Enter a worker's report; returns the seconds of work in it."""
+        meter, traffic = self._meter, self._crew.traffic
+        if self._begun is not None:
+            self._looked = self._started = perf_counter()
+            meter.starting += self._started - self._begun
+            self._begun = None
+        seconds = 0.0
+        for work in report.work:
+            seconds += work[3]
+        known = worker in self._heard or not report.work
+        part = 1.0 if known else self._since_start(worker, seconds)
+        meter.items += len(report.results)
+        if traffic.bytes:
+            meter.busy += report.sending * part
+            meter.worker_cpu += report.cpu * part
+            meter.here += traffic.seconds - self._seen.seconds
+            meter.add("bytes", traffic.bytes - self._seen.bytes)
+            self._seen = Traffic(traffic.bytes, traffic.seconds)
+        for program, stage, items, busy in report.work:
+            owner = self._meters[program, stage]
+            owner.items += items
+            owner.busy += busy * part
+        for program, stage, figures in report.gauges:
+            before = self._gauges.get((worker, program, stage), {})
+            self._gauges[worker, program, stage] = figures
+            for name, value in figures.items():
+                self._meters[program, stage].add(name, value - before.get(name, 0))
+        return seconds
+
+    def _since_start(self, worker: int, seconds: float) -> float:
+        """The part of a worker's first work that falls into the time that counts."""
+        self._heard.add(worker)
+        if not self._crew_is_new:
+            return 1.0
+        most = self._hands * (perf_counter() - self._started)
+        return min(1.0, most / seconds) if seconds else 1.0
+
+    def look(self, ready: int) -> None:
+        """`ready` results can be delivered from now on without waiting."""
+        now = perf_counter()
+        since, self._looked = now - self._looked, now
+        if self._begun is None:
+            self._meter.watched += since
+            self._meter.filled += since * min(1.0, self._ready / self._buffer_size)
+        self._ready = ready
+
+    def failed(self, program: int, stage: int) -> None:
+        """A datapoint failed in this stage, or on its way."""
+        meter = self._meter if stage == UNSENT else self._meters[program, stage]
+        meter.errors += 1

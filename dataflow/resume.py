@@ -1,0 +1,140 @@
+"""The state of a chain: what it holds, and whether it fits another chain.
+
+A state is a dict of numbers and text:
+
+=========== =======================================================================
+dataflow    version of this format
+seed        the chain's seed
+seeded      whether it was asked for (otherwise it was drawn)
+epoch       the pass that goes on, or begins
+chain       a line for each flow from the outermost down, runners left out: class,
+            length of a source, and those of its arguments that are numbers or text
+cursors     the places of the flows that have one, by branch and stage number
+replay      instead of cursors: how many datapoints of the pass to go through again
+=========== =======================================================================
+
+Neither code nor data are compared: a map function may have been corrected in between.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from difflib import unified_diff
+from typing import Any
+
+from dataflow.base import DataFlow, inputs, is_native
+from dataflow.epoch import Pass
+from dataflow.errors import NotResumable, StateError
+
+__all__ = ["checked", "fingerprint", "state_of"]
+
+_VERSION = 1
+
+
+def state_of(flow: DataFlow, current: Pass | None, next_epoch: int) -> dict[str, Any]:
+    """The state of a chain.
+
+    Args:
+        flow: the outermost flow.
+        current: its pass; None where there was none yet.
+        next_epoch: the epoch that would begin otherwise.
+
+    Raises:
+        NotResumable: see `DataFlow.state_dict`.
+    """
+    if not is_native(flow):
+        raise NotResumable(
+            f"{type(flow).__name__} iterates by itself, so nobody knows its place. Iterate it "
+            "through another flow, such as df.ProxyDataFlow(ds), and ask that one"
+        )
+    seed, seeded = flow._seed_of_chain()
+    state: dict[str, Any] = {"dataflow": _VERSION, "seed": seed, "seeded": seeded}
+    if current is None or current.epoch.number + 1 != next_epoch:
+        return state | {"epoch": next_epoch, "chain": fingerprint(flow), "cursors": {}}
+    with current.turn:
+        conductor = current.epoch.conductor
+        state["epoch"] = current.epoch.number + current.finished
+        state["chain"] = fingerprint(flow)
+        if not current.finished and (why := conductor.replays) is not None:
+            _check_repeatable(flow, why)
+            return state | {"replay": current.delivered}
+        return state | {"cursors": conductor.state(finished=current.finished)}
+
+
+def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `state`, if it is one of this chain.
+
+    Raises:
+        StateError: where it is not; says what differs.
+    """
+    if not isinstance(state, Mapping) or "dataflow" not in state:
+        raise StateError(f"this is no state of a dataflow: {str(state)[:100]}")
+    if state["dataflow"] != _VERSION:
+        raise StateError(
+            f"the state has format {state['dataflow']!r}, this version reads {_VERSION}"
+        )
+    seed, explicit = flow._seed_of_chain()
+    if explicit and seed != state["seed"]:
+        raise StateError(f"the chain was given seed {seed}, the state has {state['seed']}")
+    before, now = state["chain"], fingerprint(flow)
+    if before != now:
+        lines = unified_diff(before, now, "the state", "this chain", n=0, lineterm="")
+        differences = [line for line in lines if not line.startswith("@@")]
+        raise StateError("the state is of another chain:\n" + "\n".join(differences))
+    return copy.deepcopy(dict(state))
+
+
+def fingerprint(flow: Any) -> list[str]:
+    """A line for each flow from `flow` down, runners left out."""
+    return list(_lines(flow, ""))
+
+
+def _lines(flow: Any, indent: str) -> Iterator[str]:
+    below = inputs(flow)
+    if not hasattr(flow, "_hands_in_worker"):
+        yield indent + _line(flow, is_source=not below)
+    inner = indent + "  " if len(below) > 1 else indent
+    for one in below:
+        yield from _lines(one, inner)
+
+
+def _line(flow: Any, *, is_source: bool) -> str:
+    kind = type(flow)
+    described = [f"{name}={value}" for name, value in _arguments(flow)]
+    if is_source:
+        try:
+            described.insert(0, f"{len(flow)} datapoints")
+        except (TypeError, NotImplementedError):
+            described.insert(0, "datapoints of unknown number")
+    return f"{kind.__qualname__}({', '.join(described)})"
+
+
+def _arguments(flow: Any) -> Iterator[tuple[str, str]]:
+    """The arguments of a flow that are plain values or functions, from its attributes."""
+    try:
+        names = list(inspect.signature(type(flow).__init__).parameters)[1:]
+    except (TypeError, ValueError):
+        return
+    attributes = vars(flow)
+    for name in names:
+        value = attributes.get(name, attributes.get(f"_{name}"))
+        if isinstance(value, (bool, int, float, str)):
+            yield name, repr(value)
+        elif callable(value) and hasattr(value, "__qualname__"):
+            yield name, value.__qualname__
+
+
+def _check_repeatable(flow: Any, why: str) -> None:
+    for one in _walk(flow):
+        if not is_native(one) and any(hasattr(f, "_hands_in_worker") for f in _walk(one)):
+            raise NotResumable(
+                f"{why}; and {type(one).__name__}, which iterates by itself, has a runner below it"
+            )
+
+
+def _walk(flow: Any) -> Iterator[Any]:
+    yield flow
+    for below in inputs(flow):
+        yield from _walk(below)

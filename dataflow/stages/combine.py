@@ -1,0 +1,297 @@
+"""Several inputs as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataflow.base import DataFlow, at, is_flow, stream
+from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
+from dataflow.errors import ConfigError
+from dataflow.randomness import Tag, generator
+from dataflow.stages.order import Feed, OrderStage
+
+__all__ = ["ConcatData", "JoinData", "RandomChooseData", "RandomMixData"]
+
+_BLOCK = 4096
+
+
+class _Several(DataFlow):
+    """A flow with several inputs.
+
+    Args:
+        df_lists: the inputs.
+    """
+
+    def __init__(self, df_lists: Sequence[Any]) -> None:
+        self.df_lists = list(df_lists)
+        if not self.df_lists:
+            raise ConfigError("df_lists is empty: at least one dataflow is needed")
+        for number, flow in enumerate(self.df_lists):
+            if not is_flow(flow):
+                raise ConfigError(f"df_lists[{number}] is no dataflow, but {flow!r}")
+
+    _consumer_only = ("df_lists",)
+
+    def _inputs(self) -> list[Any]:
+        return self.df_lists
+
+
+class ConcatData(OrderStage, _Several):
+    """One input after the other.
+
+    Args:
+        df_lists: the inputs.
+    """
+
+    def _length(self) -> int:
+        return sum(map(len, self.df_lists))
+
+    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+        for number, feed in enumerate(feeds):
+            size = feed.places()
+            if size is not None and start >= size:
+                start -= size
+                continue
+            pairs = feed.open(epoch.input(number), start if size is not None else 0)
+            for pair in pairs:
+                if size is None and start:
+                    start -= 1
+                else:
+                    yield pair
+            if size is not None:
+                start = 0
+
+    def _places(self, feeds: Sequence[Feed]) -> int | None:
+        return _sum(feeds)
+
+    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
+        number, place = _locate(_known(feeds, self), place)
+        return feeds[number].at(epoch.input(number), place)
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        cursor = epoch.conductor.cursor(self, epoch, _Input)
+        for number in range(cursor.number, len(self.df_lists)):
+            cursor.number = number
+            yield from stream(self.df_lists[number], epoch.input(number))
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        number, index = _locate([len(flow) for flow in self.df_lists], index)
+        return at(self.df_lists[number], epoch.input(number), index)
+
+
+class _Input:
+    """Which input is running."""
+
+    def __init__(self, saved: dict[str, Any]) -> None:
+        self.number = int(saved.get("input", 0))
+
+    def state(self) -> dict[str, Any]:
+        return {"input": self.number}
+
+
+class _Drawn:
+    """How many draws were made."""
+
+    def __init__(self, saved: dict[str, Any]) -> None:
+        self.count = int(saved.get("drawn", 0))
+
+    def state(self) -> dict[str, Any]:
+        return {"drawn": self.count}
+
+
+class RandomMixData(OrderStage, _Several):
+    """The inputs interleaved at random, so that all end at about the same time.
+
+    Args:
+        df_lists: the inputs, of known lengths.
+    """
+
+    def _length(self) -> int:
+        return sum(map(len, self.df_lists))
+
+    def _choices(self, epoch: Epoch, sizes: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Which input comes at each place: a byte a datapoint."""
+        if len(sizes) > 256:
+            raise ConfigError(f"RandomMixData has {len(sizes)} inputs, more than 256")
+        choices = np.repeat(np.arange(len(sizes), dtype=np.uint8), sizes)
+        path = (epoch.number, self._stage_number(), *epoch.path)
+        generator(epoch.seed, "mix", *path).shuffle(choices)
+        return choices
+
+    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+        choices = self._choices(epoch, _known(feeds, self))
+        begun = np.bincount(choices[:start], minlength=len(feeds)).tolist()
+        pairs = [feed.open(epoch.input(i), begun[i]) for i, feed in enumerate(feeds)]
+        for block in range(start, len(choices), _BLOCK):
+            for number in choices[block : block + _BLOCK].tolist():
+                yield next(pairs[number])
+
+    def _places(self, feeds: Sequence[Feed]) -> int | None:
+        return _sum(feeds)
+
+    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
+        choices = self._choices(epoch, _known(feeds, self))
+        number = int(choices[place])
+        before = int(np.count_nonzero(choices[:place] == number))
+        return feeds[number].at(epoch.input(number), before)
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        cursor = epoch.conductor.cursor(self, epoch, _Drawn)
+        streams = [stream(flow, epoch.input(i)) for i, flow in enumerate(self.df_lists)]
+        choices = self._choices(epoch, [len(flow) for flow in self.df_lists])
+        for number in choices[cursor.count :].tolist():
+            cursor.count += 1
+            yield from _one(streams[number])
+        for rest in streams:  # an input may have more than its len() says
+            yield from rest
+
+
+class RandomChooseData(OrderStage, _Several):
+    """Each datapoint from an input chosen at random; ends when the chosen one has no more.
+
+    Args:
+        df_lists: the inputs, or pairs of input and probability.
+    """
+
+    def __init__(self, df_lists: Sequence[Any]) -> None:
+        weighted = [isinstance(entry, (tuple, list)) for entry in df_lists]
+        if any(weighted) and not all(weighted):
+            raise ConfigError("df_lists must have a probability for each input, or for none")
+        if all(weighted):
+            super().__init__([flow for flow, _ in df_lists])
+            self.probs = [float(weight) for _, weight in df_lists]
+        else:
+            super().__init__(df_lists)
+            self.probs = [1 / len(self.df_lists)] * len(self.df_lists)
+        if min(self.probs) < 0 or abs(sum(self.probs) - 1) > 1e-6:
+            raise ConfigError(f"the probabilities {self.probs} must be positive and add up to 1")
+
+    def _choices(self, epoch: Epoch) -> Iterator[npt.NDArray[np.intp]]:
+        """Which input comes next, in blocks without end."""
+        path = (epoch.number, self._stage_number(), *epoch.path)
+        rng = generator(epoch.seed, "choose", *path)
+        bounds = np.cumsum(self.probs)
+        while True:
+            chosen = np.searchsorted(bounds, rng.random(_BLOCK) * bounds[-1], side="right")
+            yield np.minimum(chosen, len(bounds) - 1)
+
+    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+        begun = [0] * len(feeds)
+        blocks = self._choices(epoch)
+        for _ in range(start // _BLOCK):
+            block = np.bincount(next(blocks), minlength=len(feeds))
+            begun = [a + int(b) for a, b in zip(begun, block, strict=True)]
+        first = next(blocks)
+        skipped = np.bincount(first[: start % _BLOCK], minlength=len(feeds))
+        begun = [a + int(b) for a, b in zip(begun, skipped, strict=True)]
+        pairs = [feed.open(epoch.input(i), begun[i]) for i, feed in enumerate(feeds)]
+        numbers = first[start % _BLOCK :].tolist()
+        while True:
+            for number in numbers:
+                pair = next(pairs[number], None)
+                if pair is None:
+                    return
+                yield pair
+            numbers = next(blocks).tolist()
+
+    def _places(self, feeds: Sequence[Feed]) -> int | None:
+        return None  # the draws decide
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        cursor = epoch.conductor.cursor(self, epoch, _Drawn)
+        streams = [stream(flow, epoch.input(i)) for i, flow in enumerate(self.df_lists)]
+        skip = cursor.count
+        for block in self._choices(epoch):
+            for number in block[skip:].tolist():
+                cursor.count += 1
+                pairs = list(_one(streams[number]))
+                if not pairs:
+                    return
+                yield from pairs
+            skip = max(0, skip - len(block))
+
+
+class JoinData(_Several):
+    """The components of one datapoint from each input, in one datapoint; ends with the shortest.
+
+    The order of the inputs is kept below it, also where workers run them, because a datapoint of
+    one belongs to that of the others.
+
+    Args:
+        df_lists: the inputs; all deliver lists (joined end to end), or all dicts (merged).
+    """
+
+    def _length(self) -> int:
+        return min(map(len, self.df_lists))
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        epoch = epoch._replace(in_order=True)
+        streams = [stream(flow, epoch.input(i)) for i, flow in enumerate(self.df_lists)]
+        while True:
+            tags, parts = [], []
+            for one in streams:
+                for tag, datapoint in one:
+                    tags.append(tag)
+                    if datapoint is not DROPPED:
+                        parts.append(datapoint)
+                        break
+                else:
+                    return
+            yield tags, _joined(parts)
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        found = [at(flow, epoch.input(i), index) for i, flow in enumerate(self.df_lists)]
+        if any(datapoint is DROPPED for _, datapoint in found):
+            return [tag for tag, _ in found], DROPPED
+        return [tag for tag, _ in found], _joined([datapoint for _, datapoint in found])
+
+
+def _joined(parts: list[Datapoint]) -> Datapoint:
+    if all(isinstance(part, dict) for part in parts):
+        return {name: value for part in parts for name, value in part.items()}
+    for part in parts:
+        if not isinstance(part, (list, tuple)):
+            kinds = ", ".join(type(part).__name__ for part in parts)
+            raise ValueError(f"JoinData needs lists from all inputs, or dicts from all: {kinds}")
+    return [component for part in parts for component in part]
+
+
+def _one(pairs: Stream) -> Iterator[tuple[Tag, Datapoint]]:
+    """Up to and including the next datapoint that was not dropped."""
+    for tag, datapoint in pairs:
+        yield tag, datapoint
+        if datapoint is not DROPPED:
+            return
+
+
+def _sum(feeds: Sequence[Feed]) -> int | None:
+    total = 0
+    for feed in feeds:
+        size = feed.places()
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def _known(feeds: Sequence[Feed], stage: DataFlow) -> list[int]:
+    sizes = [feed.places() for feed in feeds]
+    for number, size in enumerate(sizes):
+        if size is None:
+            raise TypeError(
+                f"{type(stage).__name__} needs to know the length of df_lists[{number}]"
+            )
+    return [size for size in sizes if size is not None]
+
+
+def _locate(sizes: Sequence[int], place: int) -> tuple[int, int]:
+    """The input that has a place, and the place in it."""
+    for number, end in enumerate(accumulate(sizes)):
+        if place < end:
+            return number, place - (end - sizes[number])
+    raise IndexError(f"place {place} of {sum(sizes)}")
