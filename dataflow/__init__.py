@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
-from dataflow.base import DataFlow, ProxyDataFlow, RNGDataFlow
+from dataflow.base import DataFlow
 from dataflow.engine.runners import (
     MultiProcessMapData,
     MultiProcessMapDataZMQ,
@@ -36,9 +36,11 @@ from dataflow.errors import (
     PoisonedDatapoint,
     StateError,
     TooManyErrors,
+    UnknownLength,
     WorkerDied,
     WorkerError,
 )
+from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.methods import attach
 from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData
@@ -103,6 +105,7 @@ __all__ = [
     "StateError",
     "TestDataSpeed",
     "TooManyErrors",
+    "UnknownLength",
     "WorkerDied",
     "WorkerError",
     "__version__",

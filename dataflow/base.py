@@ -19,19 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
-from dataflow.errors import DataFlowTerminated, Dropped
-from dataflow.failures import FailedDatapoint
+from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
+from dataflow.failures import FailedDatapoint, error_policies
 from dataflow.meter import Meter
-from dataflow.randomness import Tag, datapoint_rng, fresh_seed, generator
+from dataflow.randomness import Tag, fresh_seed
 
-__all__ = ["DataFlow", "DataFlowTerminated", "ProxyDataFlow", "RNGDataFlow"]
-
-
-class UnknownLength(NotImplementedError, TypeError):
-    """`len()` of a dataflow that cannot know it. (A TypeError too, so that `list(ds)` works.)"""
+__all__ = ["DataFlow", "DataFlowTerminated"]
 
 
 def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -252,8 +246,8 @@ class DataFlow:
 
     def errors(self) -> list[FailedDatapoint]:
         """The datapoints that were skipped or replaced, with reason and message (bounded)."""
-        flows = [flow for flow in walk(self) if isinstance(flow, DataFlow)]
-        return [failure for policy in error_policies(flows) for failure in policy.failures]
+        policies = error_policies(walk(self))
+        return [failure for policy in policies for failure in policy.failures]
 
     def retry_failed(self) -> DataFlow:
         """The same chain, built anew, over just the datapoints that failed so far.
@@ -261,7 +255,8 @@ class DataFlow:
         Raises:
             TypeError: where the source has no keys to go back to.
         """
-        failed = {id(dp): dp for flow in walk(self) for dp in getattr(_policy(flow), "failed", ())}
+        policies = error_policies(walk(self))
+        failed = {id(dp): dp for policy in policies for dp in policy.failed}
         return self._over(list(failed.values()))
 
     def explain(self) -> str:
@@ -377,60 +372,6 @@ class DataFlow:
         for name in ("iterator", "meter", "ready", "pass", "pending", "access"):
             state.pop(f"_DataFlow__{name}", None)
         return state
-
-
-class ProxyDataFlow(DataFlow):
-    """A dataflow over another one, `ds`; by itself it passes everything on."""
-
-    def __init__(self, ds: Any) -> None:
-        self.ds = ds
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        return stream(self.ds, epoch)
-
-    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
-        if type(self)._stream is not ProxyDataFlow._stream:
-            return super()._at(epoch, index)
-        return at(self.ds, epoch, index)
-
-    def _length(self) -> int:
-        return len(self.ds)
-
-
-_USERS = (-1, -1)  # in place of the key of a generator that somebody assigned
-
-
-class RNGDataFlow(DataFlow):
-    """A dataflow with random numbers, `self.rng`.
-
-    `rng` is a `numpy.random.RandomState`. Where one datapoint is handled at a time it belongs to
-    that datapoint; in a class that defines `__iter__` itself it belongs to the epoch. Either way
-    it is decided by the chain's seed.
-    """
-
-    __rng: tuple[tuple[int, int], np.random.RandomState] | None = None
-
-    @property
-    def rng(self) -> np.random.RandomState:
-        state = datapoint_rng()
-        if state is not None:
-            return state
-        epoch = max(self._DataFlow__epoch - 1, 0)  # type: ignore[attr-defined]
-        key = (self._seed_of_chain()[0], epoch)
-        if self.__rng is None or (self.__rng[0] != key and self.__rng[0] != _USERS):
-            bits = generator(key[0], "flow", epoch, self._stage_number()).bit_generator
-            self.__rng = (key, np.random.RandomState(bits))
-        return self.__rng[1]
-
-    @rng.setter
-    def rng(self, value: np.random.RandomState) -> None:
-        # Users' classes may bring their own, as tensorpack's do in reset_state.
-        self.__rng = (_USERS, value)
-
-    def _begin(self, epoch: Epoch | None = None) -> Epoch:
-        if self.__rng is not None and self.__rng[0] != _USERS:
-            self.__rng = None  # even of the same epoch: it was drawn from
-        return super()._begin(epoch)
 
 
 # -- functions over flows, ours and foreign ones alike ----------------------------------------
@@ -557,22 +498,3 @@ def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
     finally:
         if callable(close := getattr(iterator, "close", None)):
             close()
-
-
-def error_policies(flows: list[DataFlow]) -> list[Any]:
-    """The error policies of a chain, each once (a runner may share its source's)."""
-    found = {id(policy): policy for flow in flows if (policy := _policy(flow)) is not None}
-    return list(found.values())
-
-
-def _policy(flow: Any) -> Any:
-    return getattr(flow, "_policy", None)
-
-
-def component(datapoint: Datapoint, index: Any) -> Any:
-    """Component `index` of a datapoint, with an error that says what it has instead."""
-    try:
-        return datapoint[index]
-    except (IndexError, KeyError) as error:
-        has = list(datapoint) if isinstance(datapoint, Mapping) else f"{len(datapoint)} components"
-        raise type(error)(f"no component {index!r}: the datapoint has {has}") from None

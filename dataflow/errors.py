@@ -14,6 +14,7 @@
         ├── TooManyErrors               so many datapoints failed that the run makes no sense
         ├── WorkerError                 user code raised in a worker; has `type_name`, `traceback`
         ├── WorkerDied                  workers died more often than `max_restarts` allows
+        ├── UnknownLength (NotImplementedError, TypeError)  `len()` of what cannot know it
         ├── Dropped (LookupError)       `ds[i]` of a position whose datapoint a stage drops
         ├── NotResumable                `state_dict()` of what cannot be taken to its place again
         └── StateError (ValueError)     `load_state_dict()` of another chain's state
@@ -42,6 +43,7 @@ __all__ = [
     "PoisonedDatapoint",
     "StateError",
     "TooManyErrors",
+    "UnknownLength",
     "WorkerDied",
     "WorkerError",
 ]
@@ -144,6 +146,10 @@ class NotResumable(DataFlowError):
 
 class StateError(DataFlowError, ValueError):
     """A state that does not fit the chain. The message says what differs."""
+
+
+class UnknownLength(DataFlowError, NotImplementedError, TypeError):
+    """`len()` of a dataflow that cannot know it. (A TypeError too, so that `list(ds)` works.)"""
 
 
 class DataFlowTerminated(BaseException):

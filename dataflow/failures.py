@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dataflow.errors import ConfigError, DatapointError, TooManyErrors, WorkerError
 
-__all__ = ["ErrorPolicy", "FailedDatapoint", "OnError"]
+__all__ = ["ErrorPolicy", "FailedDatapoint", "OnError", "error_policies", "policy_of"]
 
 OnError: TypeAlias = Literal["raise", "skip"] | Callable[[BaseException, Any], Any]
 """``"raise"``, ``"skip"``, or ``f(error, datapoint)`` that returns a replacement or None (skip)."""
@@ -124,6 +124,18 @@ class ErrorPolicy:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["on_error"], give_up=state["give_up"])  # type: ignore[misc]
+
+
+def error_policies(flows: Iterable[Any]) -> list[ErrorPolicy]:
+    """The error policies of a chain, each once (a runner may share its source's)."""
+    found = {id(policy): policy for flow in flows if (policy := policy_of(flow)) is not None}
+    return list(found.values())
+
+
+def policy_of(flow: Any) -> ErrorPolicy | None:
+    """The policy that a flow has, if it has one."""
+    policy: ErrorPolicy | None = getattr(flow, "_policy", None)
+    return policy
 
 
 def _address(datapoint: Any) -> str | None:

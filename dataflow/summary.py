@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataflow.base import DataFlow, error_policies, inputs, meter_of, walk
+from dataflow.base import DataFlow, inputs, meter_of, walk
+from dataflow.failures import error_policies
 from dataflow.utils.machine import usable_cores
 
 __all__ = ["summarise"]

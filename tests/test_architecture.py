@@ -20,6 +20,7 @@ LAYERS = [
     {"stopwatch"},
     {"failures", "epoch", "utils"},
     {"base"},
+    {"flows"},
     {"codec", "http", "stages", "imgaug"},
     {"transport", "sources", "image"},
     {"executor", "foreign"},

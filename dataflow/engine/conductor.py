@@ -148,8 +148,8 @@ class Conductor:
         places = remaining.places()
 
         def datapoints() -> Stream:
-            for task in part.tasks(part.feeds[0], epoch, remaining):
-                datapoint = consumer.make(task)
+            tasks = part.tasks(part.feeds[0], epoch, remaining)
+            for task, datapoint in consumer.make_all(tasks):
                 progress.deliver(next(places))
                 yield task.tag, datapoint
 

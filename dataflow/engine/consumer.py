@@ -1,4 +1,4 @@
-"""What the consumer does with tasks by itself: without a runner all, else the rest."""
+"""What the consumer does with tasks itself: without a runner everything, else the rest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from dataflow.base import meter_of, reset
 from dataflow.engine.messages import LOADER, UNSENT, Failed, Task
 from dataflow.engine.part import Part
+from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
@@ -16,6 +17,8 @@ from dataflow.randomness import enter, leave
 from dataflow.sources.keyed import KeyedSource
 
 __all__ = ["Consumer"]
+
+_COUNT_TOGETHER = 64
 
 
 class Consumer:
@@ -30,24 +33,39 @@ class Consumer:
     def __init__(self, part: Part, seed: int, *, alone: bool = False) -> None:
         self._part = part
         self._seed = seed
-        self._runner = meter_of(part.runner) if part.runner is not None else Meter()
         self._sent = [0] * len(part.programs) if alone else part.sent
-        self._meters = {key: meter_of(owner) for key, owner in part.owners.items()}
         self._prepared = [False] * len(part.programs)
+        self._tally = Tally([len(program.stages) for program in part.programs])
+        self._done = 0  # since the counts were last taken
+        self._timed = True  # whether to time the next task
         self.policies = {
             policy for program in part.programs for policy in program.policies if policy is not None
         }
 
-    def make(self, task: Task) -> Any:
-        """The datapoint of a task, DROPPED included.
+    def make_all(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Any]]:
+        """Every task and its datapoint, DROPPED included.
 
         Raises:
             Exception: what loader or stage raised, or the policy made of it.
         """
+        while True:
+            begun = perf_counter()
+            task = next(tasks, None)
+            if task is None:
+                return
+            if self._timed:
+                self._tally.counts[task.program][0][2] += perf_counter() - begun
+            yield task, self.make(task)
+
+    def make(self, task: Task) -> Any:
+        """The datapoint of one task, as above."""
         program = self._part.programs[task.program]
         value = task.key
+        counts = self._tally.counts[task.program][0]
+        counts[0] += 1
+        counts[1] += self._timed
         if program.loader is not None:
-            begun = perf_counter()
+            begun = perf_counter() if self._timed else 0.0
             enter(self._seed, task.tag, 0)
             try:
                 value = program.loader(value)
@@ -55,11 +73,10 @@ class Consumer:
                 return self._failed(task, error, LOADER)
             finally:
                 leave()
-                self._count(task.program, LOADER, perf_counter() - begun)
+                if self._timed:
+                    counts[2] += perf_counter() - begun
             if value is None:
                 return self._passed(DROPPED)
-        else:
-            self._count(task.program, LOADER, 0.0)
         return self._finish(task, 0, value)
 
     def settle(self, task: Task, outcome: Any) -> Any:
@@ -83,6 +100,7 @@ class Consumer:
         try:
             yield from datapoints
         finally:
+            self._enter_counts()
             for stage, earlier in zip(stages, before, strict=True):
                 for name, value in stage.gauges().items():
                     if name != "busy":  # measured from outside
@@ -92,14 +110,19 @@ class Consumer:
 
     def _finish(self, task: Task, at: int, datapoint: Any, *, replaced: bool = False) -> Any:
         """Run the stages from number `at` on."""
-        program = self._part.programs[task.program]
+        number = task.program
+        program = self._part.programs[number]
         stages = program.stages
-        if not self._prepared[task.program]:
-            self._prepared[task.program] = True
+        if at == len(stages):
+            return datapoint if replaced else self._passed(datapoint)
+        if not self._prepared[number]:
+            self._prepared[number] = True
             for stage in stages[at:]:
                 reset(stage)
+        rows = self._tally.counts[number]
+        timed = self._timed
+        begun = perf_counter() if timed else 0.0
         while at < len(stages):
-            begun = perf_counter()
             enter(self._seed, task.tag, program.numbers[at])
             try:
                 datapoint = stages[at].apply(datapoint)
@@ -107,22 +130,32 @@ class Consumer:
                 return self._failed(task, error, at)
             finally:
                 leave()
-                self._count(task.program, at, perf_counter() - begun)
+                at += 1
+                counts = rows[at]
+                counts[0] += 1
+                if timed:
+                    ended = perf_counter()
+                    counts[1] += 1
+                    counts[2] += ended - begun
+                    begun = ended
             if datapoint is None:
                 datapoint = DROPPED
                 break
-            at += 1
         return datapoint if replaced else self._passed(datapoint)
 
     def _passed(self, datapoint: Any) -> Any:
         for policy in self.policies:
             policy.passed()
+        self._timed = self._tally.dear
+        self._done += 1
+        if self._done >= _COUNT_TOGETHER:
+            self._enter_counts()
         return datapoint
 
     def _failed(self, task: Task, error: Exception, stage: int) -> Any:
         """What becomes of a datapoint whose loader or stage raised."""
-        (self._runner if stage == UNSENT else self._meters[task.program, stage]).errors += 1
         program = self._part.programs[task.program]
+        self._meter(task.program, stage).errors += 1
         policies = program.policies
         place = self._sent[task.program] if stage == UNSENT else stage + 1
         policy = policies[place]
@@ -139,10 +172,19 @@ class Consumer:
         # It takes the place of what the deciding flow would have delivered.
         return self._finish(task, _reach(policies, place, policy), replacement, replaced=True)
 
-    def _count(self, program: int, stage: int, seconds: float) -> None:
-        meter = self._meters[program, stage]
-        meter.items += 1
-        meter.busy += seconds
+    def _enter_counts(self) -> None:
+        """Bring the meters up to date."""
+        done, self._done = self._done, 0
+        for program, stage, items, busy in self._tally.take(done):
+            meter = self._meter(program, stage)
+            meter.items += items
+            meter.busy += busy
+        self._timed = True
+
+    def _meter(self, program: int, stage: int) -> Meter:
+        if stage == UNSENT:
+            return meter_of(self._part.runner)
+        return meter_of(self._part.owners[program, stage])
 
 
 def _reach(policies: list[ErrorPolicy | None], place: int, policy: ErrorPolicy) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from dataflow.base import own_stream
+from dataflow.base import inputs, meter_of, own_stream
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import Feed, OrderStage
@@ -42,12 +42,19 @@ class Outputs:
         self._flow = flow
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
-        pairs = (
-            (tag, (0, datapoint))
-            for tag, datapoint in own_stream(self._flow, epoch)
-            if datapoint is not DROPPED
-        )
-        return islice(pairs, start, None) if start else pairs
+        return islice(self._pairs(epoch), start, None)
+
+    def _pairs(self, epoch: Epoch) -> Iterator[tuple[Any, Any]]:
+        below = [meter_of(flow) for flow in inputs(self._flow)]
+        before = sum(meter.waiting for meter in below)
+        try:
+            for tag, datapoint in own_stream(self._flow, epoch):
+                if datapoint is not DROPPED:
+                    yield tag, (0, datapoint)
+        finally:
+            # Who reads here counts all the time that it takes; what the flow itself waited for
+            # is no work of its own.
+            meter_of(self._flow).busy -= sum(meter.waiting for meter in below) - before
 
     def places(self) -> int | None:
         return None

@@ -44,20 +44,20 @@ class Report:
         results: (lease number, index in the lease, outcome); an outcome is the datapoint, DROPPED,
             EXHAUSTED or a `Failed`.
         work: (program, stage index, items, busy seconds) since the last report; -1 is the loader.
-        finished: how many datapoints that was, whose results may have been reported before.
         gauges: (program, stage index, figures): a stage's own cumulative figures.
-        returned: (lease number, index in the lease) of tasks that were asked back, not begun.
         cpu: seconds of processor time of the worker process since the last report.
         sending: seconds of encoding and copying since then; those of this report are in the next.
+        returned: (lease number, index in the lease) of tasks that were asked back, not begun.
+        finished: the datapoints that `work` is of, some of which may have been reported before.
     """
 
     results: list[tuple[int, int, Any]]
     work: list[tuple[int, int, int, float]] = field(default_factory=list)
     gauges: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
-    finished: int = 0
-    returned: list[tuple[int, int]] = field(default_factory=list)
     cpu: float = 0.0
     sending: float = 0.0
+    returned: list[tuple[int, int]] = field(default_factory=list)
+    finished: int = 0
 
 
 class _Exhausted:

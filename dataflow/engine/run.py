@@ -244,7 +244,7 @@ class Run:
         self._seats = [None if seated == worker else seated for seated in self._seats]
         self._meter.restarts += 1
         text = obituary(died, lost, timed_out, self._is_keyed)
-        if not timed_out and not any(loss.alone for loss in lost):
+        if not timed_out and not any(part.alone for part in lost):
             self._deaths += 1
         if self._deaths > self._max_restarts:
             raise WorkerDied(
@@ -252,8 +252,8 @@ class Run:
                 f"max_restarts={self._max_restarts}"
             )
         logger.warning(text)
-        for ledger, loss in zip(self._ledgers, lost, strict=True):
-            for entry in loss.convicted:
+        for ledger, part in zip(self._ledgers, lost, strict=True):
+            for entry in part.convicted:
                 error = conviction(entry.task, text, timed_out, self._is_keyed)
                 ledger.condemn(entry, Failed.of(error, UNSENT))
 

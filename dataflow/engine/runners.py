@@ -66,7 +66,8 @@ class ThreadRunner(Runner):
 
     def _hire(self, part: Part) -> Executor:
         hands = self._hands(part)
-        return ThreadExecutor(lambda emit: Worker(part.for_workers(), emit, InHand(hands)), hands)
+        programs = part.for_workers()
+        return ThreadExecutor(lambda emit: Worker(programs, emit, InHand(hands)), hands)
 
 
 class MultiThreadMapData(ThreadRunner):

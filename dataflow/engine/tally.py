@@ -1,4 +1,4 @@
-"""What one hand of a worker counts between two reports."""
+"""What a thread that runs programs counts."""
 
 from __future__ import annotations
 
@@ -21,33 +21,39 @@ class Tally:
 
     Attributes:
         counts: by program, then loader and stages in order: datapoints, those of them that were
-            timed, and their seconds.
+            timed, and their seconds, since the beginning.
         dear: whether to time every datapoint.
     """
 
     def __init__(self, stages: list[int]) -> None:
+        # They only grow: one thread counts, another may be the one that reports.
         self.counts: list[list[list[float]]] = [[[0, 0, 0.0] for _ in range(n + 1)] for n in stages]
+        self._told: list[list[list[float]]] = [[[0, 0, 0.0] for _ in range(n + 1)] for n in stages]
         # The seconds of one datapoint there, as it was when last one was timed.
         self._means = [[0.0] * (n + 1) for n in stages]
         self.dear = True
         self._began = perf_counter()
 
     def take(self, finished: int) -> list[tuple[int, int, int, float]]:
-        """The counts as a report has them; starts anew.
+        """What came to the counts since the last time, as a report has it.
 
         Args:
-            finished: datapoints that the hand finished since the last time.
+            finished: datapoints that were finished since the last time.
         """
         work, cost = [], 0.0
         for program, rows in enumerate(self.counts):
-            for place, (items, timed, seconds) in enumerate(rows):
-                if items:
-                    if timed:
-                        self._means[program][place] = seconds / timed
-                    busy = self._means[program][place] * items
-                    cost += busy
-                    work.append((program, place - 1, int(items), busy))
-                    rows[place][:] = [0, 0, 0.0]
+            for place, row in enumerate(rows):
+                told = self._told[program][place]
+                if row[0] == told[0] and row[2] == told[2]:
+                    continue
+                latest = row[:]
+                items, timed, seconds = (a - b for a, b in zip(latest, told, strict=True))
+                told[:] = latest
+                if timed:
+                    self._means[program][place] = seconds / timed
+                busy = self._means[program][place] * items
+                cost += busy
+                work.append((program, place - 1, int(items), busy))
         now = perf_counter()
         passed, self._began = now - self._began, now
         # A dear one may be among those that were not timed, but not without the time passing.

@@ -74,7 +74,7 @@ class Watch:
             owner.runner = meter.runner
 
     def wait(self, timeout: float | None) -> list[Event]:
-        """Wait for something to happen, up to `timeout` seconds (None: until something does)."""
+        """Wait for something to happen, for so many seconds at most."""
         begun, decoding = perf_counter(), self._crew.traffic.seconds
         events = self._crew.poll(timeout)
         if self._begun is None:
@@ -126,6 +126,8 @@ class Watch:
             owner.busy += busy * part
         for program, stage, figures in report.gauges:
             before = self._gauges.get((worker, program, stage), {})
+            # A worker's hands overtake each other, but its figures only grow.
+            figures = {name: max(value, before.get(name, 0)) for name, value in figures.items()}
             self._gauges[worker, program, stage] = figures
             for name, value in figures.items():
                 self._meters[program, stage].add(name, value - before.get(name, 0))

@@ -164,14 +164,14 @@ class _Hand:
         self._finished = 0  # since the last report of the tally
         self._tally = Tally([len(program.stages) for program in worker.programs])
         self._counts = self._tally.counts
-        self.timed = True  # whether to time the next datapoint
+        self._timed = True  # whether to time the next datapoint
         self._seen = 0  # what the watcher saw in hand at its last look
 
     def work_on(self, part: _Part) -> None:
         """Work on tasks, until none is left or the worker is stopped."""
         lease, pending = part
         self.part = part
-        self.timed = True
+        self._timed = True
         worker = self._worker
         if len(pending) > 1 and worker.in_hand.hands > 1:
             worker.watched.set()
@@ -189,7 +189,7 @@ class _Hand:
         task = lease.tasks[index]
         program = self._worker.programs[task.program]
         value = task.key
-        timed = self.timed
+        timed = self._timed
         if program.loader is not None:
             begun = perf_counter() if timed else 0.0
             enter(lease.seed, task.tag, 0)
@@ -214,7 +214,7 @@ class _Hand:
         """Go on with what an asynchronous stage was at."""
         lease, index, stage, result = arrived
         self._in_hand.begin(self._number, lease.number, index)
-        self.timed = True
+        self._timed = True
         counts = self._counts[lease.tasks[index].program][stage + 1]
         counts[0] += 1  # its seconds are among the stage's own figures
         counts[1] += 1
@@ -230,10 +230,10 @@ class _Hand:
         tag, number, _ = lease.tasks[index]
         program = self._worker.programs[number]
         stages = program.stages
-        timed = self.timed
+        timed = self._timed
         if timed:
             begun = perf_counter()
-            self.timed = self._tally.dear
+            self._timed = self._tally.dear
         while at < len(stages):
             stage = stages[at]
             try:
@@ -264,6 +264,7 @@ class _Hand:
         self._finished += 1
         results = self._results
         if len(results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
+            self._in_hand.end(self._number)
             # Under the lock, so that the watcher does not take it away from its figures.
             with self._reporting:
                 results.append((lease.number, index, outcome))
@@ -274,13 +275,12 @@ class _Hand:
             self._worker.watched.set()
 
     def report(self) -> None:
-        """Send what was gathered."""
+        """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
+        self._in_hand.end(self._number)
         with self._reporting:
             self._tell()
 
     def _tell(self) -> None:
-        # This may wait for the consumer, which is no datapoint's fault.
-        self._in_hand.end(self._number)
         self._reported = perf_counter()
         if not self._finished:
             return
@@ -290,9 +290,9 @@ class _Hand:
                 if figures := stage.gauges():
                     gauges.append((number, at, figures))
         finished, self._finished = self._finished, 0
-        self.timed = True
+        self._timed = True
         work = self._tally.take(finished)
-        self._worker.emit(Report(self._gathered(), work, gauges, finished))
+        self._worker.emit(Report(self._gathered(), work, gauges, finished=finished))
 
     def _gathered(self) -> list[tuple[int, int, Any]]:
         return [self._results.popleft() for _ in range(len(self._results))]

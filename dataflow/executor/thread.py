@@ -46,8 +46,8 @@ class ThreadExecutor:
         for thread in self._threads:
             thread.start()
         self.workers = [0]
-        self.ready = {0}
         self.traffic = Traffic()
+        self.ready = {0}
         # The threads hold the worker, not this object: who forgets it ends them.
         self._finalizer = weakref.finalize(self, _end, self._worker, self._threads)
 

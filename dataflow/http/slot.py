@@ -238,13 +238,13 @@ class Slot:
             refusal_ = refusal(job, host, self._options.policy)
             if refusal_ is not None:
                 self._refusal = refusal_
-                return pycurl.SOCKET_BAD
+                return int(pycurl.SOCKET_BAD)
             if self._options.policy.is_private(host):
                 self._options.inner_hosts.add(job.host)
         try:
             return _Lent(address.family, address.socktype, address.protocol)
         except OSError:
-            return pycurl.SOCKET_BAD  # no descriptors left, or no IPv6
+            return int(pycurl.SOCKET_BAD)  # no descriptors left, or no IPv6
 
 
 class _Lent:

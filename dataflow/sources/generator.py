@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dataflow.base import DataFlow, UnknownLength
+from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
+from dataflow.errors import UnknownLength
 
 __all__ = ["DataFromGenerator"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dataflow.base import RNGDataFlow
 from dataflow.epoch import Epoch, Stream
+from dataflow.flows import RNGDataFlow
 from dataflow.randomness import Tag, generator
 from dataflow.sources.columns import pick
 from dataflow.sources.permutation import Permutation

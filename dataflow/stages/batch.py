@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import ProxyDataFlow, at, stream
+from dataflow.base import at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.flows import ProxyDataFlow
 from dataflow.randomness import Tag
 
 __all__ = ["BatchData"]

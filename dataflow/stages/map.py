@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
-from dataflow.base import component
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
+from dataflow.flows import component
 from dataflow.stages.item import ItemStage
 
 __all__ = ["FilterData", "MapData", "MapDataComponent", "SelectComponent"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from dataflow.base import ProxyDataFlow, at, stream
+from dataflow.base import at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.flows import ProxyDataFlow
 from dataflow.randomness import Tag
 
 __all__ = ["FixedSizeData"]

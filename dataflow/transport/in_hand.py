@@ -52,7 +52,7 @@ class InHand:
         if hasattr(os, "memfd_create"):
             fd = os.memfd_create("dataflow-hands", os.MFD_CLOEXEC)
         else:
-            import tempfile  # not for those who have memfd
+            import tempfile
 
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())

@@ -1,0 +1,77 @@
+"""The kinds of dataflow that others build on: over another flow, and with random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dataflow.base import DataFlow, at, stream
+from dataflow.epoch import Datapoint, Epoch, Stream
+from dataflow.randomness import Tag, datapoint_rng, generator
+
+__all__ = ["ProxyDataFlow", "RNGDataFlow", "component"]
+
+
+class ProxyDataFlow(DataFlow):
+    """A dataflow over another one, `ds`; by itself it passes everything on."""
+
+    def __init__(self, ds: Any) -> None:
+        self.ds = ds
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        return stream(self.ds, epoch)
+
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        if type(self)._stream is not ProxyDataFlow._stream:
+            return super()._at(epoch, index)
+        return at(self.ds, epoch, index)
+
+    def _length(self) -> int:
+        return len(self.ds)
+
+
+_USERS = (-1, -1)  # in place of the key of a generator that somebody assigned
+
+
+class RNGDataFlow(DataFlow):
+    """A dataflow with random numbers, `self.rng`.
+
+    `rng` is a `numpy.random.RandomState`. Where one datapoint is handled at a time it belongs to
+    that datapoint; in a class that defines `__iter__` itself it belongs to the epoch. Either way
+    it is decided by the chain's seed.
+    """
+
+    __rng: tuple[tuple[int, int], np.random.RandomState] | None = None
+
+    @property
+    def rng(self) -> np.random.RandomState:
+        state = datapoint_rng()
+        if state is not None:
+            return state
+        epoch = max(self._DataFlow__epoch - 1, 0)  # type: ignore[attr-defined]
+        key = (self._seed_of_chain()[0], epoch)
+        if self.__rng is None or (self.__rng[0] != key and self.__rng[0] != _USERS):
+            bits = generator(key[0], "flow", epoch, self._stage_number()).bit_generator
+            self.__rng = (key, np.random.RandomState(bits))
+        return self.__rng[1]
+
+    @rng.setter
+    def rng(self, value: np.random.RandomState) -> None:
+        # Users' classes may bring their own, as tensorpack's do in reset_state.
+        self.__rng = (_USERS, value)
+
+    def _begin(self, epoch: Epoch | None = None) -> Epoch:
+        if self.__rng is not None and self.__rng[0] != _USERS:
+            self.__rng = None  # even of the same epoch: it was drawn from
+        return super()._begin(epoch)
+
+
+def component(datapoint: Datapoint, index: Any) -> Any:
+    """Component `index` of a datapoint, with an error that says what it has instead."""
+    try:
+        return datapoint[index]
+    except (IndexError, KeyError) as error:
+        has = list(datapoint) if isinstance(datapoint, Mapping) else f"{len(datapoint)} components"
+        raise type(error)(f"no component {index!r}: the datapoint has {has}") from None
