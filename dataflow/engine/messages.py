@@ -53,6 +53,7 @@ class Report:
         cpu: seconds of processor time of the worker process since the last report.
         sending: seconds of encoding and copying since then; those of this report are in the next.
         returned: (lease number, index in the lease) of tasks that were asked back, not begun.
+        finished: the datapoints that `work` is of, some of which may have been reported before.
     """
 
     results: list[tuple[int, int, Any]]
@@ -61,6 +62,7 @@ class Report:
     cpu: float = 0.0
     sending: float = 0.0
     returned: list[tuple[int, int]] = field(default_factory=list)
+    finished: int = 0
 
 
 @dataclass(slots=True)

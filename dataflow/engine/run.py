@@ -227,7 +227,7 @@ class Run:
                     self._held[holder] -= 1
                     self._deaths = 0
                     break
-        self._pace.note(len(report.results), self._watch.count(worker, report))
+        self._pace.note(report.finished, self._watch.count(worker, report))
 
     def _bury(self, died: Died) -> None:
         """A worker is gone: its tasks go out again, and somebody takes its seat."""

@@ -112,7 +112,8 @@ class Watch:
         seconds = 0.0
         for work in report.work:
             seconds += work[3]
-        part = 1.0 if worker in self._heard else self._since_start(worker, seconds)
+        known = worker in self._heard or not report.work
+        part = 1.0 if known else self._since_start(worker, seconds)
         meter.items += len(report.results)
         if traffic.bytes:
             meter.busy += report.sending * part

@@ -170,6 +170,7 @@ class _Hand:
         self._results: deque[tuple[int, int, Any]] = deque()
         self._reported = perf_counter()
         self._reporting = threading.Lock()
+        self._finished = 0  # since the last report of the tally
         self._tally = Tally([len(program.stages) for program in worker.programs])
         self._counts = self._tally.counts
         self._timed = True  # whether to time the next datapoint
@@ -285,10 +286,17 @@ class _Hand:
             if lease.put(index, outcome):
                 self._build(lease)
             return
-        self._results.append((lease.number, index, outcome))
-        if len(self._results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
-            self.report()
-        elif not self._worker.watched.is_set():
+        self._finished += 1
+        results = self._results
+        if len(results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
+            self._in_hand.end(self._number)
+            # Under the lock, so that the watcher does not take it away from its figures.
+            with self._reporting:
+                results.append((lease.number, index, outcome))
+                self._tell()
+            return
+        results.append((lease.number, index, outcome))
+        if not self._worker.watched.is_set():
             self._worker.watched.set()
 
     def _build(self, group: Group) -> None:
@@ -307,7 +315,9 @@ class _Hand:
         if block is not None:
             self.report()
             with self._reporting:
-                self._emit([(lease.number, index, outcome)], block)
+                self._finished += 1
+                self._results.append((lease.number, index, outcome))
+                self._tell(block)
         elif isinstance(outcome, Loose):
             self._finish(lease, index, outcome)
         else:
@@ -316,12 +326,35 @@ class _Hand:
     def report(self) -> None:
         """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
         self._in_hand.end(self._number)
-        self._send()
+        with self._reporting:
+            self._tell()
+
+    def _tell(self, block: Block | None = None) -> None:
+        self._reported = perf_counter()
+        if not self._finished:
+            return
+        gauges = []
+        for number, program in enumerate(self._worker.programs):
+            for at, stage in enumerate(program.stages):
+                if figures := stage.gauges():
+                    gauges.append((number, at, figures))
+        finished, self._finished = self._finished, 0
+        self._timed = True
+        work = self._tally.take(finished)
+        self._worker.emit(Report(self._gathered(), work, gauges, finished=finished), block)
+
+    def _gathered(self) -> list[tuple[int, int, Any]]:
+        return [self._results.popleft() for _ in range(len(self._results))]
 
     def relieve(self) -> bool:
-        """Take from the hand what should not wait; returns whether to look again soon."""
+        """Take from the hand what should not wait; returns whether to look again soon.
+
+        The results go without figures, which only the hand itself can take.
+        """
         if self._results and perf_counter() - self._reported > _GATHER_SECONDS:
-            self._send()
+            with self._reporting:
+                if results := self._gathered():
+                    self._worker.emit(Report(results))
         task = self._in_hand.task(self._number)
         stuck, self._seen = task == self._seen != 0, task
         part = self.part
@@ -330,22 +363,6 @@ class _Hand:
             assert part is not None
             self._worker.todo.put(_Part(part.lease, deque(_taken(part))))
         return bool(self._results or (shared and not stuck))
-
-    def _send(self) -> None:
-        with self._reporting:
-            self._reported = perf_counter()
-            results = [self._results.popleft() for _ in range(len(self._results))]
-            if results:
-                self._emit(results)
-
-    def _emit(self, results: list[tuple[int, int, Any]], block: Block | None = None) -> None:
-        gauges = []
-        for number, program in enumerate(self._worker.programs):
-            for at, stage in enumerate(program.stages):
-                if figures := stage.gauges():
-                    gauges.append((number, at, figures))
-        self._timed = True
-        self._worker.emit(Report(results, self._tally.take(len(results)), gauges), block)
 
 
 def _taken(part: _Part) -> list[int]:

@@ -33,10 +33,15 @@ class ThreadExecutor:
         hands: the number of threads.
     """
 
-    def __init__(self, make_worker: Callable[[Callable[[Any], None]], _Worker], hands: int) -> None:
+    def __init__(self, make_worker: Callable[[Callable[..., None]], _Worker], hands: int) -> None:
         keep_freed_memory()
         self._reports: SimpleQueue[Any] = SimpleQueue()
-        self._worker = make_worker(lambda report, _=None: self._reports.put(report))
+        reports = self._reports
+
+        def emit(report: Any, block: Any = None) -> None:
+            reports.put(report)
+
+        self._worker = make_worker(emit)
         self._threads = [
             threading.Thread(target=self._worker.work, name=f"dataflow-hand-{i}", daemon=True)
             for i in range(hands)

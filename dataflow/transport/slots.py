@@ -113,10 +113,11 @@ class Block:
             return np.empty(shape, dtype)
         raw = self._memory[self._used : self._used + size]
         self._used += _padded(size)
-        return raw.view(dtype).reshape(shape)
+        array: np.ndarray = raw.view(dtype).reshape(shape)
+        return array
 
     def add(self, buffers: Sequence[memoryview]) -> list[Place] | None:
-        """Where each buffer lies in the slot, copied there if need be; None where one has no room."""
+        """Where each buffer lies in the slot, copied there if need be; None without room for all."""
         places: list[Place] = []
         for buffer in buffers:
             raw = np.frombuffer(buffer, np.uint8)
