@@ -12,6 +12,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("dataflow", deadline=None)
+settings.load_profile("dataflow")
 
 # The spawner of a runner and hands of threads end on their own soon after they are told to.
 _PATIENCE = 5.0

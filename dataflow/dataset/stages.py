@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -113,7 +114,9 @@ class ReadFile(ItemStage):
         path, *rest = datapoint
         try:
             with open(path, "rb") as file:
-                body = file.read(self._max_bytes + 1)
+                # Not up to `max_bytes` at once: room for all of it would be made for every file.
+                size = os.fstat(file.fileno()).st_size
+                body = file.read(min(size, self._max_bytes) + 1)
         except OSError as error:
             reason = "not_found" if isinstance(error, FileNotFoundError) else "unreadable"
             raise FetchError(f"{path}: {error.strerror}", url=path, reason=reason) from error

@@ -117,7 +117,7 @@ class Block:
         return array
 
     def add(self, buffers: Sequence[memoryview]) -> list[Place] | None:
-        """Where each buffer lies in the slot, copied there if need be; None without room for all."""
+        """Where each buffer lies in the slot, copied there if need be; None: no room for all."""
         places: list[Place] = []
         for buffer in buffers:
             raw = np.frombuffer(buffer, np.uint8)

@@ -27,9 +27,9 @@ def pair() -> Iterator[tuple[SlotReader, SlotWriter]]:
 
 
 def send(writer: SlotWriter, reader: SlotReader, *arrays: np.ndarray) -> list[np.ndarray]:
-    slot = writer.write([memoryview(array).cast("B") for array in arrays])
-    assert slot is not None
-    views = reader.open(slot, [array.nbytes for array in arrays])
+    written = writer.write([memoryview(array).cast("B") for array in arrays])
+    assert written is not None
+    views = reader.open(*written)
     return [
         np.frombuffer(view, a.dtype).reshape(a.shape) for view, a in zip(views, arrays, strict=True)
     ]
@@ -83,7 +83,7 @@ def test_the_writer_waits_for_a_slot() -> None:
         thread = threading.Thread(target=write)
         thread.start()
         assert not done.wait(0.05)
-        writer.give_back(held[:1])
+        writer.give_back([held[0][0]])
         assert done.wait(5)
         thread.join()
 
@@ -101,3 +101,40 @@ def test_arrays_outlive_the_reader() -> None:
     del reader, writer
     gc.collect()
     np.testing.assert_array_equal(view, np.arange(100))
+
+
+def test_arrays_built_in_a_slot_are_written_once() -> None:
+    with pair() as (reader, writer):
+        block = writer.block()
+        images = block.empty((4, 100, 3), np.uint8)
+        labels = block.empty((4,), np.int64)
+        images[:] = np.arange(1200).reshape(4, 100, 3) % 251
+        labels[:] = range(4)
+        other = np.full(700, 3.5)
+        expected = [array.copy() for array in (images, labels, other)]
+        arrays = [labels, other, images]
+        written = writer.write([memoryview(a).cast("B") for a in arrays], block)
+        assert written is not None and written[0] == block.slot
+        assert [offset for offset, _ in written[1]] == [1216, 1280, 0]
+        images[:] = 7  # the consumer reads where they were built
+        labels_, other_, images_ = (
+            np.frombuffer(view, a.dtype).reshape(a.shape)
+            for view, a in zip(reader.open(*written), arrays, strict=True)
+        )
+        np.testing.assert_array_equal(labels_, expected[1])
+        np.testing.assert_array_equal(other_, expected[2])
+        assert (images_ == 7).all()
+
+
+def test_what_has_no_room_in_a_slot_is_made_elsewhere() -> None:
+    with pair() as (_, writer):
+        block = writer.block()
+        inside = block.empty((10,), np.uint8)
+        assert np.may_share_memory(inside, writer._memory)
+        for shape, dtype in (((SLOT_BYTES,), np.uint8), ((3,), object), ((0, 5), np.float32)):
+            assert not np.may_share_memory(block.empty(shape, dtype), writer._memory)
+        # Together they are too much for the block: all goes to a new slot, or none.
+        large = np.zeros(SLOT_BYTES - 10, np.uint8)
+        buffers = [memoryview(array).cast("B") for array in (inside, large)]
+        assert writer.write(buffers, block) is None
+        assert len({writer.block().slot for _ in range(4)}) == 4, "the slot was given back"
