@@ -15,12 +15,16 @@ from dataflow.epoch import Datapoint
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.stages import (
     BatchData,
+    ConcatData,
     FilterData,
     FixedSizeData,
+    JoinData,
     LocallyShuffleData,
     MapData,
     MapDataComponent,
+    RandomMixData,
     RepeatedData,
+    SelectComponent,
 )
 
 __all__ = ["attach"]
@@ -68,6 +72,26 @@ def take(self: DataFlow, size: int) -> FixedSizeData:
     return FixedSizeData(self, size, keep_state=False)
 
 
+def select(self: DataFlow, *indices: int | str) -> SelectComponent:
+    """`SelectComponent` over this: these components, in this order."""
+    return SelectComponent(self, indices)
+
+
+def concat(self: DataFlow, *others: Any) -> ConcatData:
+    """`ConcatData`: this, then the others."""
+    return ConcatData([self, *others])
+
+
+def mix(self: DataFlow, *others: Any) -> RandomMixData:
+    """`RandomMixData`: this and the others, interleaved at random."""
+    return RandomMixData([self, *others])
+
+
+def zip_(self: DataFlow, *others: Any) -> JoinData:
+    """`JoinData`: the components of this and of the others in one datapoint."""
+    return JoinData([self, *others])
+
+
 def augment(self: DataFlow, augmentors: Any, index: int | str = 0) -> AugmentImageComponent:
     """`AugmentImageComponent` over this: augmentors on one component, the image."""
     return AugmentImageComponent(self, augmentors, index)
@@ -80,7 +104,11 @@ def prefetch(self: DataFlow, num_proc: int = 1, **options: Any) -> PrefetchDataZ
 
 def attach(cls: type[DataFlow]) -> None:
     """Give `cls` these methods."""
-    steps = (map_, map_component, filter_, shuffled, batch, repeat, take, augment, prefetch)
+    steps = (
+        *(map_, map_component, filter_, select, augment),
+        *(shuffled, repeat, take, concat, mix, zip_),
+        *(batch, prefetch),
+    )
     for step in steps:
         name = step.__name__.rstrip("_")
         step.__name__ = name

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dataflow as df
+from dataflow.base import inputs
 from dataflow.dataset import NetworkImages
 
 
@@ -34,6 +35,10 @@ METHODS = {
     "repeat": (lambda ds: ds.repeat(3), df.RepeatedData, {"num": 3}),
     "repeat without end": (lambda ds: ds.repeat(), df.RepeatedData, {"num": -1}),
     "take": (lambda ds: ds.take(3), df.FixedSizeData, {}),
+    "select": (lambda ds: ds.select(1, 0), df.SelectComponent, {"idxs": [1, 0]}),
+    "concat": (lambda ds: ds.concat(numbers()), df.ConcatData, {}),
+    "mix": (lambda ds: ds.mix(numbers()), df.RandomMixData, {}),
+    "zip": (lambda ds: ds.zip(numbers(), numbers()), df.JoinData, {}),
     "augment": (
         lambda ds: ds.augment([df.imgaug.Flip(horiz=True)], "image"),
         df.AugmentImageComponent,
@@ -52,7 +57,7 @@ def test_each_builds_its_class(name: str) -> None:
     build, cls, attributes = METHODS[name]
     below = numbers()
     flow = build(below)
-    assert type(flow) is cls and flow.ds is below
+    assert type(flow) is cls and inputs(flow)[0] is below
     for attribute, value in attributes.items():
         assert getattr(flow, attribute) == value
     method = getattr(df.DataFlow, name.split()[0])

@@ -126,3 +126,13 @@ def test_each_is_short_and_says_how_to_run_it(path: Path, cache: Path, tmp_path:
     assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
     out, _ = run(path.name, "--help", cache=cache, folder=tmp_path)
     assert "usage:" in out
+
+
+def test_resume(cache: Path, tmp_path: Path) -> None:
+    whole, _ = run("resume.py", cache=cache, folder=tmp_path)
+    begun, _ = run("resume.py", "--stop-after", 5, cache=cache, folder=tmp_path)
+    rest, _ = run("resume.py", "--procs", 3, cache=cache, folder=tmp_path)
+    lines = rest.splitlines()
+    assert lines[0] == "going on where the last run was" and lines[-1] == "the epoch is complete"
+    assert begun.splitlines() + lines[1:] == whole.splitlines()
+    assert not list(tmp_path.iterdir())
