@@ -156,19 +156,20 @@ def _send(end: WorkerEnd, spent: _Spent, report: Report) -> None:
     from dataflow.engine.messages import UNSENT, Failed
 
     spent.enter(report)
-    report.results = [
-        (lease, index, outcome.sealed() if isinstance(outcome, Failed) else outcome)
-        for lease, index, outcome in report.results
-    ]
+    for _, _, outcomes in report.results:
+        for place, outcome in enumerate(outcomes):
+            if isinstance(outcome, Failed):
+                outcomes[place] = outcome.sealed()
     try:
         end.send(report)
     except Exception:  # pickling the user's objects raises anything; other faults come again below
-        for place, (lease, index, outcome) in enumerate(report.results):
-            try:
-                local.encode(outcome)
-            except Exception as error:
-                failure = TypeError(f"the resulting datapoint cannot be pickled: {error}")
-                report.results[place] = (lease, index, Failed.of(failure, UNSENT).sealed())
+        for _, _, outcomes in report.results:
+            for place, outcome in enumerate(outcomes):
+                try:
+                    local.encode(outcome)
+                except Exception as error:
+                    failure = TypeError(f"the resulting datapoint cannot be pickled: {error}")
+                    outcomes[place] = Failed.of(failure, UNSENT).sealed()
         end.send(report)
 
 

@@ -220,14 +220,15 @@ class Run:
         # One that gave back all that it had is not busy, and may be given something again.
         done = bool(report.results) or not self._held.get(worker)
         self._balance.heard(worker, perf_counter(), done=done)
-        for number, index, outcome in report.results:
+        for run in report.results:
             # Lease numbers are never used twice, so at most one ledger knows this one.
             for ledger in self._ledgers:
-                if (holder := ledger.settle(number, index, outcome)) is not None:
-                    self._held[holder] -= 1
+                if (settled := ledger.settle(*run)) is not None:
+                    holder, count = settled
+                    self._held[holder] -= count
                     self._deaths = 0
                     break
-        self._pace.note(len(report.results), self._watch.count(worker, report))
+        self._pace.note(report.items, self._watch.count(worker, report))
 
     def _bury(self, died: Died) -> None:
         """A worker is gone: its tasks go out again, and somebody takes its seat."""

@@ -112,7 +112,7 @@ class Watch:
         for work in report.work:
             seconds += work[3]
         part = 1.0 if worker in self._heard else self._since_start(worker, seconds)
-        meter.items += len(report.results)
+        meter.items += report.items
         if traffic.bytes:
             meter.busy += report.sending * part
             meter.worker_cpu += report.cpu * part

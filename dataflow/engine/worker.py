@@ -15,7 +15,7 @@ from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 from dataflow.base import reset
-from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Report
+from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Outcomes, Report
 from dataflow.engine.program import Program
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
@@ -287,7 +287,8 @@ class _Hand:
     def _send(self) -> None:
         with self._reporting:
             self._reported = perf_counter()
-            results = [self._results.popleft() for _ in range(len(self._results))]
+            finished = len(self._results)
+            results = [self._results.popleft() for _ in range(finished)]
             if not results:
                 return
             gauges = []
@@ -296,7 +297,21 @@ class _Hand:
                     if figures := stage.gauges():
                         gauges.append((number, at, figures))
             self._timed = True
-            self._worker.emit(Report(results, self._tally.take(len(results)), gauges))
+            self._worker.emit(Report(_joined(results), self._tally.take(finished), gauges))
+
+
+def _joined(results: list[tuple[int, int, Any]]) -> list[Outcomes]:
+    """(lease number, index, outcome) of each task, as a report has them."""
+    runs: list[Outcomes] = []
+    outcomes: list[Any] = []
+    latest = following = -1
+    for number, index, outcome in results:
+        if number != latest or index != following:
+            latest, outcomes = number, []
+            runs.append(Outcomes(number, index, outcomes))
+        outcomes.append(outcome)
+        following = index + 1
+    return runs
 
 
 def _taken(part: _Part) -> list[int]:
