@@ -120,7 +120,9 @@ class PrefetchDataZMQ(Runner):
     Args:
         ds: the chain; a flow of tensorpack's will do.
         num_proc: worker processes.
-        hwm: datapoints that may wait to be delivered.
+        hwm: datapoints that may wait to be delivered. Of datapoints that are so cheap and small
+            that messages would cost more than they do, some hundred more may be under way: about
+            2 ms of work and 64 kB a lease, and two leases a process.
         ordered: deliver in the source's order; None means: if a seed was set.
         buffer_size: the same as `hwm`, which it overrides.
         on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a

@@ -84,6 +84,7 @@ class ConsumerEnd:
         """Send a message, and the slots that became free."""
         freed = reader.take_freed() if (reader := self._readers.get(worker)) else []
         structure, buffers = local.encode((message, freed))
+        self.traffic.passed += len(structure) + sum(buffer.nbytes for buffer in buffers)
         self._leases[worker].send_multipart([structure, *buffers])
 
     def flush(self) -> None:
@@ -104,7 +105,9 @@ class ConsumerEnd:
             message = local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
         else:
             message = local.decode(structure, self._readers[worker].open(slot, sizes))
-        self.traffic.bytes += len(frames[0].buffer) + sum(sizes)
+        size = len(frames[0].buffer) + sum(sizes)
+        self.traffic.bytes += size
+        self.traffic.passed += size
         self.traffic.seconds += perf_counter() - begun
         return worker, message
 
