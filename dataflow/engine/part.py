@@ -30,6 +30,8 @@ __all__ = ["Part", "is_part", "make_part", "source_part"]
 
 logger = logging.getLogger(__name__)
 
+_tuple = tuple.__new__
+
 
 @dataclass
 class Part:
@@ -64,7 +66,8 @@ class Part:
     def tasks(self, feed: Feed, epoch: Epoch, remaining: Remaining) -> Iterator[Task]:
         """The tasks of a pass that remain to be done, in order."""
         pairs = remaining.of(feed.open(epoch, remaining.start))
-        return (Task(tag, program, key) for tag, (program, key) in pairs)
+        # Not `Task(…)`, which is a Python function that does the same.
+        return (_tuple(Task, (tag, program, key)) for tag, (program, key) in pairs)
 
     def key(self, epoch: Epoch) -> Any:
         """What tells the part from others of the same runner, in this epoch and in later ones."""
