@@ -181,6 +181,8 @@ class _Hand:
                 break
             self.start(lease, index)
         self.part = None
+        if self._results and self._due():
+            self.report()
 
     def start(self, lease: Lease, index: int) -> None:
         """Work on a task from its key on."""
@@ -261,10 +263,14 @@ class _Hand:
 
     def _finish(self, lease: Lease, index: int, outcome: Any) -> None:
         self._results.append((lease.number, index, outcome))
-        if len(self._results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
+        # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
+        if (self._timed and self._due()) or len(self._results) >= _GATHER_ITEMS:
             self.report()
         elif not self._worker.watched.is_set():
             self._worker.watched.set()
+
+    def _due(self) -> bool:
+        return perf_counter() - self._reported > _GATHER_SECONDS
 
     def report(self) -> None:
         """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
@@ -273,7 +279,7 @@ class _Hand:
 
     def relieve(self) -> bool:
         """Take from the hand what should not wait; returns whether to look again soon."""
-        if self._results and perf_counter() - self._reported > _GATHER_SECONDS:
+        if self._results and self._due():
             self._send()
         task = self._in_hand.task(self._number)
         stuck, self._seen = task == self._seen != 0, task
