@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from dataflow.engine.balance import Balance
+from dataflow.engine.budget import RestartBudget
 from dataflow.engine.deadlines import Deadlines
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import LOADER, RECALL, UNSENT, Failed, Lease, Report, Task
@@ -88,7 +89,7 @@ class Run:
         )
         self._attentive = perf_counter()  # since when the workers are listened to without a break
         self._passed = crew.traffic.passed
-        self._deaths = 0
+        self._budget = RestartBudget(max_restarts)
         # A new crew grows to its full size when the first results are there: many processes that
         # start at once would only keep each other from it.
         self._reported = bool(crew.workers)
@@ -205,6 +206,7 @@ class Run:
 
     def _take(self, events: list[Event]) -> None:
         items, seconds = 0, 0.0
+        self._budget.look()
         for event in events:
             if isinstance(event, Reported) and isinstance(event.report, Failed):
                 raise event.report.exception()  # it could not even start
@@ -252,7 +254,7 @@ class Run:
                 if (settled := ledger.settle(*run)) is not None:
                     holder, count = settled
                     self._held[holder] -= count
-                    self._deaths = 0
+                    self._budget.progress()
                     break
         return self._watch.count(worker, report)
 
@@ -272,10 +274,10 @@ class Run:
         self._meter.restarts += 1
         text = obituary(died, lost, timed_out, self._is_keyed)
         if not timed_out and not any(part.alone for part in lost):
-            self._deaths += 1
-        if self._deaths > self._max_restarts:
+            self._budget.death()
+        if self._budget.spent:
             raise WorkerDied(
-                f"{text}: {self._deaths} workers died without getting anything done, "
+                f"{text}: {self._budget.deaths} workers died without getting anything done, "
                 f"max_restarts={self._max_restarts}"
             )
         logger.warning(text)
