@@ -36,6 +36,9 @@ class ErrorPolicy:
         on_error: see `OnError`.
         give_up: raise `TooManyErrors` once the first 50 datapoints all failed, more than half of
             the last 1,000 did, or all of an epoch.
+
+    Attributes:
+        gives_up: that argument; without it nobody needs to tell what `passed`.
     """
 
     RECENT = 1000

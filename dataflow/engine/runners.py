@@ -204,7 +204,7 @@ class MultiProcessMapData(PrefetchDataZMQ):
         ds: the chain.
         num_proc: worker processes.
         map_func: datapoint → datapoint or None; may be a lambda or a closure.
-        buffer_size: datapoints that may wait to be delivered.
+        buffer_size: datapoints that may wait to be delivered, as `hwm` of `PrefetchDataZMQ`.
         strict: accepted for tensorpack's sake; every epoch is exact here.
         ordered: deliver in the source's order; None means: if a seed was set.
         on_error: as of `PrefetchDataZMQ`, like the following.
