@@ -82,20 +82,20 @@ class EpochIterator:
             return self._timed_next()
         its_pass = self._pass
         turn = its_pass.turn
-        turn.take()
-        try:
-            for _tag, datapoint in self._stream:
-                if datapoint is not DROPPED:
-                    watch.left -= 1
-                    its_pass.delivered += 1
-                    return datapoint
-            its_pass.finished = True
-            raise StopIteration
-        except BaseException:
-            watch.end()
-            raise
-        finally:
-            turn.give()
+        if turn.asked:
+            turn.wait()
+        with turn.lock:
+            try:
+                for _tag, datapoint in self._stream:
+                    if datapoint is not DROPPED:
+                        watch.left -= 1
+                        its_pass.delivered += 1
+                        return datapoint
+                its_pass.finished = True
+                raise StopIteration
+            except BaseException:
+                watch.end()
+                raise
 
     def _timed_next(self) -> Datapoint:
         if self._ended is not None:
@@ -103,17 +103,18 @@ class EpochIterator:
         self._watch.enter()
         its_pass = self._pass
         turn = its_pass.turn
-        turn.take()
+        if turn.asked:
+            turn.wait()
         try:
-            for _tag, datapoint in self._stream:
-                if datapoint is not DROPPED:
-                    self._meter.delivered += 1
-                    its_pass.delivered += 1
-                    return datapoint
-            self._pass.finished = True
-            raise StopIteration
+            with turn.lock:
+                for _tag, datapoint in self._stream:
+                    if datapoint is not DROPPED:
+                        self._meter.delivered += 1
+                        its_pass.delivered += 1
+                        return datapoint
+                its_pass.finished = True
+                raise StopIteration
         finally:
-            turn.give()
             self._watch.leave()
 
     @property
@@ -163,30 +164,27 @@ class Turn:
 
     Who looks comes next, however fast the other one asks again. A plain lock promises nothing of
     that kind. It may be taken by the thread that has it already: a map function may look, too.
+
+    Who looks uses this as a context manager. Who iterates uses `lock` for each datapoint, and
+    before it `wait` where it is `asked` to: method calls here would be much of a cheap datapoint.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self.asked = False
         self._queue = threading.Lock()
-        self._asked = False
 
-    def take(self) -> None:
-        """To iterate."""
-        if self._asked:
-            with self._queue:
-                pass
-        self._lock.acquire()
-
-    def give(self) -> None:
-        """One datapoint was fetched."""
-        self._lock.release()
+    def wait(self) -> None:
+        """Let those look who asked before."""
+        with self._queue:
+            pass
 
     def __enter__(self) -> None:
         self._queue.acquire()
-        self._asked = True
-        self._lock.acquire()
+        self.asked = True
+        self.lock.acquire()
 
     def __exit__(self, *exc: object) -> None:
-        self._asked = False
-        self._lock.release()
+        self.asked = False
+        self.lock.release()
         self._queue.release()

@@ -36,6 +36,9 @@ class ErrorPolicy:
         on_error: see `OnError`.
         give_up: raise `TooManyErrors` once the first 50 datapoints all failed, more than half of
             the last 1,000 did, or all of an epoch.
+
+    Attributes:
+        gives_up: that argument; without it nobody needs to tell what `passed`.
     """
 
     RECENT = 1000
@@ -51,14 +54,14 @@ class ErrorPolicy:
         # Every failed datapoint, for `retry_failed`: references to what the source holds anyway.
         self.failed: list[Any] = []
         self._known: set[int] = set()  # ids of those, which are alive as long as they are listed
-        self._give_up = give_up
+        self.gives_up = give_up
         self._recent: deque[bool] = deque(maxlen=self.RECENT)
         self._recent_failures = 0
         self._seen = self._bad = 0
 
     def passed(self) -> None:
         """A datapoint came through."""
-        if self._give_up:
+        if self.gives_up:
             self._note(False)
 
     def failed_with(self, error: Exception, datapoint: Any, number: int | None = None) -> Any:
@@ -86,7 +89,7 @@ class ErrorPolicy:
         if keyed and id(datapoint) not in self._known:
             self._known.add(id(datapoint))
             self.failed.append(datapoint)
-        if self._give_up:
+        if self.gives_up:
             self._note(True)
             if self._bad == self._seen == self.FIRST:
                 self._too_many(f"all of the first {self.FIRST} datapoints failed", error)
@@ -102,7 +105,7 @@ class ErrorPolicy:
 
     def epoch_ended(self) -> None:
         """Raise `TooManyErrors` where a whole epoch failed."""
-        if self._give_up and self._seen and self._bad == self._seen:
+        if self.gives_up and self._seen and self._bad == self._seen:
             self._too_many(f"all {self._seen} datapoints of the epoch failed", None)
 
     def _note(self, bad: bool) -> None:
@@ -120,7 +123,7 @@ class ErrorPolicy:
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers need to know nothing of what failed before."""
-        return {"on_error": "raise", "give_up": self._give_up}
+        return {"on_error": "raise", "give_up": self.gives_up}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["on_error"], give_up=state["give_up"])  # type: ignore[misc]

@@ -35,6 +35,11 @@ class Consumer:
         self._part = part
         self._seed = seed
         self._sent = [0] * len(part.programs) if alone else part.sent
+        # What of each program is left to do here.
+        self._rest = [
+            len(program.stages) - sent
+            for program, sent in zip(part.programs, self._sent, strict=True)
+        ]
         self._prepared = [False] * len(part.programs)
         self._tally = Tally([len(program.stages) for program in part.programs])
         self._done = 0  # since the counts were last taken
@@ -42,6 +47,7 @@ class Consumer:
         self.policies = {
             policy for program in part.programs for policy in program.policies if policy is not None
         }
+        self._watchful = [policy for policy in self.policies if policy.gives_up]
 
     def make_all(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Any]]:
         """Every task and its datapoint, DROPPED included.
@@ -84,8 +90,10 @@ class Consumer:
         """The datapoint of a task that a worker has an outcome for."""
         if isinstance(outcome, Failed):
             return self._failed(task, outcome.exception(), outcome.stage)
-        if outcome is DROPPED:
-            return self._passed(outcome)
+        if outcome is DROPPED or not self._rest[task.program]:
+            for policy in self._watchful:
+                policy.passed()
+            return outcome
         return self._finish(task, self._sent[task.program], outcome)
 
     def batch(self, task: Task, stage: BatchData, members: list[Any]) -> Any:
@@ -159,7 +167,7 @@ class Consumer:
         return datapoint if replaced else self._passed(datapoint)
 
     def _passed(self, datapoint: Any) -> Any:
-        for policy in self.policies:
+        for policy in self._watchful:
             policy.passed()
         self._timed = self._tally.dear
         self._done += 1

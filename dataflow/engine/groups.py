@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from dataflow.base import inputs, is_native
-from dataflow.engine.messages import Failed, Loose, Task
+from dataflow.engine.messages import Failed, Loose, Members, Task
 from dataflow.engine.program import Program
 from dataflow.epoch import DROPPED, Datapoint
 from dataflow.foreign import as_stage
@@ -66,7 +66,7 @@ def batching_of(flow: Any) -> Found | None:
 
 def grouped(tasks: Iterator[Task], size: int, program: int) -> Iterator[Task]:
     """Tasks of `size` members each; the last one may have fewer."""
-    while members := list(islice(tasks, size)):
+    while members := Members(islice(tasks, size)):
         yield Task([member.tag for member in members], program, members)
 
 

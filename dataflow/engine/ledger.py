@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
-from itertools import count
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from dataflow.engine.messages import EXHAUSTED, Lease, Task
@@ -13,12 +13,55 @@ from dataflow.engine.suspects import Entry, Suspects
 __all__ = ["Ledger", "Lost"]
 
 
-class _Open(NamedTuple):
-    """A lease that is out."""
+class _Open:
+    """A lease that is out.
 
-    worker: int
-    entries: dict[int, Entry]  # by index in the lease; those not yet settled
-    alone: bool = False
+    Attributes:
+        worker: who has it.
+        places: of its tasks.
+        tasks: in order.
+        suspect: it is this one task, which may have killed a worker.
+        awaited: how many are not settled.
+    """
+
+    __slots__ = ("_settled", "awaited", "places", "suspect", "tasks", "worker")
+
+    def __init__(
+        self, worker: int, places: Sequence[int], tasks: list[Task], suspect: Entry | None = None
+    ) -> None:
+        self.worker = worker
+        self.places = places
+        self.tasks = tasks
+        self.suspect = suspect
+        self.awaited = len(tasks)
+        self._settled = bytearray(len(tasks))
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is given to the worker."""
+        return self.suspect is not None
+
+    def awaits(self, index: int) -> bool:
+        """Whether a task is not settled."""
+        return index < len(self._settled) and not self._settled[index]
+
+    def entry(self, index: int) -> Entry:
+        """A task with its place."""
+        return self.suspect or Entry(self.places[index], self.tasks[index])
+
+    def entries(self) -> list[tuple[int, Entry]]:
+        """Index and entry of those that are not settled."""
+        return [(at, self.entry(at)) for at, done in enumerate(self._settled) if not done]
+
+    def settle(self, first: int, count: int) -> Sequence[int]:
+        """So many tasks from `first` on have an outcome now; the indices of those that had none."""
+        last = min(first + count, len(self._settled))
+        indices: Sequence[int] = range(first, last)
+        if any(self._settled[first:last]):
+            indices = [index for index in indices if not self._settled[index]]
+        self._settled[first:last] = bytes([1]) * (last - first)
+        self.awaited -= len(indices)
+        return indices
 
 
 class Lost(NamedTuple):
@@ -46,7 +89,8 @@ class Ledger:
     Args:
         feed: the epoch's tasks in order.
         seed: the epoch's seed.
-        window: tasks that may be out or waiting to be delivered at once, which bounds memory.
+        window: tasks that may be out or waiting to be delivered at once, which bounds memory. It
+            may be changed at any time.
         ordered: deliver in the feed's order, otherwise as they come.
     """
 
@@ -56,7 +100,7 @@ class Ledger:
     def __init__(self, feed: Iterator[Task], *, seed: int, window: int, ordered: bool) -> None:
         self._feed = feed
         self._seed = seed
-        self._window = window
+        self.window = window
         self._ordered = ordered
         self._fed = 0  # the next place
         self._feed_ended = False
@@ -90,20 +134,23 @@ class Ledger:
 
     def lease(self, worker: int, size: int) -> Lease | None:
         """The next lease for a worker, of up to `size` tasks; None where there is none now."""
-        entries: list[Entry] = []
-        while self._returned and len(entries) < size:
-            entry = self._returned.popleft()
-            if self._end is None or entry.place < self._end:
-                entries.append(entry)
-        room = self._window - (self._fed - self._frontier if self._ordered else self._held())
-        for _ in range(min(size - len(entries), room - len(entries))):
-            task = None if self._feed_ended else next(self._feed, None)
-            if task is None:
-                self._feed_ended = True
-                break
-            entries.append(Entry(self._fed, task))
-            self._fed += 1
-        return self._hand_out(worker, entries) if entries else None
+        places: list[int] = []
+        tasks: list[Task] = []
+        while self._returned and len(tasks) < size:
+            place, task, _ = self._returned.popleft()
+            if self._end is None or place < self._end:
+                places.append(place)
+                tasks.append(task)
+        room = self.window - (self._fed - self._frontier if self._ordered else self._held())
+        wanted = min(size, room) - len(tasks)
+        if wanted > 0 and not self._feed_ended:
+            before = len(tasks)
+            tasks.extend(islice(self._feed, wanted))
+            fresh = len(tasks) - before
+            self._feed_ended = fresh < wanted
+            places.extend(range(self._fed, self._fed + fresh))
+            self._fed += fresh
+        return self._hand_out(worker, _Open(worker, places, tasks)) if tasks else None
 
     def lease_alone(self, worker: int) -> Lease | None:
         """One task that may have killed a worker, for one that has nothing else and gets nothing.
@@ -111,65 +158,79 @@ class Ledger:
         None where there is no such task.
         """
         entry = self._suspects.next()
-        return self._hand_out(worker, [entry], alone=True) if entry is not None else None
+        if entry is None:
+            return None
+        return self._hand_out(worker, _Open(worker, [entry.place], [entry.task], entry))
 
-    def _hand_out(self, worker: int, entries: list[Entry], alone: bool = False) -> Lease:
+    def _hand_out(self, worker: int, lease: _Open) -> Lease:
         number = next(self._numbers)
-        self._out_count += len(entries)
-        self._out[number] = _Open(worker, dict(enumerate(entries)), alone)
-        return Lease(number, self._seed, [entry.task for entry in entries])
+        self._out_count += lease.awaited
+        self._out[number] = lease
+        return Lease(number, self._seed, lease.tasks)
 
-    def settle(self, number: int, index: int, outcome: Any) -> int | None:
-        """Enter one outcome.
+    def settle(self, number: int, first: int, outcomes: Sequence[Any]) -> tuple[int, int] | None:
+        """Enter the outcomes of tasks that follow each other in a lease.
 
         Returns:
-            The worker whose lease it was; None where the outcome came too late to count.
+            The worker whose lease it is, and how many of the outcomes count; None where all of
+            them came too late for that.
         """
         lease = self._out.get(number)
-        entry = lease.entries.pop(index, None) if lease is not None else None
-        if lease is None or entry is None:
+        indices = self._close(number, first, len(outcomes))
+        if lease is None or not indices:
             return None
-        self._out_count -= 1
-        if not lease.entries:
-            del self._out[number]
         if lease.alone:
+            entry = lease.entry(first)
             self._suspects.acquit(entry)
-        self._enter(entry, outcome)
-        return lease.worker
+            self.condemn(entry, outcomes[0])
+            return lease.worker, 1
+        places, tasks = lease.places, lease.tasks
+        for index in indices:
+            self._enter(places[index], tasks[index], outcomes[index - first])
+        return lease.worker, len(indices)
 
-    def _enter(self, entry: Entry, outcome: Any) -> None:
-        if entry.member is not None:
-            whole = self._suspects.joined(entry, outcome)
-            if whole is None:
-                return
-            entry, outcome = whole
+    def _close(self, number: int, first: int, count: int) -> Sequence[int]:
+        """Await these tasks of a lease no longer; the indices of those that were awaited."""
+        lease = self._out.get(number)
+        if lease is None:
+            return ()
+        indices = lease.settle(first, count)
+        self._out_count -= len(indices)
+        if not lease.awaited:
+            del self._out[number]
+        return indices
+
+    def _enter(self, place: int, task: Task, outcome: Any) -> None:
         if outcome is EXHAUSTED:
-            self._end_at(entry.place)
-        elif self._end is None or entry.place < self._end:
+            self._end_at(place)
+        elif self._end is None or place < self._end:
             if self._ordered:
-                self._waiting[entry.place] = (entry.place, entry.task, outcome)
+                self._waiting[place] = (place, task, outcome)
             else:
-                self._arrived.append((entry.place, entry.task, outcome))
+                self._arrived.append((place, task, outcome))
 
     def take_back(self, number: int, index: int) -> int | None:
         """A worker gives back a task that it had not begun; it goes out again.
 
         Returns:
-            As `settle`.
+            The worker whose lease it is; None where the task is not awaited of it.
         """
         lease = self._out.get(number)
-        entry = lease.entries.pop(index, None) if lease is not None else None
-        if lease is None or entry is None:
+        if lease is None or not self._close(number, index, 1):
             return None
-        self._out_count -= 1
-        if not lease.entries:
-            del self._out[number]
-        self._returned.append(entry)
+        self._give_back(lease.entry(index))
         return lease.worker
+
+    def _give_back(self, entry: Entry) -> None:
+        """A task was not done: it goes out again, before those that never did."""
+        if entry.member is None:
+            self._returned.appendleft(entry)
+        else:
+            self._suspects.again(entry)
 
     def open(self, number: int, index: int) -> bool:
         """Whether an outcome of this task would still count."""
-        return number in self._out and index in self._out[number].entries
+        return number in self._out and self._out[number].awaits(index)
 
     def revoke(
         self, worker: int, in_hand: Collection[tuple[int, int]] = (), *, certain: bool = False
@@ -184,23 +245,29 @@ class Ledger:
         lost = Lost([], [], [], any(self._runs_alone(*held) for held in in_hand))
         for number in [n for n, lease in self._out.items() if lease.worker == worker]:
             lease = self._out.pop(number)
-            self._out_count -= len(lease.entries)
-            for index, entry in lease.entries.items():
+            self._out_count -= lease.awaited
+            for index, entry in lease.entries():
                 if (number, index) not in in_hand:
                     lost.returned.append(entry)
                 elif self._suspects.accuse(entry, certain=certain or lease.alone):
                     lost.convicted.append(entry)
                 else:
                     lost.suspects.append(entry)
-        self._returned.extendleft(reversed(lost.returned))
+        for entry in reversed(lost.returned):
+            self._give_back(entry)
         return lost
 
     def _runs_alone(self, number: int, index: int) -> bool:
         return self.open(number, index) and self._out[number].alone
 
     def condemn(self, entry: Entry, outcome: Any) -> None:
-        """Enter the outcome of a task that no worker survives."""
-        self._enter(entry, outcome)
+        """Enter the outcome of a task that ran alone, or that no worker survives."""
+        if entry.member is not None:
+            whole = self._suspects.joined(entry, outcome)
+            if whole is None:
+                return
+            entry, outcome = whole
+        self._enter(entry.place, entry.task, outcome)
 
     def next(self) -> tuple[int, Task, Any] | None:
         """The next task to deliver with its number and outcome; None where it has not come yet."""

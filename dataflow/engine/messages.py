@@ -9,7 +9,20 @@ from typing import Any, NamedTuple
 from dataflow.errors import DatapointError, WorkerError
 from dataflow.randomness import Tag
 
-__all__ = ["EXHAUSTED", "LOADER", "RECALL", "UNSENT", "Failed", "Lease", "Loose", "Report", "Task"]
+__all__ = [
+    "EXHAUSTED",
+    "LOADER",
+    "RECALL",
+    "UNSENT",
+    "Failed",
+    "Lease",
+    "Loose",
+    "Members",
+    "Outcomes",
+    "Report",
+    "Task",
+    "members_of",
+]
 
 # Stage indices of a `Failed` that are not one of the program's stages.
 LOADER = -1
@@ -27,9 +40,20 @@ class Task(NamedTuple):
     key: Any
 
 
-def members_of(task: Task) -> list[Task] | None:
-    """The members of a task that is a whole batch (which has their tags); None of others."""
-    return task.key if type(task.tag) is list else None
+class Members(list[Task]):
+    """The key of a task that is a whole batch."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _members, tuple(zip(*self, strict=True))  # as columns, as in a lease
+
+
+def _members(*columns: tuple[Any, ...]) -> Members:
+    return Members(map(Task._make, zip(*columns, strict=True)))
+
+
+def members_of(task: Task) -> Members | None:
+    """The members of a task that is a whole batch; None of others."""
+    return task.key if type(task.key) is Members else None
 
 
 @dataclass(slots=True)
@@ -40,14 +64,35 @@ class Lease:
     seed: int
     tasks: list[Task]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As columns: a class of its own for each task would make most of the message.
+        return _lease, (self.number, self.seed, *zip(*self.tasks, strict=True))
+
+
+def _lease(number: int, seed: int, *columns: tuple[Any, ...]) -> Lease:
+    return Lease(number, seed, list(map(Task._make, zip(*columns, strict=True))))
+
+
+class Outcomes(NamedTuple):
+    """What became of tasks that follow each other in a lease.
+
+    Attributes:
+        lease: the lease's number.
+        first: the index of the first of them.
+        outcomes: of each: the datapoint, DROPPED, EXHAUSTED or a `Failed`.
+    """
+
+    lease: int
+    first: int
+    outcomes: list[Any]
+
 
 @dataclass(slots=True)
 class Report:
     """What a worker got done.
 
     Attributes:
-        results: (lease number, index in the lease, outcome); an outcome is the datapoint, DROPPED,
-            EXHAUSTED or a `Failed`.
+        results: the outcomes of tasks that were finished.
         work: (program, stage index, items, busy seconds) since the last report; -1 is the loader.
         gauges: (program, stage index, figures): a stage's own cumulative figures.
         cpu: seconds of processor time of the worker process since the last report.
@@ -56,13 +101,18 @@ class Report:
         finished: the datapoints that `work` is of, some of which may have been reported before.
     """
 
-    results: list[tuple[int, int, Any]]
+    results: list[Outcomes]
     work: list[tuple[int, int, int, float]] = field(default_factory=list)
     gauges: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
     cpu: float = 0.0
     sending: float = 0.0
     returned: list[tuple[int, int]] = field(default_factory=list)
     finished: int = 0
+
+    @property
+    def items(self) -> int:
+        """How many tasks were finished."""
+        return sum(len(run.outcomes) for run in self.results)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,12 @@ __all__ = ["Pace"]
 _LEASE_SECONDS = 0.008
 _LARGEST = 1024
 
+# Of datapoints that are cheap and small a lease may be larger than the limit has room for, where
+# else a message would cost more than they do: up to so much work, so many bytes and so many.
+_SPARE_SECONDS = 0.002
+_SPARE_BYTES = 64 << 10
+_SPARE = 128
+
 
 class Pace:
     """Adapts the size of leases to the cost of a datapoint.
@@ -16,7 +22,7 @@ class Pace:
     Args:
         hands: threads in each worker.
         transfers: datapoints that its asynchronous stages can have in flight.
-        limit: the most tasks that a worker may hold.
+        limit: the most tasks that a worker may hold, some milliseconds' worth of small ones apart.
     """
 
     def __init__(self, *, hands: int, transfers: int, limit: int) -> None:
@@ -25,22 +31,43 @@ class Pace:
         # What is in flight, and as much again arrived or about to start.
         self._least = 2 * transfers + 2 * hands
         self._limit = max(limit, self._least)
+        # All hands together shall find work within what a worker may hold.
+        self._most = max(1, (self._limit - 2 * transfers) // (2 * hands))
         self._cost: float | None = None
+        self._bytes = 0.0
         self.size = max(1, transfers // 4)
 
     @property
     def depth(self) -> int:
         """Tasks that a worker should hold, so that it never waits for the next lease."""
-        return min(self._limit, self._least + 2 * self._hands * self.size)
+        depth = self._least + 2 * self._hands * self.size
+        return depth if self.size > self._most else min(self._limit, depth)
 
-    def note(self, items: int, seconds: float) -> None:
-        """`items` datapoints took a hand `seconds` of work."""
+    def exceeds(self, held: int) -> bool:
+        """Whether a worker holds too much: what was cheap or small is not so any more."""
+        return held > max(self._limit, 2 * self.depth)
+
+    def note(self, items: int, seconds: float, size: int = 0) -> None:
+        """`items` datapoints were done.
+
+        Args:
+            items: how many.
+            seconds: that they took a hand.
+            size: bytes that passed for them; 0 where that is not known.
+        """
         if not items:
             return
         cost = seconds / items
         self._cost = cost if self._cost is None else 0.8 * self._cost + 0.2 * cost
-        # All hands together shall find work within what a worker may hold.
-        most = max(1, (self._limit - 2 * self._transfers) // (2 * self._hands))
+        # Small ones between large ones count for little, a large one counts at once.
+        self._bytes = max(size / items, 0.8 * self._bytes + 0.2 * size / items)
+        most = max(self._most, self._spare())
         wanted = int(_LEASE_SECONDS / self._cost) if self._cost > 0 else _LARGEST
         # Grow step by step: the first datapoints are often the cheap ones.
         self.size = max(1, min(wanted, 2 * self.size, most, _LARGEST))
+
+    def _spare(self) -> int:
+        """The size of leases whose datapoints take hardly any time and memory."""
+        if not self._bytes or not self._cost:
+            return 0
+        return int(min(_SPARE, _SPARE_SECONDS / self._cost, _SPARE_BYTES / self._bytes))

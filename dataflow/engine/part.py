@@ -31,6 +31,8 @@ __all__ = ["Part", "is_part", "make_part", "source_part"]
 
 logger = logging.getLogger(__name__)
 
+_tuple = tuple.__new__
+
 
 @dataclass
 class Part:
@@ -67,7 +69,8 @@ class Part:
     def tasks(self, feed: Feed, epoch: Epoch, remaining: Remaining) -> Iterator[Task]:
         """The tasks of a pass that remain to be done, in order."""
         pairs = remaining.of(feed.open(epoch, remaining.start))
-        return (Task(tag, program, key) for tag, (program, key) in pairs)
+        # Not `Task(…)`, which is a Python function that does the same.
+        return (_tuple(Task, (tag, program, key)) for tag, (program, key) in pairs)
 
     def key(self, epoch: Epoch) -> Any:
         """What tells the part from others of the same runner, in this epoch and in later ones."""
@@ -208,7 +211,7 @@ def _merged(parts: list[Part]) -> Part:
         whole.feeds += [Shifted(feed, by) for feed in part.feeds]
         whole.hands = max(whole.hands, part.hands)
         whole.sent += part.sent
-        whole.runner = whole.runner or part.runner
+        whole.runner = part.runner if whole.runner is None else whole.runner
     return whole
 
 

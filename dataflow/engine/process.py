@@ -153,21 +153,28 @@ class _Spent:
 
 def _send(end: WorkerEnd, spent: _Spent, report: Report, block: Block | None = None) -> None:
     """Send a report; a result that cannot be pickled becomes a failure of its own."""
-    from dataflow.engine.messages import Report
+    from dataflow.engine.messages import Outcomes, Report
     from dataflow.transport.ipc import OversizeError
 
     spent.enter(report)
-    report.results = [(lease, index, _sealed(outcome)) for lease, index, outcome in report.results]
+    for _, _, outcomes in report.results:
+        outcomes[:] = map(_sealed, outcomes)
     try:
-        end.send(report, block, any_size=len(report.results) < 2)
+        end.send(report, block, any_size=report.items < 2)
     except OversizeError:
         # Each part has room in a slot, and waits for a free one by itself.
-        half = len(report.results) // 2
-        rest, report.results = report.results[half:], report.results[:half]
+        each = [
+            Outcomes(lease, first + at, [one])
+            for lease, first, outcomes in report.results
+            for at, one in enumerate(outcomes)
+        ]
+        half = len(each) // 2
+        report.results = each[:half]
         _send(end, spent, report)
-        _send(end, spent, Report(rest))
+        _send(end, spent, Report(each[half:]))
     except Exception:  # pickling the user's objects raises anything; other faults come again below
-        report.results = [(lease, index, _fit(one)) for lease, index, one in report.results]
+        for _, _, outcomes in report.results:
+            outcomes[:] = map(_fit, outcomes)
         end.send(report, block)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from itertools import compress, count
+from itertools import chain, compress, count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -74,10 +74,10 @@ class Remaining:
 
     def of(self, pairs: Iterator[_T]) -> Iterator[_T]:
         """Those of `pairs`, which begin at `start`, that remain."""
-        for wanted, pair in zip(self._mask, pairs, strict=False):
-            if wanted:
-                yield pair
-        yield from pairs
+        if not self._mask:
+            return pairs
+        masked = zip(self._mask, pairs, strict=False)
+        return chain((pair for wanted, pair in masked if wanted), pairs)
 
     def places(self) -> Iterator[int]:
         """The places in order, without end."""

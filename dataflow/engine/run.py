@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from dataflow.engine.balance import Balance
+from dataflow.engine.budget import RestartBudget
 from dataflow.engine.deadlines import Deadlines
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import LOADER, RECALL, UNSENT, Failed, Lease, Report, Task, members_of
@@ -71,10 +72,9 @@ class Run:
         self._pace = Pace(
             hands=hands, transfers=part.transfers, limit=max(1, buffer_size // workers)
         )
-        # What the workers hold comes on top of what may wait for the consumer.
-        window = buffer_size + workers * self._pace.depth
+        self._buffer_size = buffer_size
         self._ledgers = [
-            Ledger(feed, seed=epoch.seed, window=window, ordered=ordered) for feed in tasks
+            Ledger(feed, seed=epoch.seed, window=self._window, ordered=ordered) for feed in tasks
         ]
         # Worker numbers by seat; a dead worker's seat goes to the next. Seats share the ledger, or
         # have one each where every worker runs the whole flow.
@@ -88,7 +88,8 @@ class Run:
             None if task_timeout is None else Deadlines(task_timeout, silence=not part.transfers)
         )
         self._attentive = perf_counter()  # since when the workers are listened to without a break
-        self._deaths = 0
+        self._passed = crew.traffic.passed
+        self._budget = RestartBudget(max_restarts)
         # A new crew grows to its full size when the first results are there: many processes that
         # start at once would only keep each other from it.
         self._reported = bool(crew.workers)
@@ -102,6 +103,11 @@ class Run:
             hands=hands,
             buffer_size=buffer_size,
         )
+
+    @property
+    def _window(self) -> int:
+        # What the workers hold comes on top of what may wait for the consumer.
+        return self._buffer_size + self._count * self._pace.depth
 
     def deliver(self) -> Iterator[tuple[int, Task, Any]]:
         """Every task with its number and outcome, as it may be delivered."""
@@ -170,8 +176,7 @@ class Run:
         seated = [worker for worker in self._seats if worker is not None]
         late, wait = self._balance.due(seated, self._held, now)
         for worker in late:
-            self._balance.ask(worker)
-            self._crew.send(worker, RECALL)
+            self._recall(worker)
         return wait
 
     def _enforce(self, now: float) -> float | None:
@@ -200,18 +205,41 @@ class Run:
                 self._seats[seat] = idle.pop() if idle else crew.start()
 
     def _take(self, events: list[Event]) -> None:
+        items, seconds = 0, 0.0
+        self._budget.look()
         for event in events:
             if isinstance(event, Reported) and isinstance(event.report, Failed):
                 raise event.report.exception()  # it could not even start
             if isinstance(event, Reported):
-                self._settle(event.worker, event.report)
+                items += event.report.finished
+                seconds += self._settle(event.worker, event.report)
             elif isinstance(event, Started):
                 self._balance.heard(event.worker, perf_counter())
             elif isinstance(event, Died):
                 self._bury(event)
         self._watch.look(sum(ledger.ready for ledger in self._ledgers))
+        if items:
+            self._adapt(items, seconds)
 
-    def _settle(self, worker: int, report: Report) -> None:
+    def _adapt(self, items: int, seconds: float) -> None:
+        """Give out as much at a time as what came just now says."""
+        before, self._passed = self._passed, self._crew.traffic.passed
+        self._pace.note(items, seconds, self._passed - before)
+        for ledger in self._ledgers:
+            ledger.window = self._window
+        if self._part.sequential:
+            return  # one iterator's tasks stay in order
+        for worker, held in self._held.items():
+            if self._pace.exceeds(held) and not self._balance.asked(worker):
+                self._recall(worker)
+
+    def _recall(self, worker: int) -> None:
+        """Ask for the tasks that it has not begun."""
+        self._balance.ask(worker)
+        self._crew.send(worker, RECALL)
+
+    def _settle(self, worker: int, report: Report) -> float:
+        """Enter a report; returns the seconds of work in it."""
         self._reported = True
         for number, index in report.returned:
             for ledger in self._ledgers:
@@ -220,14 +248,15 @@ class Run:
         # One that gave back all that it had is not busy, and may be given something again.
         done = bool(report.results) or not self._held.get(worker)
         self._balance.heard(worker, perf_counter(), done=done)
-        for number, index, outcome in report.results:
+        for run in report.results:
             # Lease numbers are never used twice, so at most one ledger knows this one.
             for ledger in self._ledgers:
-                if (holder := ledger.settle(number, index, outcome)) is not None:
-                    self._held[holder] -= 1
-                    self._deaths = 0
+                if (settled := ledger.settle(*run)) is not None:
+                    holder, count = settled
+                    self._held[holder] -= count
+                    self._budget.progress()
                     break
-        self._pace.note(report.finished, self._watch.count(worker, report))
+        return self._watch.count(worker, report)
 
     def _bury(self, died: Died) -> None:
         """A worker is gone: its tasks go out again, and somebody takes its seat."""
@@ -245,10 +274,10 @@ class Run:
         self._meter.restarts += 1
         text = obituary(died, lost, timed_out, self._is_keyed)
         if not timed_out and not any(part.alone for part in lost):
-            self._deaths += 1
-        if self._deaths > self._max_restarts:
+            self._budget.death()
+        if self._budget.spent:
             raise WorkerDied(
-                f"{text}: {self._deaths} workers died without getting anything done, "
+                f"{text}: {self._budget.deaths} workers died without getting anything done, "
                 f"max_restarts={self._max_restarts}"
             )
         logger.warning(text)

@@ -120,7 +120,9 @@ class PrefetchDataZMQ(Runner):
     Args:
         ds: the chain; a flow of tensorpack's will do.
         num_proc: worker processes.
-        hwm: datapoints that may wait to be delivered.
+        hwm: datapoints that may wait to be delivered. Of datapoints that are so cheap and small
+            that messages would cost more than they do, some hundred more may be under way: about
+            2 ms of work and 64 kB a lease, and two leases a process.
         ordered: deliver in the source's order; None means: if a seed was set.
         buffer_size: the same as `hwm`, which it overrides.
         on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a
@@ -202,7 +204,7 @@ class MultiProcessMapData(PrefetchDataZMQ):
         ds: the chain.
         num_proc: worker processes.
         map_func: datapoint → datapoint or None; may be a lambda or a closure.
-        buffer_size: datapoints that may wait to be delivered.
+        buffer_size: datapoints that may wait to be delivered, as `hwm` of `PrefetchDataZMQ`.
         strict: accepted for tensorpack's sake; every epoch is exact here.
         ordered: deliver in the source's order; None means: if a seed was set.
         on_error: as of `PrefetchDataZMQ`, like the following.

@@ -85,6 +85,10 @@ class Suspects:
         """The next to run alone."""
         return self._waiting.popleft() if self._waiting else None
 
+    def again(self, entry: Entry) -> None:
+        """It was not begun."""
+        self._waiting.appendleft(entry)
+
     def acquit(self, entry: Entry) -> None:
         """It came through."""
         self._strikes.pop((entry.place, entry.member), None)

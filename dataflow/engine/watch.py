@@ -114,7 +114,7 @@ class Watch:
             seconds += work[3]
         known = worker in self._heard or not report.work
         part = 1.0 if known else self._since_start(worker, seconds)
-        meter.items += len(report.results)
+        meter.items += report.items
         if traffic.bytes:
             meter.busy += report.sending * part
             meter.worker_cpu += report.cpu * part

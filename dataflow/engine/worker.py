@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from dataflow.base import reset
 from dataflow.engine.batching import Blocks, Group
 from dataflow.engine.groups import Batching
-from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Loose, Report
+from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Loose, Outcomes, Report
 from dataflow.engine.program import Program
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
@@ -191,6 +191,8 @@ class _Hand:
                 break
             self.start(lease, index)
         self.part = None
+        if self._results and self._due():
+            self.report()
 
     def start(self, lease: Lease, index: int) -> None:
         """Work on a task from its key on."""
@@ -287,17 +289,20 @@ class _Hand:
                 self._build(lease)
             return
         self._finished += 1
-        results = self._results
-        if len(results) >= _GATHER_ITEMS or perf_counter() - self._reported > _GATHER_SECONDS:
+        # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
+        if (self._timed and self._due()) or len(self._results) >= _GATHER_ITEMS:
             self._in_hand.end(self._number)
             # Under the lock, so that the watcher does not take it away from its figures.
             with self._reporting:
-                results.append((lease.number, index, outcome))
+                self._results.append((lease.number, index, outcome))
                 self._tell()
             return
-        results.append((lease.number, index, outcome))
+        self._results.append((lease.number, index, outcome))
         if not self._worker.watched.is_set():
             self._worker.watched.set()
+
+    def _due(self) -> bool:
+        return perf_counter() - self._reported > _GATHER_SECONDS
 
     def _build(self, group: Group) -> None:
         """All members are there."""
@@ -343,15 +348,15 @@ class _Hand:
         work = self._tally.take(finished)
         self._worker.emit(Report(self._gathered(), work, gauges, finished=finished), block)
 
-    def _gathered(self) -> list[tuple[int, int, Any]]:
-        return [self._results.popleft() for _ in range(len(self._results))]
+    def _gathered(self) -> list[Outcomes]:
+        return _joined([self._results.popleft() for _ in range(len(self._results))])
 
     def relieve(self) -> bool:
         """Take from the hand what should not wait; returns whether to look again soon.
 
         The results go without figures, which only the hand itself can take.
         """
-        if self._results and perf_counter() - self._reported > _GATHER_SECONDS:
+        if self._results and self._due():
             with self._reporting:
                 if results := self._gathered():
                     self._worker.emit(Report(results))
@@ -363,6 +368,20 @@ class _Hand:
             assert part is not None
             self._worker.todo.put(_Part(part.lease, deque(_taken(part))))
         return bool(self._results or (shared and not stuck))
+
+
+def _joined(results: list[tuple[int, int, Any]]) -> list[Outcomes]:
+    """(lease number, index, outcome) of each task, as a report has them."""
+    runs: list[Outcomes] = []
+    outcomes: list[Any] = []
+    latest = following = -1
+    for number, index, outcome in results:
+        if number != latest or index != following:
+            latest, outcomes = number, []
+            runs.append(Outcomes(number, index, outcomes))
+        outcomes.append(outcome)
+        following = index + 1
+    return runs
 
 
 def _taken(part: _Part) -> list[int]:

@@ -88,6 +88,7 @@ class ConsumerEnd:
         """Send a message, and the slots that became free."""
         freed = reader.take_freed() if (reader := self._readers.get(worker)) else []
         structure, buffers = local.encode((message, freed))
+        self.traffic.passed += len(structure) + sum(buffer.nbytes for buffer in buffers)
         self._leases[worker].send_multipart([structure, *buffers])
 
     def flush(self) -> None:
@@ -109,7 +110,9 @@ class ConsumerEnd:
         else:
             message = local.decode(structure, self._readers[worker].open(slot, places))
         arrays = sum(size for _, size in places or ())
-        self.traffic.bytes += arrays + sum(len(frame.buffer) for frame in frames)
+        size = arrays + sum(len(frame.buffer) for frame in frames)
+        self.traffic.bytes += size
+        self.traffic.passed += size
         self.traffic.seconds += perf_counter() - begun
         return worker, message
 

@@ -42,7 +42,7 @@ def test_every_task_once_under_any_schedule(size, window, lease, workers, ordere
         elif action < 0.75 and out[worker]:
             done, index = out[worker].pop(rng.randrange(len(out[worker])))
             assert ledger.open(done.number, index)
-            assert ledger.settle(done.number, index, done.tasks[index].key) == worker
+            assert ledger.settle(done.number, index, [done.tasks[index].key]) == (worker, 1)
             late.append((done, index))
         elif action < 0.8 and out[worker]:  # it had not begun with one, and gives it back
             done, index = out[worker].pop()
@@ -61,7 +61,7 @@ def test_every_task_once_under_any_schedule(size, window, lease, workers, ordere
         elif late:
             done, index = rng.choice(late)
             assert not ledger.open(done.number, index)
-            assert ledger.settle(done.number, index, "twice") is None
+            assert ledger.settle(done.number, index, ["twice"]) is None
             assert ledger.take_back(done.number, index) is None
         while (pair := ledger.next()) is not None:
             delivered.append(pair)
@@ -80,9 +80,9 @@ def test_a_slow_task_does_not_stop_the_others_within_the_window() -> None:
     others = [ledger.lease(1, 1) for _ in range(9)]
     assert all(others) and ledger.lease(1, 1) is None, "ten are out"
     for lease in others:
-        ledger.settle(lease.number, 0, "done")
+        ledger.settle(lease.number, 0, ["done"])
     assert ledger.next() is None and ledger.lease(1, 1) is None, "the window is bounded"
-    ledger.settle(slow.number, 0, "done")
+    ledger.settle(slow.number, 0, ["done"])
     assert sum(1 for _ in iter(ledger.next, None)) == 10
     assert ledger.lease(1, 100).tasks[0].key == 10
 
@@ -96,12 +96,27 @@ def test_the_feed_is_read_no_further_than_the_window() -> None:
     assert len(read) == 7
 
 
+def test_of_a_run_of_outcomes_only_those_count_that_are_awaited() -> None:
+    ledger = Ledger(tasks(6), seed=0, window=6, ordered=False)
+    lease = ledger.lease(3, 6)
+    assert ledger.settle(lease.number, 1, ["b"]) == (3, 1)
+    assert ledger.take_back(lease.number, 4) == 3
+    assert ledger.settle(lease.number, 0, list("abcde")) == (3, 3)
+    assert ledger.settle(lease.number, 0, list("abcde")) is None
+    assert ledger.settle(lease.number, 5, ["f"]) == (3, 1)
+    assert [place for place, _, _ in iter(ledger.next, None)] == [1, 0, 2, 3, 5]
+    again = ledger.lease(4, 6)
+    assert [task.key for task in again.tasks] == [4] and not ledger.finished
+    assert ledger.settle(again.number, 0, ["e"]) == (4, 1)
+    assert ledger.next() == (4, again.tasks[0], "e") and ledger.finished
+
+
 def test_exhausted_ends_an_endless_feed() -> None:
     for ordered in (False, True):
         ledger = Ledger((Task((0, i), 0, i) for i in count()), seed=0, window=8, ordered=ordered)
         lease = ledger.lease(0, 8)
         outcomes = ["a", "b", EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED]
         for index in (7, 3, 0, 2, 1, 4, 5, 6):
-            ledger.settle(lease.number, index, outcomes[index])
+            ledger.settle(lease.number, index, [outcomes[index]])
         assert sorted(outcome for _, _, outcome in iter(ledger.next, None)) == ["a", "b"]
         assert ledger.finished

@@ -140,3 +140,8 @@ def test_arguments_are_checked(make, message: str) -> None:
 def test_mixing_needs_lengths() -> None:
     with pytest.raises(TypeError, match=r"df_lists\[1\]"):
         list(df.RandomMixData([numbers(3), df.DataFromGenerator(lambda: iter([]))]))
+
+
+def test_a_runner_whose_length_is_not_known_below_one_input() -> None:
+    endless = df.MultiThreadMapData(df.DataFromGenerator(lambda: iter([[1], [2]])), 2, lambda dp: dp)
+    assert sorted(df.ConcatData([endless, numbers(0), numbers(1, 5)])) == [[1], [2], [5]]
