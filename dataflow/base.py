@@ -150,7 +150,7 @@ class DataFlow:
             raise ValueError(f"epoch={epoch!r} must not be negative")
         for flow in walk(self):
             if isinstance(flow, DataFlow):
-                flow.__epoch = flow.__looked_at = epoch
+                flow.__epoch = flow.__looked_at = int(epoch)
                 flow.__pending = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -356,7 +356,8 @@ class DataFlow:
         # A subclass's own method that called this through super() has begun the pass already.
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
         saved, self.__pending = self.__pending or {}, None
-        epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {})))
+        before = None if saved or self.__pass is None else self.__pass.epoch.conductor
+        epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {}), before))
         self.__pass = Pass(epoch)
         pairs = stream(self, epoch) if is_native(self) else self._stream(epoch)
         iterator = EpochIterator(pairs, self._meter, self.__pass)
@@ -476,11 +477,11 @@ def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
     return flow._at(epoch, index)  # type: ignore[no-any-return]
 
 
-def _conductor(saved: Mapping[str, Any]) -> Any:
+def _conductor(saved: Mapping[str, Any], before: Any = None) -> Any:
     """The engine's part in a pass. (It builds on this module, so it is imported late.)"""
     from dataflow.engine.conductor import Conductor
 
-    return Conductor(saved)
+    return Conductor(saved, before)
 
 
 def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:

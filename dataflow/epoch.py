@@ -91,9 +91,10 @@ class EpochIterator:
                         watch.left -= 1
                         its_pass.delivered += 1
                         return datapoint
-                its_pass.finished = True
+                its_pass.end()
                 raise StopIteration
-            except BaseException:
+            except BaseException as error:
+                its_pass.broken |= not isinstance(error, StopIteration)
                 watch.end()
                 raise
 
@@ -112,8 +113,11 @@ class EpochIterator:
                         self._meter.delivered += 1
                         its_pass.delivered += 1
                         return datapoint
-                its_pass.finished = True
+                its_pass.end()
                 raise StopIteration
+        except BaseException as error:
+            its_pass.broken |= not isinstance(error, StopIteration)
+            raise
         finally:
             self._watch.leave()
 
@@ -149,6 +153,7 @@ class Pass:
         epoch: which pass.
         delivered: datapoints handed to the user's loop.
         finished: there are no more.
+        broken: it ended with an exception, so there may be more.
         turn: who holds it sees the pass at rest, between two datapoints.
     """
 
@@ -156,7 +161,12 @@ class Pass:
         self.epoch = epoch
         self.delivered = 0
         self.finished = False
+        self.broken = False
         self.turn = Turn()
+
+    def end(self) -> None:
+        """The stream has no more."""
+        self.finished = not self.broken
 
 
 class Turn:

@@ -57,7 +57,7 @@ def state_of(flow: DataFlow, current: Pass | None, next_epoch: int) -> dict[str,
         conductor = current.epoch.conductor
         state["epoch"] = current.epoch.number + current.finished
         state["chain"] = fingerprint(flow)
-        if not current.finished and (why := conductor.replays) is not None:
+        if (why := conductor.replays(finished=current.finished)) is not None:
             _check_repeatable(flow, why)
             return state | {"replay": current.delivered}
         return state | {"cursors": conductor.state(finished=current.finished)}

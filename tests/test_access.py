@@ -120,3 +120,12 @@ def test_a_large_permutation_is_not_made_whole() -> None:
     picked = [ds[i] for i in range(0, 10_000_000, 1_000_003)]
     assert len(set(picked)) == len(picked)
     assert all(0 <= i < 10_000_000 for i in picked)
+
+
+def test_through_a_runner_over_batches() -> None:
+    for make in (
+        lambda ds: df.PrefetchDataZMQ(ds, 1),
+        lambda ds: df.MultiThreadMapData(ds, 2, lambda dp: dp),
+    ):
+        ds = make(numbers().batch(4)).seed(1)
+        assert plain(ds[1]) == plain(numbers().batch(4).seed(1)[1])

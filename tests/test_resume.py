@@ -325,3 +325,80 @@ def test_setting_the_epoch_forgets_the_state() -> None:
     fresh.load_state_dict(going.state_dict())
     fresh.set_epoch(0)
     assert list(fresh) == list(numbers(10).seed(1))
+
+
+def test_an_epoch_of_fixed_size_goes_on_where_the_last_one_stopped() -> None:
+    """The state between two passes, and of a pass that has not begun, is that of the stage."""
+
+    def make() -> df.DataFlow:
+        return df.FixedSizeData(numbers(20, False), 3)
+
+    whole = run(make(), 4)
+    going = make()
+    run(going)
+    between = going.state_dict()
+    iterator = iter(going)
+    begun = going.state_dict()
+    assert plain(next(iterator)) == whole[1][0]
+    for state in (between, begun):
+        fresh = make()
+        fresh.load_state_dict(through_json(state))
+        assert run(fresh, 3) == whole[1:]
+
+
+def test_a_stage_that_goes_on_is_remembered_where_the_pass_did_not_reach_it() -> None:
+    def make() -> df.DataFlow:
+        return df.ConcatData([df.FixedSizeData(numbers(20, False), 3), numbers(4, False)])
+
+    whole = run(make(), 3)
+    going = make()
+    iterator = iter(going)
+    begun = [plain(next(iterator)) for _ in range(5)]
+    fresh = make()
+    fresh.load_state_dict(through_json(going.state_dict()))
+    assert [begun + run(fresh)[0], *run(fresh, 2)] == whole
+
+
+def test_shuffled_batches_that_go_on_over_epochs_cannot_be_resumed() -> None:
+    for ds in (
+        df.FixedSizeData(numbers(20).batch(2).shuffled(4), 3),
+        df.FixedSizeData(numbers(20), 6).batch(2).shuffled(2),
+    ):
+        ds.seed(5)
+        iterator = iter(ds)
+        next(iterator)
+        with pytest.raises(df.NotResumable, match="keep_state=False"):
+            ds.state_dict()
+
+
+def test_workers_of_a_stage_that_goes_on_end_with_it() -> None:
+    ds = df.FixedSizeData(df.MultiThreadMapData(numbers(2000), 2, noisy, buffer_size=5), 3).seed(1)
+    list(ds)
+    ds.set_epoch(7)
+    for _ in range(30):
+        assert len(list(ds)) == 3
+    before = threading.active_count()
+    del ds
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before - 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before - 2
+
+
+def test_after_an_exception_the_rest_is_not_forgotten() -> None:
+    def failing(dp):
+        if dp[0] == 3:
+            raise KeyError(3)
+        return dp
+
+    going = numbers(6, False).map(failing)
+    iterator = iter(going)
+    assert [next(iterator) for _ in range(3)] == [[0], [1], [2]]
+    with pytest.raises(KeyError):
+        next(iterator)
+    assert next(iterator, None) is None
+    fresh = numbers(6, False).map(lambda dp: dp)
+    state = going.state_dict()
+    state["chain"] = fresh.state_dict()["chain"]  # the function was corrected
+    fresh.load_state_dict(state)
+    assert list(fresh) == [[3], [4], [5]]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from dataflow.engine.groups import Batching
-from dataflow.engine.messages import Failed, Lease, Loose, Task
+from dataflow.engine.messages import Failed, Lease, Loose, Task, Whole
 from dataflow.epoch import DROPPED
 from dataflow.transport.slots import Block
 
@@ -61,16 +61,16 @@ class Group:
             return Built(Loose(outcomes), None)
         # The stages after it are the user's and may keep what they get.
         block = blocks.block() if blocks is not None and not program.stages else None
-        batch = program.batch.build(outcomes, np.empty if block is None else block.empty)
-        if batch is None:
+        built = program.batch.build(outcomes, np.empty if block is None else block.empty)
+        if built is None:
             if block is not None and blocks is not None:
                 blocks.drop(block)
             return Built(Loose(outcomes), None)
-        return Built(batch, block)
+        return Built(Whole(*built), block)
 
 
 class Built(NamedTuple):
-    """What became of a group: a batch, or `Loose`; and the memory it was built in."""
+    """What became of a group, `Whole` or `Loose`, and the memory that it was built in."""
 
     outcome: Any
     block: Block | None

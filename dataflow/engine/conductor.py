@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from dataflow.base import stage_number
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
-from dataflow.engine.messages import Task
+from dataflow.engine.messages import Members, Task, Whole
 from dataflow.engine.part import Part, is_part, make_part, source_part
 from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
@@ -27,12 +27,17 @@ class Conductor:
 
     Args:
         saved: the cursors of the pass that is resumed, as `state` gave them.
+        before: the one of the pass before, whose sticky cursors stay in force.
     """
 
-    def __init__(self, saved: Mapping[str, Any]) -> None:
+    def __init__(self, saved: Mapping[str, Any], before: Conductor | None = None) -> None:
         self._saved = dict(saved)
         self._cursors: dict[str, tuple[int, bool, Any]] = {}  # epoch number, sticky, cursor
-        self._nested: list[Conductor] = []
+        self._nested: list[tuple[Conductor, bool]] = []
+        if before is not None:
+            self._saved |= {key: one for key, one in before._saved.items() if "sticky" in one}
+            self._cursors = {key: one for key, one in before._cursors.items() if one[1]}
+            self._nested = [one for one in before._nested if one[1]]
         self._refused: str | None = None
         self._unordered = False
 
@@ -93,10 +98,11 @@ class Conductor:
         self._cursors[key] = (epoch.number, sticky, cursor)
         return cursor
 
-    def nested(self, saved: Mapping[str, Any]) -> Conductor:
-        """One for a pass below a stage that goes on over several passes of its own."""
+    def nested(self, saved: Mapping[str, Any], *, keeps: bool) -> Conductor:
+        """One for a pass below a stage that has passes of its own; `keeps`: it outlives this."""
         inner = Conductor(saved)
-        self._nested.append(inner)
+        self._nested = [one for one in self._nested if not one[1]] if keeps else self._nested
+        self._nested.append((inner, keeps))
         return inner
 
     def refuse(self, why: str) -> None:
@@ -107,27 +113,34 @@ class Conductor:
 
     def state(self, *, finished: bool = False) -> dict[str, Any]:
         """Every cursor, in numbers and text; after the end of the pass, those that go on."""
-        cursors = {
-            key: {"epoch": number, **cursor.state()}
-            for key, (number, sticky, cursor) in self._cursors.items()
-            if sticky or not finished
-        }
-        return cursors if finished else self._saved | cursors
+        told: dict[str, Any] = dict(self._saved)
+        for key, (number, sticky, cursor) in self._cursors.items():
+            told[key] = {"epoch": number, **cursor.state()} | ({"sticky": True} if sticky else {})
+        return {key: one for key, one in told.items() if not finished or "sticky" in one}
 
-    @property
-    def replays(self) -> str | None:
+    def replays(self, *, finished: bool) -> str | None:
         """Why the pass can only be resumed by doing it again; None where it need not be.
 
         Raises:
             NotResumable: where even that would not lead to the same place.
         """
-        for inner in (self, *self._nested):
-            if inner._refused is not None and any(c._unordered for c in (self, *self._nested)):
-                raise NotResumable(
-                    f"{inner._refused}, and a runner below delivers in no fixed order. Give it "
-                    "ordered=True, set a seed, or put that stage below the batches"
-                )
-        return next((c._refused for c in (self, *self._nested) if c._refused), None)
+        if finished and not any(one._refused for one, keeps in self._nested if keeps):
+            return None  # the next pass begins afresh
+        inner = [(self, False), *self._nested]
+        why = next((one._refused for one, _ in inner if one._refused), None)
+        if why is None:
+            return None
+        if any(one._unordered for one, _ in inner):
+            raise NotResumable(
+                f"{why}, and a runner below delivers in no fixed order. Give it "
+                "ordered=True, set a seed, or put that stage below the batches"
+            )
+        if any(keeps for _, keeps in inner) or any(one[1] for one in self._cursors.values()):
+            raise NotResumable(
+                f"{why}, and FixedSizeData goes on from epoch to epoch, so one epoch done again "
+                "does not lead there. Give it keep_state=False"
+            )
+        return why
 
     # -- running a part ----------------------------------------------------------------------
 
@@ -141,7 +154,7 @@ class Conductor:
         ordered = epoch.in_order or runner._is_ordered(epoch)
         self._unordered = self._unordered or not ordered
         if found is not None:
-            part.add_batches(found, below=epoch.runners, ordered=ordered)
+            part.add_batches(found, below=epoch.runners)
             return self._batches(runner, part, epoch, progress, found.batch, ordered)
         for above in reversed(epoch.runners):
             part.place_below(above)
@@ -178,20 +191,31 @@ class Conductor:
         remaining = progress.remaining()
         number = part.batching
         assert number is not None, "it has them"
+        above = bool(part.programs[number].stages)
+
+        def program() -> int:
+            # In a fixed order one dropped datapoint changes the members of all later batches: from
+            # then on (also in later epochs) stages on batches run here.
+            return number + (ordered and above and runner._drops)
 
         def build(tags: list[Tag], held: list[Any]) -> Any:
-            return consumer.batch(Task(tags, number, None), stage, held)
+            runner._drops = True
+            return consumer.batch(Task(tags, number + 1, Members()), stage, held)
+
+        def whole(task: Task, outcome: Any) -> Any:
+            return consumer.settle(task, outcome.batch if isinstance(outcome, Whole) else outcome)
 
         def datapoints() -> Stream:
             tasks = part.tasks(part.feeds[0], epoch, remaining)
-            groups = grouped(tasks, stage.batch_size, number)
+            groups = grouped(tasks, stage.batch_size, program)
             outcomes = runner._outcomes(part, epoch, [groups], ordered)
             for places, tags, batch in regrouped(
                 outcomes,
                 stage,
                 ordered=ordered,
                 member=consumer.settle,
-                whole=consumer.settle,
+                again=consumer.make,
+                whole=whole,
                 build=build,
             ):
                 for place in places:

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from dataflow.base import meter_of, reset
-from dataflow.engine.messages import LOADER, UNSENT, Failed, Task
+from dataflow.engine.messages import LOADER, UNSENT, Failed, Task, members_of
 from dataflow.engine.part import Part
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
@@ -185,9 +185,11 @@ class Consumer:
         if policy is None:
             raise error
         keyed = isinstance(self._part.owners[task.program, LOADER], KeyedSource)
+        members = members_of(task)
+        key = task.key if members is None else [one.key for one in members]
         replacement = policy.failed_with(
             error,
-            None if self._part.sequential else task.key,
+            None if self._part.sequential else key,
             None if keyed else first_of(task.tag)[1],
         )
         if replacement is None:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from dataflow.base import inputs, is_native
-from dataflow.engine.messages import Failed, Loose, Members, Task
+from dataflow.engine.messages import Loose, Members, Task, Whole
 from dataflow.engine.program import Program
 from dataflow.epoch import DROPPED, Datapoint
 from dataflow.foreign import as_stage
@@ -64,10 +64,10 @@ def batching_of(flow: Any) -> Found | None:
     return Found(flow, above) if is_native(flow) else None
 
 
-def grouped(tasks: Iterator[Task], size: int, program: int) -> Iterator[Task]:
-    """Tasks of `size` members each; the last one may have fewer."""
+def grouped(tasks: Iterator[Task], size: int, program: Callable[[], int]) -> Iterator[Task]:
+    """Tasks of `size` members each, for the program of the moment; the last may have fewer."""
     while members := Members(islice(tasks, size)):
-        yield Task([member.tag for member in members], program, members)
+        yield Task([member.tag for member in members], program(), members)
 
 
 def regrouped(
@@ -76,6 +76,7 @@ def regrouped(
     *,
     ordered: bool,
     member: Callable[[Task, Any], Any],
+    again: Callable[[Task], Any],
     whole: Callable[[Task, Any], Any],
     build: Callable[[list[Tag], list[Datapoint]], Any],
 ) -> Iterator[tuple[list[int], list[Tag], Any]]:
@@ -90,6 +91,7 @@ def regrouped(
         ordered: each batch has the very members that it would have without workers. Otherwise
             those that workers built stay as they are.
         member: settles one member's outcome.
+        again: makes one member here.
         whole: settles a batch that a worker built.
         build: makes one from members.
     """
@@ -103,9 +105,13 @@ def regrouped(
         if not isinstance(outcome, Loose) and not (ordered and numbers):
             yield list(places), task.tag, whole(task, outcome)
             continue
-        parts = outcome.outcomes if isinstance(outcome, Loose) else _apart(outcome, len(members))
-        for place, one, part in zip(places, members, parts, strict=True):
-            datapoint = member(one, part)
+        if isinstance(outcome, Loose):
+            datapoints = map(member, members, outcome.outcomes)
+        elif isinstance(outcome, Whole):
+            datapoints = map(member, members, outcome.members(len(members)))
+        else:  # the stages on the batch have changed it
+            datapoints = map(again, members)
+        for place, one, datapoint in zip(places, members, datapoints, strict=True):
             numbers.append(place)
             tags.append(one.tag)
             if datapoint is not DROPPED:
@@ -117,12 +123,3 @@ def regrouped(
         yield numbers, tags, build(tags, held)
     elif numbers:
         yield numbers, tags, DROPPED
-
-
-def _apart(batch: Any, size: int) -> list[Any]:
-    """The members of a batch again, as views; a failed batch fails for each."""
-    if isinstance(batch, Failed) or batch is DROPPED:
-        return [batch] * size
-    if isinstance(batch, dict):
-        return [{name: values[i] for name, values in batch.items()} for i in range(size)]
-    return [[values[i] for values in batch] for i in range(size)]

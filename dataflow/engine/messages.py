@@ -21,6 +21,7 @@ __all__ = [
     "Outcomes",
     "Report",
     "Task",
+    "Whole",
     "members_of",
 ]
 
@@ -113,6 +114,31 @@ class Report:
     def items(self) -> int:
         """How many tasks were finished."""
         return sum(len(run.outcomes) for run in self.results)
+
+
+@dataclass(slots=True)
+class Whole:
+    """The outcome of a task that is a whole batch, built and not yet treated by stages on it.
+
+    Attributes:
+        batch: the batch.
+        plain: the components whose members were values of Python's own types.
+    """
+
+    batch: Any
+    plain: list[Any]
+
+    def members(self, size: int) -> list[Any]:
+        """The datapoints again that it was built from; arrays as views of it."""
+        batch = self.batch
+        if isinstance(batch, dict):
+            columns = {key: self._column(key, values) for key, values in batch.items()}
+            return [{key: values[i] for key, values in columns.items()} for i in range(size)]
+        lists = [self._column(key, values) for key, values in enumerate(batch)]
+        return [[values[i] for values in lists] for i in range(size)]
+
+    def _column(self, key: Any, values: Any) -> Any:
+        return values.tolist() if key in self.plain else values
 
 
 @dataclass(slots=True)

@@ -48,7 +48,8 @@ class Part:
         runner: the outermost runner in the part itself, which runs it if there is none above.
         hands: threads that nested runners ask for in each worker.
         sequential: the workers' flow is one iterator, so only one worker can run it.
-        batching: number of the program whose tasks are whole batches of the others' tasks.
+        batching: number of the first of two programs whose tasks are whole batches of the others'
+            tasks; see `add_batches`.
     """
 
     top: Any
@@ -98,26 +99,27 @@ class Part:
         stages = [stage for program in programs for stage in program.stages]
         return pack(programs, [*walk(self.top), *stages])
 
-    def add_batches(self, found: Found, *, below: Sequence[Any], ordered: bool) -> None:
+    def add_batches(self, found: Found, *, below: Sequence[Any]) -> None:
         """Workers build batches of the datapoints so far.
 
-        In a fixed order, the stages above the batch run in the consumer: after a dropped
-        datapoint all later batches are put together anew there.
+        There are two programs for it: with the stages above the batch, and, for the case that
+        batches have to be put together anew here, one that leaves those stages to the consumer.
         """
-        number = self.batching = len(self.programs)
-        program = Batching(batch=found.batch)
-        self.programs.append(program)
-        self.owners[number, LOADER] = found.batch
+        self.batching = len(self.programs)
+        added = [Batching(batch=found.batch), Batching(batch=found.batch)]
+        for number, program in enumerate(added, self.batching):
+            self.programs.append(program)
+            self.owners[number, LOADER] = found.batch
         for flow in found.above:
             if is_runner(flow):
                 self.place_below(flow)
-            else:
+                continue
+            for number, program in enumerate(added, self.batching):
                 self.owners[number, len(program.stages)] = flow
                 program.add(_stage(flow), stage_number(flow))
         for runner in reversed(below):
             self.place_below(runner)
-        if ordered:
-            self.sent[number] = 0
+        self.sent[self.batching + 1] = 0
 
     def place_below(self, runner: Any) -> None:
         """`runner` runs all that is there so far; those further down only say how."""

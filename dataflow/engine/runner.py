@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dataflow.base import DataFlow, inputs, mark_ready, stream
+from dataflow.base import DataFlow, at, inputs, mark_ready, stream
 from dataflow.engine.messages import Task
 from dataflow.engine.part import Part, is_part, make_part
 from dataflow.engine.run import Run
@@ -15,6 +15,7 @@ from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flows import ProxyDataFlow
+from dataflow.randomness import Tag
 
 __all__ = ["Runner"]
 
@@ -67,6 +68,7 @@ class Runner(ProxyDataFlow):
     _whole = False  # a flow that can only be iterated, directly below, goes to one worker
     _replicas = 0  # workers that each run the whole flow
     _told = False  # that it does
+    _drops = False  # batches had to be put together anew
 
     def _hire(self, part: Part) -> Executor:
         """Start the workers."""
@@ -122,6 +124,9 @@ class Runner(ProxyDataFlow):
             _leave_to_workers(self.ds)
         return stream(self.ds, epoch._replace(runners=(*epoch.runners, self)))
 
+    def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
+        return at(self.ds, epoch, index)
+
     def _is_ordered(self, epoch: Epoch) -> bool:
         return self._ordered if self._ordered is not None else epoch.seeded
 
@@ -155,7 +160,8 @@ class Runner(ProxyDataFlow):
             complete = True
         finally:
             # Workers wait for the next epoch, but not behind a loop that was left.
-            if not complete and self._crews.pop(key, None) is not None:
+            if not complete and self._crews.get(key) is crew:
+                del self._crews[key]
                 self._gauges.clear()
                 crew.close()
 

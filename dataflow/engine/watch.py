@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 from dataflow.base import meter_of
+from dataflow.engine.groups import Batching
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import LOADER, UNSENT, Lease, Report, Task, members_of
 from dataflow.engine.part import Part
@@ -67,7 +68,7 @@ class Watch:
             if stage >= part.sent[program]:
                 continue  # the consumer runs it
             runs = part.programs[program]
-            if stage == LOADER and runs.loader is None and program != part.batching:
+            if stage == LOADER and runs.loader is None and not isinstance(runs, Batching):
                 continue  # its datapoints are read here
             concurrency = stage != LOADER and getattr(runs.stages[stage], "concurrency", None)
             owner.units = workers * (concurrency or hands)

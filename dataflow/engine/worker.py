@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from dataflow.base import reset
 from dataflow.engine.batching import Blocks, Group
 from dataflow.engine.groups import Batching
-from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Loose, Outcomes, Report
+from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Outcomes, Report, Whole
 from dataflow.engine.program import Program
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
@@ -310,23 +310,24 @@ class _Hand:
         number = lease.tasks[index].program
         program = self._worker.programs[number]
         assert isinstance(program, Batching), "checked in start"
-        self._in_hand.end(self._number)  # waiting for room is not the datapoints' fault
+        # Before it takes a slot to build in: what is still to be sent may need one, too. (And
+        # waiting for room is not the datapoints' fault: they are not in hand then.)
+        self.report()
         begun = perf_counter()
         outcome, block = group.build(program, self._worker.blocks)
         counts = self._counts[number][0]
-        counts[0] += not isinstance(outcome, Loose)
+        counts[0] += isinstance(outcome, Whole)
         counts[1] += 1
         counts[2] += perf_counter() - begun
         if block is not None:
-            self.report()
             with self._reporting:
                 self._finished += 1
                 self._results.append((lease.number, index, outcome))
                 self._tell(block)
-        elif isinstance(outcome, Loose):
-            self._finish(lease, index, outcome)
+        elif isinstance(outcome, Whole) and program.stages:
+            self._advance(lease, index, 0, outcome.batch)
         else:
-            self._advance(lease, index, 0, outcome)
+            self._finish(lease, index, outcome)
 
     def report(self) -> None:
         """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
@@ -358,8 +359,10 @@ class _Hand:
         """
         if self._results and self._due():
             with self._reporting:
-                if results := self._gathered():
-                    self._worker.emit(Report(results))
+                results = self._gathered()
+            # Not under the lock: it may wait for a slot, and the hand may be about to send one.
+            if results:
+                self._worker.emit(Report(results))
         task = self._in_hand.task(self._number)
         stuck, self._seen = task == self._seen != 0, task
         part = self.part

@@ -83,18 +83,25 @@ class BatchData(ProxyDataFlow):
         self._meter.items += 1
         return batch
 
-    def build(self, held: Sequence[Datapoint], empty: Empty) -> Datapoint | None:
+    def build(
+        self, held: Sequence[Datapoint], empty: Empty
+    ) -> tuple[Datapoint, list[int | str]] | None:
         """A batch whose arrays `empty` makes room for; each image is written once.
 
-        None where taking it apart would not give the same datapoints again, or where it cannot
-        be built: then somebody else has to see to it.
+        Returns:
+            The batch, and its components that are made of Python's own values. None where taking
+            it apart would not give the same datapoints again, or where it cannot be built: then
+            somebody else has to see to it.
         """
         own = type(self).aggregate_batch is not BatchData.aggregate_batch
-        if own or self.use_list or not _alike(held):
+        kinds = _kinds(held[0])
+        if own or self.use_list or kinds is None or any(_kinds(dp) != kinds for dp in held):
             return None
         try:
-            return _aggregated(held, False, empty)
-        except (ValueError, TypeError):
+            # By identity: NumPy's float64 is equal to Python's float.
+            plain = [key for key, kind in kinds if any(kind is one for one in _PLAIN)]
+            return _aggregated(held, False, empty), plain
+        except Exception:  # of whatever kind: it comes again where somebody is told
             return None
 
     @staticmethod
@@ -123,14 +130,11 @@ def _aggregated(data_holder: Sequence[Datapoint], use_list: bool, empty: Empty) 
         ) from None
 
 
-def _alike(held: Sequence[Datapoint]) -> bool:
-    """Whether all have components of the same types, so that none is converted."""
-    first = held[0]
-    kinds = _kinds(first)
-    return kinds is not None and all(_kinds(dp) == kinds for dp in held)
+_PLAIN = (bool, int, float, str, bytes)
 
 
-def _kinds(datapoint: Datapoint) -> list[Any] | None:
+def _kinds(datapoint: Datapoint) -> list[tuple[Any, Any]] | None:
+    """The types of the components: equal ones go into an array without being converted."""
     if not isinstance(datapoint, (list, tuple, dict)):
         return None
     parts = datapoint.items() if isinstance(datapoint, dict) else enumerate(datapoint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -124,12 +124,26 @@ class RandomMixData(OrderStage, _Several):
         return choices
 
     def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+        if any(feed.places() is None for feed in feeds):
+            # What the inputs say of their lengths may be wrong, so places are found by going there.
+            return islice(self._from_the_start(epoch, feeds), start, None)
+        return self._from(epoch, feeds, start)
+
+    def _from(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
         choices = self._choices(epoch, _known(feeds, self))
         begun = np.bincount(choices[:start], minlength=len(feeds)).tolist()
         pairs = [feed.open(epoch.input(i), begun[i]) for i, feed in enumerate(feeds)]
         for block in range(start, len(choices), _BLOCK):
             for number in choices[block : block + _BLOCK].tolist():
                 yield next(pairs[number])
+
+    def _from_the_start(self, epoch: Epoch, feeds: Sequence[Feed]) -> Iterator[tuple[Any, Any]]:
+        sizes = [_size(flow, number) for number, flow in enumerate(self.df_lists)]
+        pairs = [feed.open(epoch.input(i)) for i, feed in enumerate(feeds)]
+        for number in self._choices(epoch, sizes).tolist():
+            yield from islice(pairs[number], 1)
+        for rest in pairs:
+            yield from rest
 
     def _places(self, feeds: Sequence[Feed]) -> int | None:
         return _sum(feeds)
@@ -143,7 +157,8 @@ class RandomMixData(OrderStage, _Several):
     def _stream(self, epoch: Epoch) -> Stream:
         cursor = epoch.conductor.cursor(self, epoch, _Drawn)
         streams = [stream(flow, epoch.input(i)) for i, flow in enumerate(self.df_lists)]
-        choices = self._choices(epoch, [len(flow) for flow in self.df_lists])
+        sizes = [_size(flow, number) for number, flow in enumerate(self.df_lists)]
+        choices = self._choices(epoch, sizes)
         for number in choices[cursor.count :].tolist():
             cursor.count += 1
             yield from _one(streams[number])
@@ -267,6 +282,16 @@ def _one(pairs: Stream) -> Iterator[tuple[Tag, Datapoint]]:
         yield tag, datapoint
         if datapoint is not DROPPED:
             return
+
+
+def _size(flow: Any, number: int) -> int:
+    try:
+        return len(flow)
+    except (TypeError, NotImplementedError):
+        raise TypeError(
+            f"RandomMixData needs to know the length of df_lists[{number}], a "
+            f"{type(flow).__name__} that cannot tell it"
+        ) from None
 
 
 def _sum(feeds: Sequence[Feed]) -> int | None:

@@ -76,11 +76,11 @@ class RepeatedData(OrderStage, ProxyDataFlow):
         for number, inner in self._rounds(epoch, cursor.round):
             cursor.round = number
             empty = True
-            for pair in stream(self.ds, inner):
-                empty = False
-                yield pair
-            if empty and not cursor.resumed:
-                return
+            for tag, datapoint in stream(self.ds, inner):
+                empty = empty and datapoint is DROPPED
+                yield tag, datapoint
+            if empty and self.num == -1 and not cursor.resumed:
+                return  # otherwise it would go on for ever and deliver nothing
             cursor.resumed = False  # only the rest of the first round may be empty
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
@@ -119,9 +119,10 @@ class RepeatedDataPoint(OrderStage, ProxyDataFlow):
         return len(self.ds) * self.num
 
     def _copies(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        stage = self._stage_number()
         for tag, payload in pairs:
             for number in range(self.num):
-                yield copy_of(tag, number), payload
+                yield copy_of(tag, number, stage), payload
 
     def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
         below, skip = divmod(start, self.num)
@@ -133,7 +134,7 @@ class RepeatedDataPoint(OrderStage, ProxyDataFlow):
 
     def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
         tag, payload = feeds[0].at(epoch, place // self.num)
-        return copy_of(tag, place % self.num), payload
+        return copy_of(tag, place % self.num, self._stage_number()), payload
 
     def _stream(self, epoch: Epoch) -> Stream:
         epoch.conductor.refuse("RepeatedDataPoint over batches holds one of them")
@@ -145,13 +146,19 @@ class RepeatedDataPoint(OrderStage, ProxyDataFlow):
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
         tag, datapoint = at(self.ds, epoch, index // self.num)
-        return copy_of(tag, index % self.num), datapoint
+        return copy_of(tag, index % self.num, self._stage_number()), datapoint
 
 
-def copy_of(tag: Tag, number: int) -> Tag:
-    """The tag of copy `number` of a datapoint; copies draw their own random numbers above."""
+def copy_of(tag: Tag, number: int, stage: int) -> Tag:
+    """The tag of copy `number` of a datapoint; copies draw their own random numbers above.
+
+    Args:
+        tag: the datapoint's.
+        number: which copy; the first one is the datapoint itself.
+        stage: number of the stage that makes copies: others may copy the copies.
+    """
     if not number:
         return tag
     if type(tag) is list:
-        return [copy_of(part, number) for part in tag]
-    return (*tag, "copy", number)
+        return [copy_of(part, number, stage) for part in tag]
+    return (*tag, f"copy {stage}", number)

@@ -60,12 +60,13 @@ class LocallyShuffleData(OrderStage, ProxyDataFlow):
     ) -> Iterator[tuple[Any, Any]]:
         path = (epoch.number, self._stage_number(), *epoch.path)
         rng = generator(epoch.seed, "local shuffle", *path)
+        stage = self._stage_number()
         held: list[Any] = []
         # Drawn in blocks: one call a datapoint would cost more than the rest.
         slots: Iterator[int] = iter(())
         for tag, payload in pairs:
             for number in range(self.num_reuse):
-                pair = (copy_of(tag, number), payload)
+                pair = (copy_of(tag, number, stage), payload)
                 if len(held) < self.buffer_size:
                     held.append(pair)
                     continue

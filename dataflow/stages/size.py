@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 from dataflow.base import at, stream
@@ -29,7 +30,7 @@ class FixedSizeData(ProxyDataFlow):
         if size < 0:
             raise ConfigError(f"size={size!r} must not be negative")
         self._size = int(size)
-        self._keep = keep_state
+        self.keep_state = keep_state
         self._going: _Going | None = None
 
     def _length(self) -> int:
@@ -38,14 +39,15 @@ class FixedSizeData(ProxyDataFlow):
     def _stream(self, epoch: Epoch) -> Stream:
         def make(saved: dict[str, Any]) -> _Going:
             going = self._going
-            if saved or going is None or not self._keep or going.next_epoch != epoch.number:
-                going = self._going = _Going(self.ds, epoch, saved)
-            going.next_epoch = epoch.number + 1
+            if saved or going is None or not self.keep_state or going.following != epoch.number:
+                self._stop()
+                going = self._going = _Going(self.ds, epoch, saved, keeps=self.keep_state)
             same = saved.get("epoch") == epoch.number
             going.left = int(saved["left"]) if same else self._size
+            going.following = epoch.number + 1
             return going
 
-        going = epoch.conductor.cursor(self, epoch, make, sticky=self._keep)
+        going = epoch.conductor.cursor(self, epoch, make, sticky=self.keep_state)
         try:
             while going.left:
                 tag, datapoint = next(going.pairs)
@@ -54,11 +56,11 @@ class FixedSizeData(ProxyDataFlow):
         except StopIteration:
             return  # the input is empty
         finally:
-            if not self._keep:
+            if not self.keep_state:
                 going.pairs.close()
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
-        if self._keep:
+        if self.keep_state:
             raise TypeError("FixedSizeData has no random access, unless with keep_state=False")
         size = len(self.ds)
         if not size:
@@ -66,10 +68,13 @@ class FixedSizeData(ProxyDataFlow):
         rounds, index = divmod(index, size)
         return at(self.ds, epoch._replace(number=epoch.number + rounds), index)
 
-    def close(self) -> None:
+    def _stop(self) -> None:
         if self._going is not None:
             self._going.pairs.close()
             self._going = None
+
+    def close(self) -> None:
+        self._stop()
         super().close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,29 +82,48 @@ class FixedSizeData(ProxyDataFlow):
 
 
 class _Going:
-    """The input's epochs without end, which may go on from one of ours to the next."""
+    """The input's epochs without end, which may go on from one of ours to the next.
 
-    def __init__(self, ds: Any, epoch: Epoch, saved: dict[str, Any]) -> None:
-        self._ds = ds
+    Attributes:
+        pairs: the stream.
+        left: datapoints to come in our epoch.
+        following: the number of our epoch that goes on with it.
+    """
+
+    def __init__(self, ds: Any, epoch: Epoch, saved: dict[str, Any], *, keeps: bool) -> None:
         self.left = 0
-        self.next_epoch = 0
-        self._round = int(saved.get("round", epoch.number))
-        self._resumed = bool(saved)
-        self._conductor = epoch.conductor.nested(saved.get("below", {}))
+        self.following = epoch.number + 1
+        self._round = _Round(int(saved.get("round", epoch.number)), bool(saved))
+        self._conductor = epoch.conductor.nested(saved.get("below", {}), keeps=keeps)
         # Which datapoints are the first is for the order below to say, also where workers run it.
         in_order = epoch.in_order or bool(epoch.runners)
-        self.pairs = self._rounds(epoch._replace(conductor=self._conductor, in_order=in_order))
-
-    def _rounds(self, epoch: Epoch) -> Generator[tuple[Tag, Datapoint], None, None]:
-        while True:
-            empty = True
-            for tag, datapoint in stream(self._ds, epoch._replace(number=self._round)):
-                empty = empty and datapoint is DROPPED
-                yield tag, datapoint
-            if empty and not self._resumed:
-                return
-            self._resumed = False  # only the rest of the first round may be empty
-            self._round += 1
+        inner = epoch._replace(conductor=self._conductor, in_order=in_order)
+        self.pairs = _rounds(ds, inner, self._round)
 
     def state(self) -> dict[str, Any]:
-        return {"left": self.left, "round": self._round, "below": self._conductor.state()}
+        return {"left": self.left, "round": self._round.number, "below": self._conductor.state()}
+
+
+@dataclass
+class _Round:
+    """Which of the input's epochs is running.
+
+    Attributes:
+        number: its number.
+        resumed: it goes on with what is left of it, which may be nothing.
+    """
+
+    number: int
+    resumed: bool
+
+
+def _rounds(ds: Any, epoch: Epoch, current: _Round) -> Generator[tuple[Tag, Datapoint], None, None]:
+    while True:
+        empty = True
+        for tag, datapoint in stream(ds, epoch._replace(number=current.number)):
+            empty = empty and datapoint is DROPPED
+            yield tag, datapoint
+        if empty and not current.resumed:
+            return
+        current.resumed = False
+        current.number += 1

@@ -208,5 +208,7 @@ class WorkerEnd:
                 self._results.send(head)
             else:
                 self._results.send_multipart([head, *buffers])
+                if block is not None:
+                    self.drop(block)
             self._spent.bytes += len(head) + size
             self._spent.seconds += perf_counter() - begun

@@ -162,21 +162,22 @@ class SlotWriter:
 
         Args:
             buffers: what to write.
-            block: a slot in which some of them lie already; it is written or given back.
+            block: a slot in which some of them lie already.
 
         Returns:
-            The slot, and the place of each buffer in it; None where they are too large.
+            The slot, and the place of each buffer in it; None where they are too large, and the
+            block is still the caller's.
         """
-        if block is not None:
-            if (places := block.add(buffers)) is not None:
-                return block.slot, places
-            self.give_back([block.slot])  # rare: a whole new slot may have room
+        if block is not None and (places := block.add(buffers)) is not None:
+            return block.slot, places
         if sum(_padded(buffer.nbytes) for buffer in buffers) > SLOT_BYTES:
             return None
-        block = self.block()
-        places = block.add(buffers)
+        whole = self.block()
+        places = whole.add(buffers)
         assert places is not None, "the size was checked"
-        return block.slot, places
+        if block is not None:  # rare: a whole new slot had room
+            self.give_back([block.slot])
+        return whole.slot, places
 
     def give_back(self, slots: Sequence[int]) -> None:
         """The consumer has finished with these slots."""

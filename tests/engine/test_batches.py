@@ -188,3 +188,46 @@ def test_a_class_with_its_own_way_to_build_keeps_it() -> None:
 
     with df.PrefetchDataZMQ(Sums(numbers(12), 4), 2, ordered=True) as ds:
         assert list(ds) == [[6], [22], [38]]
+
+
+def test_who_keeps_every_batch_without_order_and_with_drops_is_not_stuck() -> None:
+    """Members that are sent as they are and a batch being built each need a slot."""
+
+    def some(dp):
+        return None if dp[0] % 8 == 3 else [np.full((64, 64), dp[0], np.int32)]
+
+    with df.PrefetchDataZMQ(numbers(200).map(some).batch(2), 1, hwm=2, ordered=False) as ds:
+        kept = list(ds)
+    found = sorted(int(image[0, 0]) for batch in kept for image in batch[0])
+    assert len(kept) == 87 and len(set(found)) == 174
+    assert set(found) <= {i for i in range(200) if i % 8 != 3}
+
+
+def test_stages_on_batches_run_in_the_workers_in_order_too() -> None:
+    with df.PrefetchDataZMQ(numbers(64).map(image).batch(8).map(with_pid), 2, ordered=True) as ds:
+        assert os.getpid() not in {batch[-1] for batch in ds}
+    chain = numbers(64).map(every_tenth_less).map(image).batch(8).map(with_pid)
+    with df.PrefetchDataZMQ(chain, 2, ordered=True) as ds:
+        pids = [batch[-1] for batch in ds]
+        assert pids[-1] == os.getpid(), "put together anew here"
+        assert {batch[-1] for batch in ds} == {os.getpid()}, "it is known in the next epoch"
+
+
+def test_python_values_are_still_such_when_batches_are_put_together_anew() -> None:
+    values = [None, 3, 4, 5, 2.5, 1.5, 7.5, 8.5]
+    chain = df.DataFromList([[v] for v in values], shuffle=False)
+    chain = chain.filter(lambda dp: dp[0] is not None).batch(2)
+    for ds in (chain, ThreadRunner(chain, 2, ordered=True)):
+        with ds, pytest.raises(ValueError, match="of different types"):
+            list(ds)
+
+
+def test_a_function_for_failures_of_a_batch_gets_what_the_source_has() -> None:
+    def bad(batch):
+        raise KeyError("bad")
+
+    got = []
+    chain = numbers(4).batch(2).map(bad)
+    with ThreadRunner(chain, 2, ordered=True, on_error=lambda e, dp: got.append(dp)) as ds:
+        assert list(ds) == []
+    assert got == [[[0], [1]], [[2], [3]]]

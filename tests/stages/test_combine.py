@@ -143,5 +143,38 @@ def test_mixing_needs_lengths() -> None:
 
 
 def test_a_runner_whose_length_is_not_known_below_one_input() -> None:
-    endless = df.MultiThreadMapData(df.DataFromGenerator(lambda: iter([[1], [2]])), 2, lambda dp: dp)
+    endless = df.MultiThreadMapData(
+        df.DataFromGenerator(lambda: iter([[1], [2]])), 2, lambda dp: dp
+    )
     assert sorted(df.ConcatData([endless, numbers(0), numbers(1, 5)])) == [[1], [2], [5]]
+
+
+def test_copies_of_copies_draw_differently() -> None:
+    class Noise(df.MapData, df.RNGDataFlow):
+        def apply(self, datapoint):
+            return [int(self.rng.randint(1 << 30))]
+
+    twice = df.RepeatedDataPoint(df.RepeatedDataPoint(numbers(5), 2), 2)
+    reused = df.LocallyShuffleData(df.RepeatedDataPoint(numbers(5), 2), 3, num_reuse=2)
+    for ds in (twice, reused):
+        assert len({dp[0] for dp in Noise(ds, lambda dp: dp).seed(1)}) == 20
+
+
+def test_mixing_flows_of_a_users_class() -> None:
+    class Own(df.DataFlow):
+        def __init__(self, claimed: int) -> None:
+            self.claimed = claimed
+
+        def __len__(self):
+            return self.claimed
+
+        def __iter__(self):
+            yield from ([i] for i in range(3))
+
+    for claimed in (2, 3, 5):
+        ds = df.RandomMixData([Own(claimed), Own(3), numbers(4)]).seed(1)
+        assert sorted(dp[0] for dp in ds) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+
+
+def test_repeating_batches_that_are_never_full_ends() -> None:
+    assert list(numbers(2).batch(5).repeat(-1)) == []
