@@ -12,26 +12,16 @@ import numpy as np
 import pytest
 
 from dataflow.base import DataFlow, stream
-from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.engine.conductor import Conductor
+from dataflow.epoch import DROPPED, Epoch
 from dataflow.image import Viewer
+from dataflow.sources import DataFromList
 
 
-class Source(DataFlow):
-    """Pictures whose grey value is their label; every fifth datapoint was dropped before."""
-
-    def __init__(self, count: int = 20) -> None:
-        self.count = count
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        for position in range(self.count):
-            image = np.full((4, 6, 3), position % 10, np.uint8)
-            yield (
-                (epoch.number, position),
-                DROPPED if position % 5 == 4 else [image, position % 10],
-            )
-
-    def _length(self) -> int:
-        return self.count
+def pictures(count: int = 20) -> DataFlow:
+    """Pictures whose grey value is their label; every fifth datapoint is dropped."""
+    points = [[np.full((4, 6, 3), i % 10, np.uint8), i % 10] for i in range(count)]
+    return DataFromList(points, shuffle=False).filter(lambda dp: dp[1] % 5 != 4)
 
 
 @pytest.fixture(autouse=True)
@@ -50,14 +40,14 @@ def values(folder: str | Path) -> list[int]:
 def test_the_ancestor_s_arguments() -> None:
     parameters = inspect.signature(Viewer).parameters
     assert list(parameters) == ["ds", "condition", "name", "prob", "pos", "folder"]
-    ds = Viewer(Source())
+    ds = Viewer(pictures())
     assert (ds.name, ds.prob, ds.pos) == ("label-0", 0.1, (0, 0))
     assert ds.condition([None, 0])
     assert not ds.condition([None, 1])
 
 
 def test_files_where_there_is_no_window() -> None:
-    ds = Viewer(Source(), name="label 0/x", prob=1)
+    ds = Viewer(pictures(), name="label 0/x", prob=1)
     with pytest.warns(RuntimeWarning, match="no window"):
         assert len(list(ds)) == 16
     assert [file.name for file in sorted(Path("viewer/label_0_x").iterdir())] == [
@@ -71,10 +61,10 @@ def test_files_where_there_is_no_window() -> None:
 
 
 def test_everything_passes_on_unchanged(tmp_path: Path) -> None:
-    source = Source()
+    source = pictures()
     ds = Viewer(source, lambda datapoint: datapoint[1] > 5, prob=1, folder=tmp_path / "seen")
     assert len(ds) == 20
-    epoch = Epoch(1, 0)
+    epoch = Epoch(1, 0, conductor=Conductor({}))
     pairs = list(stream(ds, epoch))
     assert [tag for tag, _ in pairs] == [tag for tag, _ in stream(source, epoch)]
     assert [datapoint is DROPPED for _, datapoint in pairs] == [i % 5 == 4 for i in range(20)]
@@ -82,14 +72,14 @@ def test_everything_passes_on_unchanged(tmp_path: Path) -> None:
 
 
 def test_nothing_is_made_where_nothing_matches(tmp_path: Path) -> None:
-    list(Viewer(Source(), lambda datapoint: False, prob=1))
-    list(Viewer(Source(), prob=0))
+    list(Viewer(pictures(), lambda datapoint: False, prob=1))
+    list(Viewer(pictures(), prob=0))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_seed_decides_what_is_shown(tmp_path: Path) -> None:
     def run(seed: int, folder: str) -> list[int]:
-        ds: Any = Viewer(Source(100), lambda datapoint: True, prob=0.3, folder=tmp_path / folder)
+        ds: Any = Viewer(pictures(100), lambda datapoint: True, prob=0.3, folder=tmp_path / folder)
         list(ds.seed(seed))
         return values(tmp_path / folder)
 
@@ -110,7 +100,7 @@ def test_a_window_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         cv2, "imshow", lambda name, p: calls.append(("show", p.shape)), raising=False
     )
     monkeypatch.setattr(cv2, "waitKey", lambda wait: calls.append(("wait", wait)), raising=False)
-    list(Viewer(Source(), name="zero", prob=1, pos=(30, 40)))
+    list(Viewer(pictures(), name="zero", prob=1, pos=(30, 40)))
     assert calls[:2] == [("window", "zero"), ("move", "zero", 30, 40)]
     assert calls[2:] == [("show", (4, 6, 3)), ("wait", 1)] * 2
     assert list(tmp_path.iterdir()) == []
@@ -123,7 +113,7 @@ def test_an_opencv_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv2, "namedWindow", missing, raising=False)
     with pytest.warns(RuntimeWarning, match="no window"):
-        list(Viewer(Source(), prob=1))
+        list(Viewer(pictures(), prob=1))
     assert values("viewer/label-0") == [0, 0]
 
 
@@ -134,4 +124,4 @@ def test_wrong_arguments() -> None:
         ({"pos": (1, 2, 3)}, "pos="),
     ):
         with pytest.raises(ValueError, match=message):
-            Viewer(Source(), **arguments)
+            Viewer(pictures(), **arguments)
