@@ -16,7 +16,6 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
@@ -198,12 +197,7 @@ class DataFlow:
     def __enter__(self) -> DataFlow:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def stats(self) -> dict[str, Any]:

@@ -202,19 +202,24 @@ class Conductor:
             runner._drops = True
             return consumer.batch(Task(tags, number + 1, Members()), stage, held)
 
+        again: list[tuple[int, Task]] = []
+
+        def redo(place: int, task: Task) -> None:
+            again.append((place, task._replace(program=number + 1)))
+
         def whole(task: Task, outcome: Any) -> Any:
             return consumer.settle(task, outcome.batch if isinstance(outcome, Whole) else outcome)
 
         def datapoints() -> Stream:
             tasks = part.tasks(part.feeds[0], epoch, remaining)
             groups = grouped(tasks, stage.batch_size, program)
-            outcomes = runner._outcomes(part, epoch, [groups], ordered)
+            outcomes = runner._outcomes(part, epoch, [groups], ordered, again)
             for places, tags, batch in regrouped(
                 outcomes,
                 stage,
                 ordered=ordered,
                 member=consumer.settle,
-                again=consumer.make,
+                redo=redo,
                 whole=whole,
                 build=build,
             ):
@@ -232,7 +237,7 @@ class Conductor:
 
         def datapoints() -> Stream:
             tasks = [part.tasks(feed, epoch, remaining) for feed in part.feeds]
-            for number, task, outcome in runner._outcomes(part, epoch, tasks, ordered):
+            for number, task, outcome in runner._outcomes(part, epoch, tasks, ordered, []):
                 datapoint = consumer.settle(task, outcome)
                 progress.deliver(remaining[number])
                 yield task.tag, datapoint

@@ -76,7 +76,7 @@ def regrouped(
     *,
     ordered: bool,
     member: Callable[[Task, Any], Any],
-    again: Callable[[Task], Any],
+    redo: Callable[[int, Task], None],
     whole: Callable[[Task, Any], Any],
     build: Callable[[list[Tag], list[Datapoint]], Any],
 ) -> Iterator[tuple[list[int], list[Tag], Any]]:
@@ -91,7 +91,7 @@ def regrouped(
         ordered: each batch has the very members that it would have without workers. Otherwise
             those that workers built stay as they are.
         member: settles one member's outcome.
-        again: makes one member here.
+        redo: has the last group done again, without the stages on it.
         whole: settles a batch that a worker built.
         build: makes one from members.
     """
@@ -106,12 +106,14 @@ def regrouped(
             yield list(places), task.tag, whole(task, outcome)
             continue
         if isinstance(outcome, Loose):
-            datapoints = map(member, members, outcome.outcomes)
+            parts = outcome.outcomes
         elif isinstance(outcome, Whole):
-            datapoints = map(member, members, outcome.members(len(members)))
-        else:  # the stages on the batch have changed it
-            datapoints = map(again, members)
-        for place, one, datapoint in zip(places, members, datapoints, strict=True):
+            parts = outcome.members(len(members))
+        else:  # the stages on the batch have changed it; this ends soon, when all know of it
+            redo(number, task)
+            continue
+        for place, one, part in zip(places, members, parts, strict=True):
+            datapoint = member(one, part)
             numbers.append(place)
             tags.append(one.tag)
             if datapoint is not DROPPED:

@@ -269,6 +269,12 @@ class Ledger:
             entry, outcome = whole
         self._enter(entry.place, entry.task, outcome)
 
+    def redo(self, place: int, task: Task) -> None:
+        """Take back what `next` gave last, in a fixed order, and have it done as `task`."""
+        assert self._ordered and self._frontier == place + 1, "only the last one is still known"
+        self._frontier = place
+        self._returned.appendleft(Entry(place, task))
+
     def next(self) -> tuple[int, Task, Any] | None:
         """The next task to deliver with its number and outcome; None where it has not come yet."""
         if not self._ordered:

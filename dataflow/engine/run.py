@@ -38,6 +38,8 @@ class Run:
         crew: the workers; those of an earlier pass go on.
         epoch: the pass.
         tasks: what is to be done, in order: for all workers, or one list for each.
+        redo: whoever takes the results puts in here what was delivered last, to have it done
+            again in another way; in a fixed order only.
         ordered: deliver in the order of the feed.
         workers: how many there shall be.
         hands: threads in each.
@@ -54,6 +56,7 @@ class Run:
         crew: Executor,
         epoch: Epoch,
         tasks: list[Iterator[Task]],
+        redo: list[tuple[int, Task]],
         *,
         ordered: bool,
         workers: int,
@@ -65,6 +68,7 @@ class Run:
         gauges: Gauges,
     ) -> None:
         self._part = part
+        self._redo = redo
         self._crew = crew
         self._count = workers
         self._max_restarts = max_restarts
@@ -119,6 +123,8 @@ class Run:
                 while (done := ledger.next()) is not None:
                     idle = False
                     yield done
+                    if self._redo:
+                        ledger.redo(*self._redo.pop())
                     self._attentive = 0.0
                     # Workers may have run dry while the consumer was away; but a look at the
                     # sockets for each of many cheap datapoints would cost more than they do.

@@ -131,9 +131,14 @@ class Runner(ProxyDataFlow):
         return self._ordered if self._ordered is not None else epoch.seeded
 
     def _outcomes(
-        self, part: Part, epoch: Epoch, tasks: list[Iterator[Task]], ordered: bool
+        self,
+        part: Part,
+        epoch: Epoch,
+        tasks: list[Iterator[Task]],
+        ordered: bool,
+        redo: list[tuple[int, Task]],
     ) -> Iterator[tuple[int, Task, Any]]:
-        """Every task with its number and its outcome, from workers."""
+        """Every task with its number and its outcome, from workers; see `Run`."""
         key = part.key(epoch)
         crew = self._crews.get(key)
         if crew is None:  # the workers of an earlier epoch go on
@@ -147,6 +152,7 @@ class Runner(ProxyDataFlow):
                 crew,
                 epoch,
                 tasks,
+                redo,
                 ordered=ordered,
                 workers=self._workers,
                 hands=self._hands(part),
