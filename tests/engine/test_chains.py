@@ -129,7 +129,7 @@ def epochs(ds: df.DataFlow) -> list[list[Any]]:
         return [[[plain(part) for part in dp] for dp in ds] for _ in range(2)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sources, steps, runners, st.sampled_from([1, 3, 50]))
 def test_in_order_the_stream_is_that_of_the_plain_chain(start, stages, runner, buffer) -> None:
     expected = epochs(build(start, stages, None, buffer, None))
@@ -140,7 +140,7 @@ def test_in_order_the_stream_is_that_of_the_plain_chain(start, stages, runner, b
 cutting = {"batch", "take"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=18, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sources, steps, runners, st.sampled_from([1, 3, 50]))
 def test_without_order_the_datapoints_are_the_same(start, stages, runner, buffer) -> None:
     stages = [step for step in stages if step[0] not in cutting]

@@ -6,7 +6,9 @@ of its own that leaves by `os._exit`.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -31,8 +33,24 @@ def leave():
 """
 
 
-def run(script: str, *arguments: object) -> str:
-    """The output of a script, whose processes are all gone afterwards."""
+def run(script: str, *arguments: object, tries: int = 1) -> str:
+    """The output of a script, whose processes are all gone afterwards.
+
+    Args:
+        script: what to run.
+        arguments: of the script.
+        tries: how often, where a fault of tensorpack's own may make it hang.
+    """
+    for left in range(tries - 1, -1, -1):
+        try:
+            return _run(script, arguments, timeout=60 if tries == 1 else 15)
+        except subprocess.TimeoutExpired:
+            if not left:
+                raise
+    raise AssertionError("there is at least one try")
+
+
+def _run(script: str, arguments: tuple[object, ...], timeout: float) -> str:
     process = subprocess.Popen(
         [sys.executable, "-c", HEAD + textwrap.dedent(script) + "\nleave()", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
@@ -42,10 +60,14 @@ def run(script: str, *arguments: object) -> str:
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=timeout)
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
     assert process.returncode == 0, err
     return out.strip().splitlines()[-1]
 
@@ -85,13 +107,15 @@ def test_their_runner_runs_our_flow_in_each_of_its_processes() -> None:
 
 
 def test_their_parallel_map_takes_each_of_our_datapoints_once() -> None:
+    # Theirs loses a datapoint now and then, and waits for it, when the first ones come while its
+    # processes start (also with a source of its own that takes 20 ms to begin).
     script = """
     ds = df.DataFromList([[i] for i in range(60)])
     ds = tp.MultiProcessMapDataZMQ(ds, 2, lambda dp: [dp[0] + 1], buffer_size=10, strict=True)
     ds.reset_state()
     print(Counter(dp[0] for dp in ds) == Counter(range(1, 61)))
     """
-    assert run(script) == "True"
+    assert run(script, tries=5) == "True"
 
 
 def test_their_runner_over_our_parallel_downloads(tmp_path: Path) -> None:
