@@ -35,6 +35,7 @@ Tag: TypeAlias = Any
 """Where a datapoint comes from: ``(epoch, position, *branches)``, or a list of tags for a batch."""
 
 _WORD = (1 << 64) - 1
+_EMPTY = (0, 0, 0, 0)
 _words: dict[tuple[Any, ...], int] = {}
 
 
@@ -78,14 +79,15 @@ class _Stream:
 
     def move_to(self, key: int, word: int, epoch: int, position: int) -> None:
         # The four words of state also hold half-used output and a cached gaussian: reset them too.
+        # Lists where NumPy hands out arrays: it reads them word by word, and arrays cost more.
         self.state.set_state(
             {
                 "bit_generator": "Philox",
                 "state": {
-                    "counter": np.array([0, 0, position & _WORD, epoch & _WORD], np.uint64),
-                    "key": np.array([key & _WORD, word], np.uint64),
+                    "counter": [0, 0, position & _WORD, epoch & _WORD],
+                    "key": [key & _WORD, word],
                 },
-                "buffer": np.zeros(4, np.uint64),
+                "buffer": _EMPTY,
                 "buffer_pos": 4,
                 "has_uint32": 0,
                 "uinteger": 0,

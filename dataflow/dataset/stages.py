@@ -113,7 +113,7 @@ class ReadFile(ItemStage):
     def apply(self, datapoint: Datapoint) -> Datapoint:
         path, *rest = datapoint
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=0) as file:  # one read, straight into the bytes
                 # Not up to `max_bytes` at once: room for all of it would be made for every file.
                 size = os.fstat(file.fileno()).st_size
                 body = file.read(min(size, self._max_bytes) + 1)

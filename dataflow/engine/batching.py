@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,15 +41,13 @@ class Group:
         self.seed = lease.seed
         self.tasks: list[Task] = lease.tasks[index].key
         self._outcomes: list[Any] = [None] * len(self.tasks)
-        self._missing = len(self.tasks)
-        self._lock = threading.Lock()  # members in flight may be finished by several hands
+        # Members in flight may be finished by several hands: `next` of it cannot be interrupted.
+        self._missing = iter(range(len(self.tasks))[::-1])
 
     def put(self, index: int, outcome: Any) -> bool:
         """Enter a member's outcome; returns whether it was the last one."""
         self._outcomes[index] = outcome
-        with self._lock:
-            self._missing -= 1
-            return not self._missing
+        return next(self._missing) == 0
 
     def build(self, program: Batching, blocks: Blocks | None) -> Built:
         """The batch; the members as they are where one is missing or they do not fit together."""

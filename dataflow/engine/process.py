@@ -7,6 +7,7 @@ no ``if __name__ == "__main__"`` guard.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import select
@@ -69,6 +70,7 @@ def main() -> None:
         threading.Thread(target=end.send, args=(problem,), daemon=True).start()
     if (cv2 := sys.modules.get("cv2")) is not None:
         cv2.setNumThreads(1)
+    gc.freeze()  # what was imported stays: no need to look through it again and again
     if worker is None:
         _listen(end, None, hands, control_fd, folder, welcomed)
         return

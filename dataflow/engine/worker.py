@@ -248,8 +248,8 @@ class _Hand:
         else:
             self._advance(lease, index, stage + 1, result)
 
-    def _advance(self, lease: Lease | Group, index: int, at: int, value: Any) -> None:
-        """Run the stages from number `at` on, up to the end or to one that takes its time."""
+    def _advance(self, lease: Lease | Group, index: int, first: int, value: Any) -> None:
+        """Run the stages from number `first` on, up to the end or to one that takes its time."""
         tag, number, _ = lease.tasks[index]
         program = self._worker.programs[number]
         stages = program.stages
@@ -257,20 +257,20 @@ class _Hand:
         if timed:
             begun = perf_counter()
             self._timed = self._tally.dear
-        while at < len(stages):
+        seed, numbers, rows = lease.seed, program.numbers, self._counts[number]
+        for at in range(first, len(stages)):
             stage = stages[at]
             try:
                 if isinstance(stage, AsyncStage):
+                    leave()
                     stage.begin(value, partial(self._worker.arrived, lease, index, at))
                     return
-                enter(lease.seed, tag, program.numbers[at])
+                enter(seed, tag, numbers[at])
                 value = stage.apply(value)
             except BaseException as error:  # as above
                 value = Failed.of(error, at)
                 break
-            finally:
-                leave()
-            counts = self._counts[number][at + 1]
+            counts = rows[at + 1]
             counts[0] += 1
             if timed:
                 ended = perf_counter()
@@ -280,7 +280,7 @@ class _Hand:
             if value is None:
                 value = DROPPED
                 break
-            at += 1
+        leave()
         self._finish(lease, index, value)
 
     def _finish(self, lease: Lease | Group, index: int, outcome: Any) -> None:

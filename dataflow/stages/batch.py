@@ -94,12 +94,11 @@ class BatchData(ProxyDataFlow):
             somebody else has to see to it.
         """
         own = type(self).aggregate_batch is not BatchData.aggregate_batch
-        kinds = _kinds(held[0])
-        if own or self.use_list or kinds is None or any(_kinds(dp) != kinds for dp in held):
+        kinds = _kinds(held)
+        if own or self.use_list or kinds is None:
             return None
         try:
-            # By identity: NumPy's float64 is equal to Python's float.
-            plain = [key for key, kind in kinds if any(kind is one for one in _PLAIN)]
+            plain = [key for key, kind in kinds.items() if kind in _PLAIN]
             return _aggregated(held, False, empty), plain
         except Exception:  # of whatever kind: it comes again where somebody is told
             return None
@@ -133,12 +132,31 @@ def _aggregated(data_holder: Sequence[Datapoint], use_list: bool, empty: Empty) 
 _PLAIN = (bool, int, float, str, bytes)
 
 
-def _kinds(datapoint: Datapoint) -> list[tuple[Any, Any]] | None:
-    """The types of the components: equal ones go into an array without being converted."""
-    if not isinstance(datapoint, (list, tuple, dict)):
+def _kinds(held: Sequence[Datapoint]) -> dict[Any, type] | None:
+    """The types of the components, where they go into arrays without being converted.
+
+    None where those of some datapoint differ from another's.
+    """
+    first = held[0]
+    if isinstance(first, dict):
+        keys = list(first)
+        if any(type(dp) is not dict or list(dp) != keys for dp in held):
+            return None
+        columns: Any = ([dp[key] for dp in held] for key in keys)
+    elif isinstance(first, (list, tuple)):
+        keys = list(range(len(first)))
+        if any(type(dp) is not type(first) or len(dp) != len(keys) for dp in held):
+            return None
+        columns = zip(*held, strict=True)
+    else:
         return None
-    parts = datapoint.items() if isinstance(datapoint, dict) else enumerate(datapoint)
-    return [(key, getattr(part, "dtype", type(part))) for key, part in parts]
+    kinds = {}
+    for key, column in zip(keys, columns, strict=True):
+        (kind, *others) = set(map(type, column))
+        if others or (hasattr(kind, "dtype") and len({part.dtype for part in column}) > 1):
+            return None
+        kinds[key] = kind
+    return kinds
 
 
 def _different(first: Datapoint, other: Datapoint) -> ValueError:

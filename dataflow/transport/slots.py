@@ -104,6 +104,7 @@ class Block:
         self._memory = memory
         self._address = memory.ctypes.data
         self._used = 0
+        self._built = 0  # bytes of arrays that `empty` made room for
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array in the slot, uninitialised; elsewhere where there is no room for it."""
@@ -112,7 +113,7 @@ class Block:
         if dtype.hasobject or not size or self._used + _padded(size) > SLOT_BYTES:
             return np.empty(shape, dtype)
         raw = self._memory[self._used : self._used + size]
-        self._used += _padded(size)
+        self._used = self._built = self._used + _padded(size)
         array: np.ndarray = raw.view(dtype).reshape(shape)
         return array
 
@@ -121,8 +122,8 @@ class Block:
         places: list[Place] = []
         for buffer in buffers:
             raw = np.frombuffer(buffer, np.uint8)
-            offset = raw.ctypes.data - self._address if self._used else -1
-            if not 0 <= offset < SLOT_BYTES:
+            offset = raw.ctypes.data - self._address if self._built else -1
+            if not 0 <= offset < self._built:
                 offset = self._used
                 self._used += _padded(raw.nbytes)
                 if self._used > SLOT_BYTES:
