@@ -15,11 +15,21 @@ from __future__ import annotations
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
 from dataflow.base import DataFlow
-from dataflow.engine.runners import (
+from dataflow.dataset.images import ImageFromFile
+from dataflow.engine.map_runners import (
+    MultiProcessMapAndBatchData,
+    MultiProcessMapAndBatchDataZMQ,
     MultiProcessMapData,
     MultiProcessMapDataZMQ,
-    MultiProcessRunnerZMQ,
     MultiThreadMapData,
+)
+from dataflow.engine.runners import (
+    MultiProcessPrefetchData,
+    MultiProcessRunner,
+    MultiProcessRunnerZMQ,
+    MultiThreadPrefetchData,
+    MultiThreadRunner,
+    PrefetchData,
     PrefetchDataZMQ,
 )
 from dataflow.errors import (
@@ -42,10 +52,20 @@ from dataflow.errors import (
 )
 from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
+from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.methods import attach
-from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData
+from dataflow.sources import (
+    Columns,
+    DataFromGenerator,
+    DataFromIterable,
+    DataFromList,
+    DataFromQueue,
+    FakeData,
+)
 from dataflow.stages import (
     BatchData,
+    BatchDataByShape,
+    CacheData,
     ConcatData,
     FilterData,
     FixedSizeData,
@@ -65,7 +85,11 @@ from dataflow.version import __version__
 
 __all__ = [
     "AugmentImageComponent",
+    "AugmentImageComponents",
+    "AugmentImageCoordinates",
     "BatchData",
+    "BatchDataByShape",
+    "CacheData",
     "Columns",
     "ConcatData",
     "ConfigError",
@@ -73,7 +97,9 @@ __all__ = [
     "DataFlowError",
     "DataFlowTerminated",
     "DataFromGenerator",
+    "DataFromIterable",
     "DataFromList",
+    "DataFromQueue",
     "DatapointError",
     "DecodeError",
     "Dropped",
@@ -81,18 +107,26 @@ __all__ = [
     "FetchError",
     "FilterData",
     "FixedSizeData",
+    "ImageFromFile",
     "JoinData",
     "LocallyShuffleData",
     "MapData",
     "MapDataComponent",
     "MissingData",
     "MissingExtra",
+    "MultiProcessMapAndBatchData",
+    "MultiProcessMapAndBatchDataZMQ",
     "MultiProcessMapData",
     "MultiProcessMapDataZMQ",
+    "MultiProcessPrefetchData",
+    "MultiProcessRunner",
     "MultiProcessRunnerZMQ",
     "MultiThreadMapData",
+    "MultiThreadPrefetchData",
+    "MultiThreadRunner",
     "NotResumable",
     "PoisonedDatapoint",
+    "PrefetchData",
     "PrefetchDataZMQ",
     "PrintData",
     "ProxyDataFlow",

@@ -23,6 +23,7 @@ from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
 from dataflow.failures import FailedDatapoint, error_policies
 from dataflow.meter import Meter
 from dataflow.randomness import Tag, fresh_seed
+from dataflow.utils.spelling import tell
 
 __all__ = ["DataFlow", "DataFlowTerminated"]
 
@@ -80,6 +81,7 @@ class DataFlow:
 
     def get_data(self) -> Iterator[Datapoint]:
         """The older spelling of `iter(ds)`."""
+        tell("ds.get_data()", "iter(ds)")
         if type(self).__iter__ is not DataFlow.__iter__:
             return iter(self)
         return self._open()
@@ -96,6 +98,7 @@ class DataFlow:
 
     def size(self) -> int:
         """The older spelling of `len(ds)`."""
+        tell("ds.size()", "len(ds)")
         if type(self).__len__ is not DataFlow.__len__:
             return len(self)
         return self._length()
@@ -351,7 +354,7 @@ class DataFlow:
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
         saved, self.__pending = self.__pending or {}, None
         before = None if saved or self.__pass is None else self.__pass.epoch.conductor
-        epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {}), before))
+        epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {}), before, bool(saved)))
         self.__pass = Pass(epoch)
         pairs = stream(self, epoch) if is_native(self) else self._stream(epoch)
         iterator = EpochIterator(pairs, self._meter, self.__pass)
@@ -471,11 +474,11 @@ def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
     return flow._at(epoch, index)  # type: ignore[no-any-return]
 
 
-def _conductor(saved: Mapping[str, Any], before: Any = None) -> Any:
+def _conductor(saved: Mapping[str, Any], before: Any = None, resumed: bool = False) -> Any:
     """The engine's part in a pass. (It builds on this module, so it is imported late.)"""
     from dataflow.engine.conductor import Conductor
 
-    return Conductor(saved, before)
+    return Conductor(saved, before, resumed=resumed)
 
 
 def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:

@@ -10,7 +10,10 @@ from dataflow.stages.item import ItemStage
 
 __all__ = ["as_stage"]
 
-_PER_ITEM = ("MapData", "MapDataComponent", "AugmentImageComponent")
+_PER_ITEM = (
+    *("MapData", "MapDataComponent"),
+    *("AugmentImageComponent", "AugmentImageComponents", "AugmentImageCoordinates"),
+)
 
 
 class ForeignStage(ItemStage):

@@ -21,6 +21,8 @@ class Meter:
         busy: seconds of work on them, summed over all workers.
         here: seconds of work that the consumer's thread did besides: of a source, its keys; of a
             runner, receiving.
+        below: of a source that reads from other flows: seconds that those took, which whoever
+            times the source leaves out.
         errors: datapoints that failed in this stage.
         runner: the runner whose workers do the work; None where the consumer's thread does it.
         units: how many datapoints can be worked on at once: hands, or transfers.
@@ -40,6 +42,7 @@ class Meter:
     items: int = 0
     busy: float = 0.0
     here: float = 0.0
+    below: float = 0.0
     errors: int = 0
     runner: str | None = None
     units: int = 1

@@ -22,15 +22,28 @@ __all__ = ["Conductor"]
 _Cursor = TypeVar("_Cursor")
 
 
+def _is_idle(flow: Any) -> bool:
+    """Whether workers would have nothing to do for a flow, which makes a part."""
+    return make_part(flow, below_runner=True).idle
+
+
 class Conductor:
     """What the engine does in one pass.
 
     Args:
         saved: the cursors of the pass that is resumed, as `state` gave them.
         before: the one of the pass before, whose sticky cursors stay in force.
+        resumed: the chain's state was loaded.
+
+    Attributes:
+        resumed: that was so before this pass or an earlier one, so the seed is not just any.
+        lost: why what was delivered can never be had again; None where it can.
     """
 
-    def __init__(self, saved: Mapping[str, Any], before: Conductor | None = None) -> None:
+    def __init__(
+        self, saved: Mapping[str, Any], before: Conductor | None = None, *, resumed: bool = False
+    ) -> None:
+        self.resumed: bool = resumed or (before is not None and before.resumed)
         self._saved = dict(saved)
         self._cursors: dict[str, tuple[int, bool, Any]] = {}  # epoch number, sticky, cursor
         self._nested: list[tuple[Conductor, bool]] = []
@@ -38,7 +51,9 @@ class Conductor:
             self._saved |= {key: one for key, one in before._saved.items() if "sticky" in one}
             self._cursors = {key: one for key, one in before._cursors.items() if one[1]}
             self._nested = [one for one in before._nested if one[1]]
+        self._needed: list[Callable[[], object]] = []
         self._refused: str | None = None
+        self.lost: str | None = None
         self._unordered = False
 
     # -- what flows ask for ------------------------------------------------------------------
@@ -49,7 +64,7 @@ class Conductor:
             return self._run(flow, epoch)
         if epoch.runners and (found := batching_of(flow)) is not None:
             below = found.batch.ds
-            if is_part(below, below_runner=True):
+            if is_part(below, below_runner=True) and (found.above or not _is_idle(below)):
                 return self._run(below, epoch, found)
         return None
 
@@ -100,14 +115,28 @@ class Conductor:
 
     def nested(self, saved: Mapping[str, Any], *, keeps: bool) -> Conductor:
         """One for a pass below a stage that has passes of its own; `keeps`: it outlives this."""
-        inner = Conductor(saved)
+        inner = Conductor(saved, resumed=self.resumed)
         self._nested = [one for one in self._nested if not one[1]] if keeps else self._nested
         self._nested.append((inner, keeps))
         return inner
 
-    def refuse(self, why: str) -> None:
-        """Some stage cannot tell its place: the pass can only be resumed by doing it again."""
+    def apart(self, saved: Mapping[str, Any]) -> Conductor:
+        """One for a pass below a stage that does it again where it must; not part of the state."""
+        return Conductor(saved, resumed=self.resumed)
+
+    def need(self, check: Callable[[], object]) -> None:
+        """The pass can only be resumed where `check` raises no `NotResumable`."""
+        self._needed.append(check)
+
+    def refuse(self, why: str, *, lost: bool = False) -> None:
+        """Some stage cannot tell its place: the pass can only be resumed by doing it again.
+
+        Args:
+            why: for a person.
+            lost: not even so.
+        """
         self._refused = self._refused or why
+        self.lost = self.lost or (why if lost else None)
 
     # -- what the outermost flow asks for ----------------------------------------------------
 
@@ -124,9 +153,13 @@ class Conductor:
         Raises:
             NotResumable: where even that would not lead to the same place.
         """
+        for check in self._needed:
+            check()
         if finished and not any(one._refused for one, keeps in self._nested if keeps):
             return None  # the next pass begins afresh
         inner = [(self, False), *self._nested]
+        if (lost := next((one.lost for one, _ in inner if one.lost), None)) is not None:
+            raise NotResumable(lost)
         why = next((one._refused for one, _ in inner if one._refused), None)
         if why is None:
             return None
@@ -149,15 +182,18 @@ class Conductor:
         part = make_part(flow, below_runner=bool(epoch.runners))
         runner = epoch.runners[0] if epoch.runners else part.runner
         progress = self.cursor(flow, epoch, Progress)
-        if runner is None:
+        above = epoch.runners
+        if runner is not None and not above:  # it helps those further down, too
+            epoch = epoch._replace(runners=(runner,))
+        if runner is None or (part.idle and found is None):
             return self._alone(part, epoch, progress)
         ordered = epoch.in_order or runner._is_ordered(epoch)
         self._unordered = self._unordered or not ordered
         if found is not None:
-            part.add_batches(found, below=epoch.runners)
+            part.add_batches(found, below=above)
             return self._batches(runner, part, epoch, progress, found.batch, ordered)
-        for above in reversed(epoch.runners):
-            part.place_below(above)
+        for outer in reversed(above):
+            part.place_below(outer)
         if len(part.feeds) > 1:
             self.refuse("replicate=True runs the flow in each process at its own pace")
             self._unordered = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataflow.base import meter_of, reset
 from dataflow.engine.messages import LOADER, UNSENT, Failed, Task, members_of
-from dataflow.engine.part import Part
+from dataflow.engine.part import Part, stays
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy
@@ -55,13 +55,21 @@ class Consumer:
         Raises:
             Exception: what loader or stage raised, or the policy made of it.
         """
+        sources = [
+            meter_of(owner)
+            for (_, stage), owner in self._part.owners.items()
+            if stage == LOADER and stays(owner)
+        ]
         while True:
             begun = perf_counter()
+            if sources:
+                begun -= sum(meter.below for meter in sources)
             task = next(tasks, None)
             if task is None:
                 return
             if self._timed:
-                self._tally.counts[task.program][0][2] += perf_counter() - begun
+                spent = perf_counter() - begun - sum(meter.below for meter in sources)
+                self._tally.counts[task.program][0][2] += spent
             yield task, self.make(task)
 
     def make(self, task: Task) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from dataflow.base import inputs, meter_of, own_stream
+from dataflow.base import inputs, is_native, meter_of, own_stream
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import Feed, OrderStage
@@ -60,6 +60,9 @@ class Outputs:
         return None
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
+        if is_native(self._flow):
+            tag, datapoint = self._flow._at(epoch, place)
+            return tag, (0, datapoint)
         raise TypeError(
             f"{type(self._flow).__name__} can only be iterated, so this dataflow has no random "
             "access"

@@ -27,7 +27,7 @@ from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.order import Feed, OrderStage
 
-__all__ = ["Part", "is_part", "make_part", "source_part"]
+__all__ = ["Part", "is_part", "make_part", "source_part", "stays"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,14 @@ class Part:
     def transfers(self) -> int:
         """Datapoints that asynchronous stages hold in flight in one worker."""
         return max((program.transfers for program in self.programs), default=0)
+
+    @property
+    def idle(self) -> bool:
+        """Workers would only hand back what they get, and the sources say that it is to stay."""
+        return all(
+            program.loader is None and not program.stages and stays(self.owners[number, LOADER])
+            for number, program in enumerate(self.programs)
+        )
 
     def tasks(self, feed: Feed, epoch: Epoch, remaining: Remaining) -> Iterator[Task]:
         """The tasks of a pass that remain to be done, in order."""
@@ -139,6 +147,11 @@ def is_runner(flow: Any) -> bool:
     return hasattr(flow, "_hands_in_worker")
 
 
+def stays(flow: Any) -> bool:
+    """Whether `flow` is read in the consumer, whatever runs above and below it."""
+    return bool(getattr(flow, "_stays", False))
+
+
 def is_part(flow: Any, *, below_runner: bool) -> bool:
     """Whether `flow` and all below it make a part."""
     if _is_leaf(flow):
@@ -164,6 +177,8 @@ def make_part(flow: Any, *, below_runner: bool) -> Part:
 
 def _is_leaf(flow: Any) -> bool:
     """A flow that is read in the consumer: it has keys, or it can only be iterated."""
+    if stays(flow):
+        return True
     if isinstance(flow, KeyedSource) or not is_native(flow):
         return isinstance(flow, KeyedSource) or as_stage(flow) is None
     return not inputs(flow)
@@ -172,7 +187,7 @@ def _is_leaf(flow: Any) -> bool:
 def _runs_whole(runner: Any) -> bool:
     """Whether a runner with none above it has each worker iterate the whole flow below it."""
     flow = runner.ds
-    leaf = _is_leaf(flow) and not isinstance(flow, KeyedSource)
+    leaf = _is_leaf(flow) and not isinstance(flow, KeyedSource) and not stays(flow)
     return bool(runner._replicas) or (runner._whole and leaf)
 
 
@@ -237,9 +252,10 @@ def _whole(runner: Any) -> Part:
     if not runner._told:
         runner._told = True
         logger.warning(
-            "%s is a flow that can only be iterated: it runs whole in one worker process. "
+            "%s is a flow that can only be iterated: it runs whole in one worker %s. "
             "replicate=True runs it independently in each",
             type(flow).__name__,
+            runner._unit,
         )
     feed = Endless(0, Epoch.bare)
     part = Part(runner, [Program(FlowLoader(flow))], [feed], {(0, LOADER): flow}, sequential=True)
@@ -249,7 +265,8 @@ def _whole(runner: Any) -> Part:
 
 def _replicated(runner: Any) -> Part:
     """Each worker iterates the flow by itself, with random numbers of its own."""
-    flow, numbers = runner.ds, range(runner._replicas)
+    numbers = range(runner._replicas)
+    flows = [runner._replica(replica) for replica in numbers]
 
     def feed_of(replica: int) -> Endless:
         def epoch_of(epoch: Epoch) -> Epoch:
@@ -260,9 +277,9 @@ def _replicated(runner: Any) -> Part:
 
     part = Part(
         runner,
-        [Program(FlowLoader(flow)) for _ in numbers],
+        [Program(FlowLoader(flow)) for flow in flows],
         [feed_of(replica) for replica in numbers],
-        {(replica, LOADER): flow for replica in numbers},
+        {(replica, LOADER): flow for replica, flow in enumerate(flows)},
         sequential=True,
     )
     part.place_below(runner)

@@ -82,6 +82,10 @@ class Runner(ProxyDataFlow):
         """Threads in each worker."""
         return part.hands
 
+    def _replica(self, number: int) -> Any:
+        """The flow that one of `_replicas` workers runs."""
+        return self.ds
+
     def _buffer_of(self, part: Part) -> int:
         """Results that may wait: datapoints, or batches of about as many datapoints."""
         if part.batching is None:
@@ -120,9 +124,14 @@ class Runner(ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         # What cannot go to workers streams here; the parts below it find their runner.
-        if not epoch.runners and self._elsewhere:
-            _leave_to_workers(self.ds)
+        if not epoch.runners:
+            self._claim(self.ds)
         return stream(self.ds, epoch._replace(runners=(*epoch.runners, self)))
+
+    def _claim(self, flow: Any) -> None:
+        """Keep the stages of `flow` from being made ready here, if they are to run elsewhere."""
+        if self._elsewhere:
+            _leave_to_workers(flow)
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
         return at(self.ds, epoch, index)
@@ -166,7 +175,7 @@ class Runner(ProxyDataFlow):
             complete = True
         finally:
             # Workers wait for the next epoch, but not behind a loop that was left.
-            if not complete and self._crews.get(key) is crew:
+            if (epoch.last or not complete) and self._crews.get(key) is crew:
                 del self._crews[key]
                 self._gauges.clear()
                 crew.close()

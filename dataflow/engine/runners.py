@@ -1,28 +1,31 @@
-"""The runners that users name."""
+"""The runners that users name: in threads, in processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from dataflow.base import is_flow
 from dataflow.engine.part import Part
 from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
-from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.executor.thread import ThreadExecutor
 from dataflow.failures import OnError
-from dataflow.stages.map import MapData
 from dataflow.transport.in_hand import InHand
+from dataflow.utils.spelling import renamed
 
 __all__ = [
-    "MultiProcessMapData",
-    "MultiProcessMapDataZMQ",
+    "MultiProcessPrefetchData",
+    "MultiProcessRunner",
     "MultiProcessRunnerZMQ",
-    "MultiThreadMapData",
+    "MultiThreadPrefetchData",
+    "MultiThreadRunner",
+    "PrefetchData",
     "PrefetchDataZMQ",
     "ThreadRunner",
+    "positive",
 ]
 
 
@@ -67,47 +70,78 @@ class ThreadRunner(Runner):
     def _hire(self, part: Part) -> Executor:
         hands = self._hands(part)
         programs = part.for_workers()
-        return ThreadExecutor(lambda emit: Worker(programs, emit, InHand(hands)), hands)
+        workers = self._worker_count(part)
+        return ThreadExecutor(lambda emit: Worker(programs, emit, InHand(hands)), hands, workers)
 
 
-class MultiThreadMapData(ThreadRunner):
-    """Apply a function to every datapoint, in threads; where it returns None it is dropped.
+class MultiThreadRunner(ThreadRunner):
+    """Runs a chain in threads of this process; each datapoint comes exactly once an epoch.
 
-    The per-item stages of the chain below run in the threads too. Each datapoint comes exactly
-    once an epoch.
+    Loading and the per-item stages of the chain run in all threads; a flow that can only be
+    iterated runs whole in one. Below a `PrefetchDataZMQ` it sets the threads in each of its
+    processes.
 
     Args:
-        ds: the chain.
+        get_df: a function that returns the chain. It is called once.
+        num_prefetch: datapoints that may wait to be delivered.
         num_thread: threads.
-        map_func: datapoint → datapoint or None.
-        buffer_size: datapoints that may wait to be delivered.
-        strict: accepted for tensorpack's sake; every epoch is exact here.
         ordered: deliver in the source's order; None means: if a seed was set.
         on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a
             function of error and datapoint that returns a replacement or None.
-        nr_thread: the older spelling of `num_thread`.
+        replicate: call `get_df` for each thread, which runs what it gets whole and independently,
+            so that all of it is delivered `num_thread` times: for endless random generators.
     """
 
+    _whole = True
+
+    @renamed(nr_prefetch="num_prefetch", nr_thread="num_thread")
     def __init__(
         self,
-        ds: Any,
-        num_thread: int | None = None,
-        map_func: Callable[[Datapoint], Datapoint | None] | None = None,
+        get_df: Callable[[], Any],
+        num_prefetch: int,
+        num_thread: int,
         *,
-        buffer_size: int = 200,
-        strict: bool = False,
         ordered: bool | None = None,
         on_error: OnError = "raise",
-        nr_thread: int | None = None,
+        replicate: bool = False,
     ) -> None:
+        if not callable(get_df):
+            raise ConfigError(f"get_df={get_df!r} must be a function that returns a dataflow")
+        self.num_prefetch = positive("num_prefetch", num_prefetch)
+        self.num_thread = positive("num_thread", num_thread)
+        self._flows = [get_df() for _ in range(self.num_thread if replicate else 1)]
+        for flow in self._flows:
+            if not is_flow(flow):
+                raise ConfigError(f"get_df must return a dataflow, not {flow!r}")
+        if len({id(flow) for flow in self._flows}) < len(self._flows):
+            raise ConfigError("get_df must return a new dataflow each time, for replicate=True")
         super().__init__(
-            _mapped(ds, map_func),
-            _given("num_thread", num_thread, nr_thread),
+            self._flows[0],
+            self.num_thread,
             ordered=ordered,
-            buffer_size=buffer_size,
+            buffer_size=self.num_prefetch,
             on_error=on_error,
         )
-        self.num_thread = self.num_threads
+        self.replicate = replicate
+        self._replicas = self.num_thread if replicate else 0
+
+    def _replica(self, number: int) -> Any:
+        return self._flows[number]
+
+    def _length(self) -> int:
+        return sum(map(len, self._flows))
+
+    def _worker_count(self, part: Part) -> int:
+        return len(self._flows) if part.sequential else 1
+
+    def _hands(self, part: Part) -> int:
+        return 1 if part.sequential else super()._hands(part)
+
+    def close(self) -> None:
+        super().close()
+        for flow in self._flows[1:]:
+            if callable(close := getattr(flow, "close", None)):
+                close()
 
 
 class PrefetchDataZMQ(Runner):
@@ -133,7 +167,6 @@ class PrefetchDataZMQ(Runner):
             killed and the datapoint tried once more, alone. Time that an asynchronous stage, such
             as a download, waits does not count. None: as long as it likes.
         max_restarts: processes that may die without anything getting done in between.
-        nr_proc: the older spelling of `num_proc`.
 
     A datapoint that was in hand as its process died runs again with nothing else beside it. If two
     processes more die over it, `on_error` gets a `PoisonedDatapoint`.
@@ -145,6 +178,7 @@ class PrefetchDataZMQ(Runner):
     _elsewhere = True
     _whole = True
 
+    @renamed(nr_proc="num_proc")
     def __init__(
         self,
         ds: Any,
@@ -157,9 +191,7 @@ class PrefetchDataZMQ(Runner):
         replicate: bool = False,
         task_timeout: float | None = None,
         max_restarts: int = 3,
-        nr_proc: int | None = None,
     ) -> None:
-        num_proc = num_proc if nr_proc is None else nr_proc
         super().__init__(
             ds,
             ordered=ordered,
@@ -168,9 +200,7 @@ class PrefetchDataZMQ(Runner):
             max_restarts=max_restarts,
             task_timeout=task_timeout,
         )
-        if num_proc < 1:
-            raise ConfigError(f"num_proc={num_proc!r} must be at least 1")
-        self.num_proc = int(num_proc)
+        self.num_proc = positive("num_proc", num_proc)
         self.replicate = replicate
         self._replicas = self.num_proc if replicate else 0
 
@@ -194,63 +224,54 @@ class PrefetchDataZMQ(Runner):
         )
 
 
-class MultiProcessMapData(PrefetchDataZMQ):
-    """Apply a function to every datapoint, in processes; where it returns None it is dropped.
-
-    The per-item stages of the chain below run in the processes too. Each datapoint comes exactly
-    once an epoch.
+class MultiProcessRunner(PrefetchDataZMQ):
+    """`PrefetchDataZMQ` with its arguments in another order.
 
     Args:
         ds: the chain.
+        num_prefetch: datapoints that may wait to be delivered, as `hwm` there.
         num_proc: worker processes.
-        map_func: datapoint → datapoint or None; may be a lambda or a closure.
-        buffer_size: datapoints that may wait to be delivered, as `hwm` of `PrefetchDataZMQ`.
-        strict: accepted for tensorpack's sake; every epoch is exact here.
-        ordered: deliver in the source's order; None means: if a seed was set.
-        on_error: as of `PrefetchDataZMQ`, like the following.
+        ordered: as there, like the following.
+        on_error: what becomes of a datapoint whose stage raised.
+        replicate: run the whole flow independently in each process.
         task_timeout: seconds that a datapoint may keep a worker process.
         max_restarts: processes that may die without anything getting done in between.
-        nr_proc: the older spelling of `num_proc`.
     """
 
+    @renamed(nr_prefetch="num_prefetch", nr_proc="num_proc")
     def __init__(
         self,
         ds: Any,
-        num_proc: int | None = None,
-        map_func: Callable[[Datapoint], Datapoint | None] | None = None,
+        num_prefetch: int,
+        num_proc: int,
         *,
-        buffer_size: int = 200,
-        strict: bool = False,
         ordered: bool | None = None,
         on_error: OnError = "raise",
+        replicate: bool = False,
         task_timeout: float | None = None,
         max_restarts: int = 3,
-        nr_proc: int | None = None,
     ) -> None:
+        self.num_prefetch = positive("num_prefetch", num_prefetch)
         super().__init__(
-            _mapped(ds, map_func),
-            _given("num_proc", num_proc, nr_proc),
+            ds,
+            num_proc,
+            self.num_prefetch,
             ordered=ordered,
-            buffer_size=buffer_size,
             on_error=on_error,
+            replicate=replicate,
             task_timeout=task_timeout,
             max_restarts=max_restarts,
         )
 
 
+# tensorpack's other names.
 MultiProcessRunnerZMQ = PrefetchDataZMQ
-MultiProcessMapDataZMQ = MultiProcessMapData
+PrefetchData = MultiProcessPrefetchData = MultiProcessRunner
+MultiThreadPrefetchData = MultiThreadRunner
 
 
-def _mapped(ds: Any, map_func: Any) -> MapData:
-    if not callable(map_func):
-        raise ConfigError(f"map_func={map_func!r} must be callable")
-    return MapData(ds, map_func)
-
-
-def _given(name: str, number: int | None, older: int | None) -> int:
-    """The one that was given of an argument and its older spelling."""
-    chosen = number if older is None else older
-    if chosen is None:
-        raise ConfigError(f"{name}=None must be a number")
-    return chosen
+def positive(name: str, number: int | None) -> int:
+    """`number`, if it is one of threads, processes or datapoints."""
+    if number is None or number < 1:
+        raise ConfigError(f"{name}={number!r} must be a number, and at least 1")
+    return int(number)

@@ -57,6 +57,7 @@ class Watch:
         self._buffer_size = buffer_size
         self._heard: set[int] = set()
         self._meters = {key: meter_of(owner) for key, owner in part.owners.items()}
+        self._sources = [meter for (_, stage), meter in self._meters.items() if stage == LOADER]
         self._seen = Traffic(crew.traffic.bytes, crew.traffic.seconds)
         # Until the first result of new workers all time is `starting`, and nothing else counts.
         self._crew_is_new = not crew.workers
@@ -85,17 +86,21 @@ class Watch:
 
     def lease(self, ledger: Ledger, worker: int, size: int) -> Lease | None:
         """`Ledger.lease`, with the time that the source takes for keys or datapoints."""
-        begun, before = perf_counter(), ledger.fed
+        begun, before = perf_counter() - self._below(), ledger.fed
         lease = ledger.lease(worker, size)
         fresh = ledger.fed - before
         if lease is not None and fresh:
             if self._begun is None:
                 program = (members_of(lease.tasks[-1]) or lease.tasks)[-1].program
-                self._meters[program, LOADER].here += perf_counter() - begun
+                self._meters[program, LOADER].here += perf_counter() - self._below() - begun
             for program, count in self._by_program(lease.tasks[-fresh:]):
                 if self._part.programs[program].loader is None:  # otherwise the workers count
                     self._meters[program, LOADER].items += count
         return lease
+
+    def _below(self) -> float:
+        """Seconds that flows below the sources took so far."""
+        return sum(meter.below for meter in self._sources)
 
     def _by_program(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:
         if len(self._part.programs) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Protocol
@@ -26,41 +27,45 @@ class _Worker(Protocol):
 
 
 class ThreadExecutor:
-    """One worker whose hands are threads.
+    """One worker whose hands are threads, or several of them.
 
     Args:
-        make_worker: builds the worker around a function that takes its reports.
-        hands: the number of threads.
+        make_worker: builds a worker around a function that takes its reports.
+        hands: the number of threads of each.
+        workers: how many there are.
     """
 
-    def __init__(self, make_worker: Callable[[Callable[..., None]], _Worker], hands: int) -> None:
+    def __init__(
+        self,
+        make_worker: Callable[[Callable[..., None]], _Worker],
+        hands: int,
+        workers: int = 1,
+    ) -> None:
         keep_freed_memory()
         self._reports: SimpleQueue[Any] = SimpleQueue()
-        reports = self._reports
-
-        def emit(report: Any, block: Any = None) -> None:
-            reports.put(report)
-
-        self._worker = make_worker(emit)
+        self._crew = [make_worker(partial(_emit, self._reports, i)) for i in range(workers)]
         self._threads = [
-            threading.Thread(target=self._worker.work, name=f"dataflow-hand-{i}", daemon=True)
+            threading.Thread(target=worker.work, name=f"dataflow-hand-{i}", daemon=True)
+            for worker in self._crew
             for i in range(hands)
         ]
-        watch = threading.Thread(target=self._worker.watch, name="dataflow-watch", daemon=True)
-        self._threads.append(watch)
+        self._threads += [
+            threading.Thread(target=worker.watch, name="dataflow-watch", daemon=True)
+            for worker in self._crew
+        ]
         for thread in self._threads:
             thread.start()
-        self.workers = [0]
+        self.workers = list(range(workers))
         self.traffic = Traffic()
-        self.ready = {0}
-        # The threads hold the worker, not this object: who forgets it ends them.
-        self._finalizer = weakref.finalize(self, _end, self._worker, self._threads)
+        self.ready = set(self.workers)
+        # The threads hold the workers, not this object: who forgets it ends them.
+        self._finalizer = weakref.finalize(self, _end, self._crew, hands, self._threads)
 
     def start(self) -> int:
         raise NotImplementedError("threads do not die, so none is ever started anew")
 
     def send(self, worker: int, lease: Any) -> None:
-        self._worker.take(lease)
+        self._crew[worker].take(lease)
 
     def in_hand(self, worker: int) -> list[Held]:
         return []  # nobody asks: threads do not die
@@ -71,9 +76,9 @@ class ThreadExecutor:
     def poll(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []
         try:
-            events.append(Reported(0, self._reports.get(timeout != 0, timeout)))
+            events.append(self._reports.get(timeout != 0, timeout))
             while True:
-                events.append(Reported(0, self._reports.get_nowait()))
+                events.append(self._reports.get_nowait())
         except Empty:
             return events
 
@@ -81,9 +86,15 @@ class ThreadExecutor:
         self._finalizer()
 
 
-def _end(worker: _Worker, threads: list[threading.Thread]) -> None:
-    worker.stop(len(threads))
-    worker.close()
+def _emit(reports: SimpleQueue[Any], worker: int, report: Any, block: Any = None) -> None:
+    reports.put(Reported(worker, report))
+
+
+def _end(crew: list[_Worker], hands: int, threads: list[threading.Thread]) -> None:
+    for worker in crew:
+        worker.stop(hands)
+    for worker in crew:
+        worker.close()
     # A thread cannot be killed: one that is deep in user code ends with its datapoint.
     end = monotonic() + 0.5
     for thread in threads:

@@ -3,10 +3,13 @@
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.decode import check_image, decode_image, image_size
 from dataflow.image.sheet import contact_sheet
+from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.image.view import Viewer
 
 __all__ = [
     "AugmentImageComponent",
+    "AugmentImageComponents",
+    "AugmentImageCoordinates",
     "Viewer",
     "check_image",
     "contact_sheet",

@@ -12,7 +12,7 @@ from dataflow.imgaug.base import AugmentorList, Effect, effect_of
 from dataflow.imgaug.transform import Image
 from dataflow.stages.map import MapDataComponent
 
-__all__ = ["AugmentImageComponent"]
+__all__ = ["AugmentImageComponent", "Failures", "listed"]
 
 _MANY = 100
 """So many failed images are an accident; one more is a fault worth a warning."""
@@ -41,7 +41,7 @@ class AugmentImageComponent(MapDataComponent):
         copy: bool = True,
         catch_exceptions: bool = False,
     ) -> None:
-        self.augs = augmentors if isinstance(augmentors, AugmentorList) else _listed(augmentors)
+        self.augs = listed(augmentors)
         # Not a bound method of this stage: what travels to workers should not hold `ds`.
         super().__init__(ds, ImageMap(self.augs, copy, catch_exceptions), index)
 
@@ -104,5 +104,8 @@ class Failures:
         self.__init__()  # type: ignore[misc]
 
 
-def _listed(augmentors: Any) -> AugmentorList:
+def listed(augmentors: Any) -> AugmentorList:
+    """`augmentors` as a list of them, if it is none yet."""
+    if isinstance(augmentors, AugmentorList):
+        return augmentors
     return AugmentorList(augmentors if isinstance(augmentors, list | tuple) else [augmentors])

@@ -56,9 +56,9 @@ def check_image(
 
 
 def decode_image(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, url: str | None = None
+    data: bytes, *, max_pixels: int = MAX_PIXELS, url: str | None = None, grey: bool = False
 ) -> NDArray[np.uint8]:
-    """The pixels: H×W×3, uint8, channels in the order BGR.
+    """The pixels: H×W×3, uint8, channels in the order BGR; or H×W where `grey` is asked for.
 
     Grey images get three equal channels, transparency is left out, 16 bits are reduced to 8, of an
     animation it is the first frame, and the rotation that EXIF asks for is done.
@@ -67,13 +67,15 @@ def decode_image(
         data: the file's bytes.
         max_pixels: height × width may not be more; decided before anything is decoded.
         url: where it comes from, kept in the error.
+        grey: brightness only, as the decoder gives it.
 
     Raises:
         DecodeError: with the reasons of `check_image`, or ``corrupt`` where the decoder gave up.
     """
     check_image(data, max_pixels=max_pixels, url=url)
+    mode = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     try:
-        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except (cv2.error, MemoryError) as error:
         raise _error("corrupt", f"the decoder failed: {error}", url) from error
     if image is None:

@@ -2,8 +2,17 @@
 
 from dataflow.sources.columns import Columns
 from dataflow.sources.fake import FakeData
-from dataflow.sources.generator import DataFromGenerator
+from dataflow.sources.generator import DataFromGenerator, DataFromIterable
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.lists import DataFromList
+from dataflow.sources.queue import DataFromQueue
 
-__all__ = ["Columns", "DataFromGenerator", "DataFromList", "FakeData", "KeyedSource"]
+__all__ = [
+    "Columns",
+    "DataFromGenerator",
+    "DataFromIterable",
+    "DataFromList",
+    "DataFromQueue",
+    "FakeData",
+    "KeyedSource",
+]

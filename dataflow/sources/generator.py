@@ -1,4 +1,4 @@
-"""Datapoints from a Python generator."""
+"""Datapoints from Python's own iterables."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
-from dataflow.errors import UnknownLength
+from dataflow.errors import ConfigError, UnknownLength
 
-__all__ = ["DataFromGenerator"]
+__all__ = ["DataFromGenerator", "DataFromIterable"]
 
 
 class DataFromGenerator(DataFlow):
@@ -21,16 +21,48 @@ class DataFromGenerator(DataFlow):
     """
 
     def __init__(self, gen: Callable[[], Iterable[Any]] | Iterable[Any]) -> None:
-        if not callable(gen) and not isinstance(gen, Iterable):
-            raise ValueError(f"gen={gen!r} must be an iterable or a function that returns one")
+        if not callable(gen) and not _iterable(gen):
+            raise ConfigError(f"gen={gen!r} must be an iterable or a function that returns one")
         self._gen = gen
 
     def _length(self) -> int:
-        try:
-            return len(self._gen)  # type: ignore[arg-type]
-        except TypeError:
-            raise UnknownLength("a generator's length is not known") from None
+        return _len(self._gen)
 
     def _stream(self, epoch: Epoch) -> Stream:
-        for position, datapoint in enumerate(self._gen() if callable(self._gen) else self._gen):
-            yield (epoch.number, position, *epoch.path), datapoint
+        return _numbered(self._gen() if callable(self._gen) else self._gen, epoch)
+
+
+class DataFromIterable(DataFlow):
+    """The datapoints of an iterable, in its order. It is read in the consumer, and never called.
+
+    Args:
+        iterable: what is iterated once an epoch. Mind that an iterator, such as a generator
+            object, is empty after its first epoch.
+    """
+
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        if not _iterable(iterable):
+            raise ConfigError(f"iterable={iterable!r} cannot be iterated")
+        self._iterable = iterable
+
+    def _length(self) -> int:
+        return _len(self._iterable)
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        return _numbered(self._iterable, epoch)
+
+
+def _iterable(value: Any) -> bool:
+    return isinstance(value, Iterable) or hasattr(value, "__getitem__")
+
+
+def _len(iterable: Any) -> int:
+    try:
+        return len(iterable)
+    except TypeError:
+        raise UnknownLength("a generator's length is not known") from None
+
+
+def _numbered(datapoints: Iterable[Any], epoch: Epoch) -> Stream:
+    for position, datapoint in enumerate(datapoints):
+        yield (epoch.number, position, *epoch.path), datapoint

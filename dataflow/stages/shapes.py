@@ -1,0 +1,76 @@
+"""Batches of datapoints of equal shapes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from dataflow.base import stream
+from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
+from dataflow.errors import ConfigError
+from dataflow.flows import ProxyDataFlow, component
+from dataflow.randomness import Tag
+from dataflow.stages.batch import BatchData
+
+__all__ = ["BatchDataByShape"]
+
+
+class BatchDataByShape(ProxyDataFlow):
+    """Batches whose members agree in the shape of one component, for images of many sizes.
+
+    A batch is delivered as soon as `batch_size` datapoints of one shape are there. At the end of
+    an epoch each shape has up to ``batch_size - 1`` left over; they are dropped, or with
+    `remainder` delivered as smaller batches, in the order in which the shapes first came. `len()`
+    is an upper bound without `remainder`, and a lower one with it.
+
+    Args:
+        ds: the input, lists or dicts.
+        batch_size: datapoints in a batch.
+        idx: index or key of the component, an array, whose shape counts. The other ones must fit
+            together within each of its shapes, as for `BatchData`.
+        remainder: deliver what is left over, too.
+    """
+
+    def __init__(
+        self, ds: Any, batch_size: int, idx: int | str, *, remainder: bool = False
+    ) -> None:
+        super().__init__(ds)
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size!r} must be at least 1")
+        self.batch_size = int(batch_size)
+        self.idx = idx
+        self.remainder = remainder
+
+    def _length(self) -> int:
+        return len(self.ds) // self.batch_size
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        epoch.conductor.refuse("BatchDataByShape holds datapoints of several shapes")
+        groups: defaultdict[tuple[int, ...], list[tuple[Tag, Datapoint]]] = defaultdict(list)
+        for tag, datapoint in stream(self.ds, epoch):
+            if datapoint is DROPPED:
+                yield tag, DROPPED
+                continue
+            group = groups[self._shape(datapoint)]
+            group.append((tag, datapoint))
+            if len(group) == self.batch_size:
+                yield _batch(group)
+                group.clear()
+        for group in groups.values():
+            if group:
+                tags, batch = _batch(group) if self.remainder else ([t for t, _ in group], DROPPED)
+                yield tags, batch
+
+    def _shape(self, datapoint: Datapoint) -> tuple[int, ...]:
+        value = component(datapoint, self.idx)
+        try:
+            return tuple(value.shape)
+        except AttributeError:
+            raise TypeError(
+                f"component {self.idx!r} has no shape: it is a {type(value).__name__}, no array"
+            ) from None
+
+
+def _batch(group: list[tuple[Tag, Datapoint]]) -> tuple[Tag, Datapoint]:
+    tags, datapoints = zip(*group, strict=True)
+    return list(tags), BatchData.aggregate_batch(datapoints)
