@@ -24,7 +24,9 @@ _Cursor = TypeVar("_Cursor")
 
 def _is_idle(flow: Any) -> bool:
     """Whether workers would have nothing to do for a flow, which makes a part."""
-    return make_part(flow, below_runner=True).idle
+    part = make_part(flow, below_runner=True)
+    part.send_all()
+    return part.idle
 
 
 class Conductor:
@@ -185,15 +187,16 @@ class Conductor:
         above = epoch.runners
         if runner is not None and not above:  # it helps those further down, too
             epoch = epoch._replace(runners=(runner,))
-        if runner is None or (part.idle and found is None):
+        if found is None:
+            for outer in reversed(above):
+                part.place_below(outer)
+        if runner is None or (found is None and part.idle):
             return self._alone(part, epoch, progress)
         ordered = epoch.in_order or runner._is_ordered(epoch)
         self._unordered = self._unordered or not ordered
         if found is not None:
             part.add_batches(found, below=above)
             return self._batches(runner, part, epoch, progress, found.batch, ordered)
-        for outer in reversed(above):
-            part.place_below(outer)
         if len(part.feeds) > 1:
             self.refuse("replicate=True runs the flow in each process at its own pace")
             self._unordered = True

@@ -71,8 +71,8 @@ class Part:
     def idle(self) -> bool:
         """Workers would only hand back what they get, and the sources say that it is to stay."""
         return all(
-            program.loader is None and not program.stages and stays(self.owners[number, LOADER])
-            for number, program in enumerate(self.programs)
+            program.loader is None and not sent and stays(self.owners[number, LOADER])
+            for number, (program, sent) in enumerate(zip(self.programs, self.sent, strict=True))
         )
 
     def tasks(self, feed: Feed, epoch: Epoch, remaining: Remaining) -> Iterator[Task]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 
@@ -60,12 +59,6 @@ def test_failures_are_counted_by_reason(kind) -> None:
         assert [dp[0] for dp in ds] == [-2, -2, -3, -3, -5, -5, -6, 10]
 
 
-def test_the_older_spellings() -> None:
-    assert df.MultiThreadMapData(numbers(1), nr_thread=3, map_func=list).num_thread == 3
-    assert df.MultiProcessMapData(numbers(1), nr_proc=3, map_func=list).num_proc == 3
-    assert df.MultiProcessMapDataZMQ is df.MultiProcessMapData
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_makes_no_sense_is_refused(kind) -> None:
     with pytest.raises(df.ConfigError, match="map_func=None"):
@@ -74,17 +67,6 @@ def test_what_makes_no_sense_is_refused(kind) -> None:
         kind(numbers(1), map_func=list)
     with pytest.raises(df.ConfigError, match="=0"):
         kind(numbers(1), 0, list)
-
-
-@pytest.mark.parametrize("name", ["MultiThreadMapData", "MultiProcessMapData"])
-def test_arguments_are_those_of_tensorpack(name: str) -> None:
-    theirs = pytest.importorskip("tensorpack.dataflow")
-    expected = inspect.signature(getattr(theirs, name)).parameters
-    ours = inspect.signature(getattr(df, name)).parameters
-    assert list(ours)[: len(expected)] == list(expected)
-    for argument, parameter in expected.items():
-        assert ours[argument].kind == parameter.kind
-        assert ours[argument].default == parameter.default
 
 
 def test_datapoints_that_kill_or_take_too_long_in_map_data() -> None:

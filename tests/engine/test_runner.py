@@ -373,10 +373,6 @@ def test_arguments_are_checked(arguments, message) -> None:
         df.PrefetchDataZMQ(numbers(3), **arguments)
 
 
-def test_the_older_spelling_of_the_number_of_processes() -> None:
-    assert df.PrefetchDataZMQ(numbers(1), nr_proc=3).num_proc == 3
-
-
 # -- deaths -----------------------------------------------------------------------------------
 
 

@@ -110,3 +110,47 @@ def test_an_exception_of_the_generator_arrives() -> None:
 def test_what_cannot_be_iterated_is_refused() -> None:
     with pytest.raises(ValueError, match="gen=3"):
         df.DataFromGenerator(3)  # type: ignore[arg-type]
+
+
+class Numbers:
+    """Iterable by index alone, and callable, which is nobody's business."""
+
+    def __getitem__(self, index: int) -> list[int]:
+        return [[0], [1], [2]][index]
+
+    def __call__(self) -> None:
+        raise AssertionError("who calls this?")
+
+
+@pytest.mark.parametrize("make", [lambda: [[0], [1], [2]], Numbers, lambda: ([i] for i in range(3))])
+def test_from_an_iterable(make) -> None:
+    iterable = make()
+    ds = df.DataFromIterable(iterable)
+    assert list(ds) == [[0], [1], [2]]
+    again = [] if iter(iterable) is iterable else [[0], [1], [2]]
+    assert list(ds) == again, "an iterator is used up"
+    if isinstance(iterable, list):
+        assert len(ds) == 3
+    else:
+        with pytest.raises(NotImplementedError):
+            len(ds)
+
+
+def test_an_iterable_through_processes_and_resumed() -> None:
+    def chain() -> df.DataFlow:
+        return df.DataFromIterable([[i] for i in range(20)]).map(lambda dp: [dp[0] + 1])
+
+    with df.PrefetchDataZMQ(chain(), 2) as ds:
+        assert sorted(dp[0] for dp in ds) == list(range(1, 21))
+    ds = chain()
+    iterator = iter(ds)
+    for _ in range(7):
+        next(iterator)
+    other = chain()
+    other.load_state_dict(ds.state_dict())
+    assert [dp[0] for dp in other] == list(range(8, 21))
+
+
+def test_what_cannot_be_iterated() -> None:
+    with pytest.raises(df.ConfigError, match="iterable=3"):
+        df.DataFromIterable(3)
