@@ -150,7 +150,7 @@ def test_arguments_are_checked() -> None:
 
 
 def test_the_same_as_tensorpacks() -> None:
-    """Fixed augmentors: what is drawn differs. Theirs for coordinates fails on any current NumPy."""
+    """Augmentors that draw nothing. Theirs for coordinates fails on any current NumPy."""
 
     def chain(kit, augmentors):
         points = [[grid().astype(np.uint8), grid()[:, :, 0].astype(np.uint8), i] for i in range(3)]

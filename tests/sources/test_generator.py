@@ -122,7 +122,9 @@ class Numbers:
         raise AssertionError("who calls this?")
 
 
-@pytest.mark.parametrize("make", [lambda: [[0], [1], [2]], Numbers, lambda: ([i] for i in range(3))])
+@pytest.mark.parametrize(
+    "make", [lambda: [[0], [1], [2]], Numbers, lambda: ([i] for i in range(3))]
+)
 def test_from_an_iterable(make) -> None:
     iterable = make()
     ds = df.DataFromIterable(iterable)

@@ -29,7 +29,8 @@ class Jitter(df.imgaug.ImageAugmentor):
     """Adds a random number to all pixels."""
 
     def get_transform(self, img):
-        return df.imgaug.PhotometricTransform(lambda image, by=self.rng.rand(): image + by)
+        by = self.rng.rand()
+        return df.imgaug.PhotometricTransform(lambda image: image + by)
 
 
 def numbers(size: int = 20, shuffle: bool = False) -> df.DataFromList:
@@ -102,7 +103,7 @@ def test_where_the_input_cannot_go_on_it_begins_again() -> None:
     del left
     epoch = [dp[0].tolist() for dp in ds]
     assert epoch[:3] == begun
-    assert sorted(sum(epoch, [])) == list(range(20))
+    assert sorted(i for batch in epoch for i in batch) == list(range(20))
     assert [dp[0].tolist() for dp in ds] == epoch
 
 
