@@ -393,11 +393,11 @@ def inputs(flow: Any) -> list[Any]:
     return [] if below is None else [below]
 
 
-def walk(flow: Any) -> Iterator[Any]:
-    """`flow` and everything below it, from the top down."""
+def walk(flow: Any, *, foreign: bool = False) -> Iterator[Any]:
+    """`flow` and everything below it, from the top down; where `foreign`, to the first of ours."""
     yield flow
-    for below in inputs(flow):
-        yield from walk(below)
+    for below in () if foreign and isinstance(flow, DataFlow) else inputs(flow):
+        yield from walk(below, foreign=foreign)
 
 
 def stage_number(flow: Any) -> int:
@@ -414,7 +414,7 @@ def reset(flow: Any) -> None:
     elif not getattr(flow, "_dataflow_ready", False):
         if callable(reset_state := getattr(flow, "reset_state", None)):
             reset_state()
-        for below in walk(flow):  # theirs go down the chain by themselves
+        for below in walk(flow, foreign=True):  # theirs go down the chain by themselves
             mark_ready(below)
 
 

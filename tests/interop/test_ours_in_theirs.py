@@ -31,6 +31,9 @@ FLOWS = {
     "a chain": lambda: df.DataFromList([[i] for i in range(20)]).map(lambda dp: points()[dp[0]]),
     "a local shuffle": lambda: df.LocallyShuffleData(df.DataFromList(points()), 5),
     "a users' class": Own,
+    "a cache": lambda: df.CacheData(df.DataFromList(points()), shuffle=True),
+    "an iterable": lambda: df.DataFromIterable(points()),
+    "threads": lambda: df.MultiThreadRunner(lambda: df.DataFromList(points()), 5, 2),
 }
 
 
@@ -117,6 +120,32 @@ def test_cache_data(ours) -> None:
     assert ours.stats()["items"] in (0, 20), "read once"
 
 
+def test_batch_data_by_shape(ours) -> None:
+    ds = ready(tp.BatchDataByShape(ours, 5, 0))
+    assert labels(ds) == once()
+
+
+def test_augment_image_components(ours) -> None:
+    both = tp.MapData(ours, lambda dp: [dp[0], dp[0], dp[1]])
+    flip = tp.imgaug.Flip(horiz=True)
+    ds = ready(tp.AugmentImageComponents(both, [flip], (0, 1)))
+    assert labels([image, label] for image, _, label in ds) == once()
+
+
+def test_multi_thread_runner() -> None:
+    """It takes nothing but its own flows, and makes one for each thread."""
+    with pytest.raises(AssertionError):
+        tp.MultiThreadRunner(FLOWS["a chain"], 40, 1)
+    ds = ready(tp.MultiThreadRunner(lambda: tp.ProxyDataFlow(FLOWS["a chain"]()), 40, 1))
+    assert labels(ds) == once()
+    (thread,) = ds.threads
+    thread.stop()
+    while not ds.queue.empty():
+        ds.queue.get()
+    thread.join()
+    thread.df.ds.close()
+
+
 def test_random_mix_data(ours) -> None:
     ds = ready(tp.RandomMixData([ours, tp.DataFromList(points(5))]))
     assert labels(ds) == once() + once(5)
@@ -148,10 +177,18 @@ def test_multi_thread_map_data(ours) -> None:
         lambda ds: tp.FixedSizeData(ds, 20),
         lambda ds: tp.BatchData(ds, 5),
         lambda ds: tp.MultiThreadMapData(ds, 2, lambda dp: dp, buffer_size=5, strict=True),
+        lambda ds: tp.BatchData(tp.RepeatedData(tp.MapData(ds, list), 1), 4),
     ],
 )
-def test_our_processes(wrap) -> None:
-    with df.PrefetchDataZMQ(df.DataFromList(points()), 2) as below:
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda ds: df.PrefetchDataZMQ(ds, 2),
+        lambda ds: df.MultiProcessRunner(df.CacheData(ds), 5, 2),
+    ],
+)
+def test_our_processes(wrap, run) -> None:
+    with run(df.DataFromList(points())) as below:
         ds = ready(wrap(below))
         for _ in range(2):
             assert labels(ds) == once()

@@ -147,6 +147,58 @@ def test_their_runner_over_our_parallel_downloads(tmp_path: Path) -> None:
         assert run(script, url, tmp_path / "cache") == "True"
 
 
+def test_their_runner_repeats_what_ours_delivers_once() -> None:
+    """Two processes: theirs runs the flow in each of them, and stops after so many datapoints."""
+    script = """
+    import time
+
+    def slow(dp):  # so that each process has its part
+        time.sleep(0.002)
+        return dp
+
+    def chain(kit, wrap):
+        source = kit.DataFromList([[i] for i in range(200)], shuffle=False)
+        ds = wrap(kit, kit.MapData(source, slow))
+        ds.reset_state()
+        found = Counter(dp[0] for dp in ds)
+        return len(ds), sum(found.values()), len(found) == 200
+
+    wraps = [
+        lambda kit, ds: kit.PrefetchDataZMQ(ds, num_proc=2),
+        lambda kit, ds: kit.PrefetchData(ds, num_prefetch=10, num_proc=2),
+    ]
+    print([[chain(kit, wrap) for kit in (df, tp)] for wrap in wraps])
+    """
+    ours, theirs = (200, 200, True), (200, 200, False)
+    assert run(script, tries=3) == str([[ours, theirs]] * 2)
+
+
+def test_map_and_batch() -> None:
+    """Theirs has neither length nor end, mixes epochs, and needs the buffer's size."""
+    script = """
+    from itertools import islice
+
+    def chain(kit, *size):
+        ds = kit.DataFromList([[i] for i in range(40)], shuffle=False)
+        ds = kit.MultiProcessMapAndBatchData(ds, 2, lambda dp: [dp[0] * 2], 8, *size)
+        ds.reset_state()
+        return ds
+
+    def fails(call):
+        try:
+            call()
+        except Exception as error:
+            return type(error).__name__
+
+    ours, theirs = chain(df), chain(tp, 16)
+    epoch = [batch.tolist() for batch, in ours]
+    exact = sorted(sum(epoch, [])) == list(range(0, 80, 2))
+    more = [len(batch) for batch, in islice(theirs, 12)]
+    print(len(ours), exact, set(more), fails(lambda: len(theirs)), fails(lambda: chain(tp)))
+    """
+    assert run(script, tries=3) == "5 True {8} NotImplementedError TypeError"
+
+
 def test_our_runner_over_their_runner() -> None:
     script = """
     ds = tp.DataFromList([[i] for i in range(30)], shuffle=False)

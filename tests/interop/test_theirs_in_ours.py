@@ -78,6 +78,26 @@ FLOWS = {
     "RepeatedDataPoint": lambda: tp.MapData(
         tp.RepeatedDataPoint(tp.DataFromList(points()), 1), lambda dp: dp
     ),
+    "CacheData": lambda: tp.CacheData(tp.DataFromList(points()), shuffle=True),
+    "JoinData": lambda: tp.JoinData(
+        [tp.DataFromList([[i] for i in parts], shuffle=False) for parts in zip(*points())]  # noqa: B905
+    ),
+    "LocallyShuffleData": lambda: tp.FixedSizeData(
+        tp.LocallyShuffleData(
+            tp.RepeatedData(tp.DataFromList(points(), shuffle=False), 1), 1, 1, 9
+        ),
+        20,
+    ),
+    "RandomMixData": lambda: tp.RandomMixData(
+        [tp.DataFromList(points()[:7]), df.DataFromList(points()[7:])]
+    ),
+    "AugmentImageComponents": lambda: tp.AugmentImageComponents(
+        tp.DataFromList(points()), [imgaug.Flip(horiz=True)], (0,)
+    ),
+    "DataFromIterable": lambda: tp.DataFromIterable(points()),
+    "both, nested": lambda: tp.MapData(
+        df.CacheData(tp.MapData(df.MapData(tp.DataFromList(points()), list), list)), list
+    ),
 }
 
 WRAPPERS = {
@@ -87,6 +107,10 @@ WRAPPERS = {
     "RepeatedData": lambda ds: df.RepeatedData(ds, 1),
     "FixedSizeData": lambda ds: df.FixedSizeData(ds, 20),
     "PrefetchDataZMQ": lambda ds: df.PrefetchDataZMQ(ds, 2),
+    "CacheData": lambda ds: df.CacheData(ds, shuffle=True),
+    "BatchDataByShape": lambda ds: df.BatchDataByShape(ds, 4, 0),
+    "MultiThreadRunner": lambda ds: df.MultiThreadRunner(lambda: ds, 5, 2),
+    "MultiThreadMapData": lambda ds: df.MultiThreadMapData(ds, 2, list, buffer_size=5),
 }
 
 
@@ -148,6 +172,7 @@ def test_their_per_item_stages_run_in_the_workers() -> None:
         lambda ds: tp.MapData(ds, lambda dp: dp),
         lambda ds: tp.MapDataComponent(ds, lambda image: image, 0),
         lambda ds: tp.AugmentImageComponent(ds, [imgaug.Flip(horiz=True)]),
+        lambda ds: tp.AugmentImageComponents(ds, [imgaug.Flip(horiz=True)], (0,)),
         lambda ds: tp.MapData(tp.MapDataComponent(ds, lambda image: image, 0), lambda dp: dp),
     ],
 )
