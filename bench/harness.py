@@ -141,6 +141,8 @@ def _drive(iterator: Iterator[Any], see: Callable[[Any], None], most: int, secon
 def main_of_cell(run: Callable[[dict[str, Any]], dict[str, Any]], config: str) -> None:
     """Run a cell, print its result, and leave at once: some peers hang when they exit."""
     print(json.dumps(run(json.loads(config))), flush=True)
+    if os.getpgrp() == os.getpid():  # as `run_cell` starts it
+        os.killpg(0, signal.SIGKILL)  # children that a peer left would keep the output open
     os._exit(0)
 
 

@@ -44,7 +44,8 @@ def markdown(result: dict[str, Any]) -> str:
         ]
         rows.append(row)
     table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
-    return "\n\n".join(filter(None, [_heading(result), table, _targets(result), _peers(result)]))
+    below = [_targets(result), _failures(result), _peers(result)]
+    return "\n\n".join(filter(None, [_heading(result), table, *below]))
 
 
 def _first(case: dict[str, Any], result: dict[str, Any]) -> float | None:
@@ -82,6 +83,16 @@ def _targets(result: dict[str, Any]) -> str:
         f"- {target['text']}: {target['value']:.2f}, to reach {target['to_reach']}"
         f"{'' if target['reached'] else ' (not reached)'}"
         for target in result["targets"]
+    )
+
+
+def _failures(result: dict[str, Any]) -> str:
+    """Which runs are missing from the medians."""
+    return "\n".join(
+        f"- {case['name']}: {len(errors)} of {len(case['runs'])} runs failed: "
+        f"{errors[-1].splitlines()[-1]}"
+        for case in result["cases"]
+        if (errors := case.get("errors"))
     )
 
 
