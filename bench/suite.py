@@ -20,6 +20,8 @@ __all__ = ["Bench", "Case", "Column", "Target", "main"]
 Config = dict[str, Any]
 Cell = Callable[[Config], dict[str, Any]]
 
+_TRIALS = 3
+
 OWN = ("dataflow", "bare")  # what needs no peer's package
 
 
@@ -32,7 +34,7 @@ class Case:
         system: ``dataflow``, ``bare`` (no framework) or a peer.
         cell: the name of the function that runs it.
         config: what that function gets.
-        settings: several additions to `config`; one run each decides which of them is taken.
+        settings: several additions to `config`; a few runs each decide which of them is taken.
         trial: what is different of `config` in those runs, such as less work.
     """
 
@@ -153,12 +155,14 @@ def _run(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
         return {key: value for key, value in found.items() if key not in whole}
 
     key, less = bench.columns[0].key, bench.less_is_better
-    with _progress(len(cases) * runs + sum(len(case.settings) for case in cases)) as bar:
+    trials = min(runs, _TRIALS)
+    with _progress(sum(runs + trials * len(case.settings) for case in cases)) as bar:
         chosen, tried = {}, {}
         for case in cases:
             bar.set_description(case.name)
             tried[case.name] = [
                 {**setting, **bar.after(once(case, {**case.config, **case.trial, **setting}))}
+                for _ in range(trials)
                 for setting in case.settings
             ]
             chosen[case.name] = {**case.config, **_best(case, tried[case.name], key, less)}
@@ -220,11 +224,14 @@ def _look_for_peers(
 
 
 def _best(case: Case, tried: list[dict[str, Any]], key: str, less: bool) -> Config:
-    """The setting whose run was best."""
+    """The setting whose runs were best by their median."""
     if not tried:
         return {}
     worst = float("inf") if less else 0.0
-    figures = [run.get(key, worst) for run in tried]
+    count = len(case.settings)
+    figures = [
+        statistics.median(run.get(key, worst) for run in tried[at::count]) for at in range(count)
+    ]
     return case.settings[figures.index(min(figures) if less else max(figures))]
 
 

@@ -91,8 +91,7 @@ class EpochIterator:
                         watch.left -= 1
                         its_pass.delivered += 1
                         return datapoint
-                its_pass.end()
-                raise StopIteration
+                raise self._end()
             except BaseException as error:
                 its_pass.broken |= not isinstance(error, StopIteration)
                 watch.end()
@@ -113,13 +112,19 @@ class EpochIterator:
                         self._meter.delivered += 1
                         its_pass.delivered += 1
                         return datapoint
-                its_pass.end()
-                raise StopIteration
+                raise self._end()
         except BaseException as error:
             its_pass.broken |= not isinstance(error, StopIteration)
             raise
         finally:
             self._watch.leave()
+
+    def _end(self) -> BaseException:
+        """Why there is no more."""
+        if self._ended is not None:  # while this thread waited for its turn
+            return DataFlowTerminated(self._ended)
+        self._pass.end()
+        return StopIteration()
 
     @property
     def counted(self) -> int:
@@ -135,12 +140,16 @@ class EpochIterator:
         self.terminate("the iterator was closed")
 
     def terminate(self, why: str) -> None:
-        """End the pass; `next()` raises `DataFlowTerminated` from now on."""
+        """End the pass; `next()` raises `DataFlowTerminated` from now on.
+
+        Where another thread is in `next()`, it gets its datapoint before.
+        """
         if self._ended is None:
             self._ended = why
-            self._watch.end()
-            if callable(close := getattr(self._stream, "close", None)):
-                close()
+            with self._pass.turn:
+                self._watch.end()
+                if callable(close := getattr(self._stream, "close", None)):
+                    close()
 
     def __del__(self) -> None:
         self._watch.end()  # a loop that was left counts, too
