@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.meter import Meter
-from dataflow.randomness import Tag
+from dataflow.randomness import Tag, in_datapoint
 from dataflow.stopwatch import Stopwatch
 
 __all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Pass", "Stream"]
@@ -199,6 +199,14 @@ class Turn:
             pass
 
     def __enter__(self) -> None:
+        if in_datapoint():
+            # The thread that iterates may hold the lock until this very datapoint is done.
+            if not self.lock.acquire(blocking=False):
+                raise RuntimeError(
+                    "state_dict() or close() of a flow was called by one of its own stages, in a "
+                    "runner's thread, while the flow waits for that stage: call it in the loop"
+                )
+            self.lock.release()
         self._queue.acquire()
         self.asked = True
         self.lock.acquire()
