@@ -412,10 +412,10 @@ def test_a_stage_that_asks_for_the_state_of_its_own_flow_is_told_so() -> None:
     """In a runner's thread it would wait for itself; in the consumer's own it may look."""
 
     def asking(dp):
-        return [flows[-1].state_dict()["delivered"]]
+        return [dp[0], flows[-1].state_dict()["epoch"]]
 
     flows = [ThreadRunner(numbers(3, False).map(asking), 1)]
     with pytest.raises(df.WorkerError, match=r"in a runner's thread.*call it in the loop"):
         list(flows[0])
     flows = [numbers(3, False).map(asking)]
-    assert [dp[0] for dp in flows[0]] == [0, 1, 2]
+    assert list(flows[0]) == [[0, 0], [1, 0], [2, 0]]
