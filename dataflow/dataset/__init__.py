@@ -6,6 +6,8 @@ from dataflow.dataset.cifar import Cifar10, Cifar100, CifarBase
 from dataflow.dataset.download import PublishedFile
 from dataflow.dataset.files import FileImages, ImageFolder
 from dataflow.dataset.ilsvrc import ILSVRC12, ILSVRC12Local
+from dataflow.dataset.ilsvrc_files import ILSVRC12Files
+from dataflow.dataset.ilsvrc_meta import ILSVRCMeta
 from dataflow.dataset.mnist import FashionMnist, Mnist
 from dataflow.dataset.network import NetworkImages
 from dataflow.dataset.places import Places365Standard
@@ -21,7 +23,9 @@ __all__ = [
     "CifarBase",
     "FashionMnist",
     "FileImages",
+    "ILSVRC12Files",
     "ILSVRC12Local",
+    "ILSVRCMeta",
     "ImageFolder",
     "Mnist",
     "NetworkImages",
