@@ -7,11 +7,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from published import tar
 
 import dataflow as df
 from dataflow.dataset.archive import unpack
-
-from .published import tar
 
 FILES = {"BSR/a/1.txt": b"one", "BSR/b/2.txt": b"two" * 1000, "BSR/empty": b"", "notes": b"n"}
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import cifar10, cifar100, publish, python2_pickle, tar, write
 from servers import Server
 
 import dataflow as df
 from dataflow.dataset import Cifar10, Cifar100, CifarBase
-
-from .published import cifar10, cifar100, publish, python2_pickle, tar, write
 
 SMALL = {10: cifar10(), 100: cifar100()}
 

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from published import md5, publish, ranged
 from servers import Server, chunked, gzip_bomb, ok, redirect, reset_within, sequence, status
 
 import dataflow as df
 from dataflow.dataset import PublishedFile
 from dataflow.dataset.download import mirrored, obtain
-
-from .published import md5, publish, ranged
 
 BODY = bytes(range(256)) * 500
 NAME = "file.bin"

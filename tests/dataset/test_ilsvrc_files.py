@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import Server
-
-import dataflow as df
-from dataflow.dataset import ILSVRC12, ILSVRC12Files, ILSVRCMeta
-from dataflow.dataset.blob import read_blob
-
-from .published import (
+from published import (
     RNG,
     SYNSETS,
     TEST,
@@ -29,6 +23,11 @@ from .published import (
     tar,
     write,
 )
+from servers import Server
+
+import dataflow as df
+from dataflow.dataset import ILSVRC12, ILSVRC12Files, ILSVRCMeta
+from dataflow.dataset.blob import read_blob
 
 # tensorpack leaves lists open.
 LEAKS = pytest.mark.filterwarnings(

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import jpeg, write
 
 import dataflow as df
 from dataflow.dataset import Places365Standard, TinyImageNet
-
-from .published import jpeg, write
 
 SCENES = ["airfield", "zen_garden", "bar"]
 WNIDS = [f"n{i * 37 % 1000:08d}" for i in range(200)]  # not sorted

@@ -9,12 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-import dataflow as df
-from dataflow.dataset import Cifar10, ILSVRC12Files, Mnist, SVHNDigit, TinyImageNet
-from dataflow.engine.part import make_part
-
-from .published import (
+from published import (
     SYNSETS,
     caffe_meta,
     cifar10,
@@ -25,6 +20,10 @@ from .published import (
     svhn,
     write,
 )
+
+import dataflow as df
+from dataflow.dataset import Cifar10, ILSVRC12Files, Mnist, SVHNDigit, TinyImageNet
+from dataflow.engine.part import make_part
 
 SIZE = 24
 

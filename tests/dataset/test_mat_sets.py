@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import bsds500, mat, publish, silhouettes, svhn, tar, write
 from servers import Server
 
 import dataflow as df
 from dataflow.dataset import BSDS500, Caltech101Silhouettes, PublishedFile, SVHNDigit
 from dataflow.dataset.mat import load_mat
-
-from .published import bsds500, mat, publish, silhouettes, svhn, tar, write
 
 pytest.importorskip("scipy")
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import RNG, idx, pixels, publish, write
 from servers import Server
 
 import dataflow as df
 from dataflow.dataset import FashionMnist, Mnist, PublishedFile
 from dataflow.dataset.mnist import read_idx
-
-from .published import RNG, idx, pixels, publish, write
 
 COUNTS = {"train": 20, "test": 7}
 PREFIX = {"train": "train", "test": "t10k"}

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from published import python2_pickle
 
 import dataflow as df
 from dataflow.dataset.pickles import load_plain_pickle
-
-from .published import python2_pickle
 
 
 def load(body: bytes, folder: Path) -> dict[bytes, Any]:
