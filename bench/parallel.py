@@ -115,7 +115,6 @@ def cases(quick: bool) -> list[Case]:
                 "tensorpack",
                 "theirs",
                 config | {"wrapper": wrapper},
-                may_fail=True,
             ),
         )
     ]
@@ -145,6 +144,7 @@ BENCH = Bench(
     ),
     references={_name("dataflow", wrapper): _name("tensorpack", wrapper) for wrapper in WRAPPERS},
     timeout=60.0,
+    peers_may_fail=True,
 )
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ __all__ = ["Bench", "Case", "Column", "Target", "main"]
 Config = dict[str, Any]
 Cell = Callable[[Config], dict[str, Any]]
 
+_TRIALS = 3
+
 OWN = ("dataflow", "bare")  # what needs no peer's package
 
 
@@ -32,9 +34,10 @@ class Case:
         system: ``dataflow``, ``bare`` (no framework) or a peer.
         cell: the name of the function that runs it.
         config: what that function gets.
-        settings: several additions to `config`; one run each decides which of them is taken.
+        settings: several additions to `config`; a few runs each decide which of them is taken.
         trial: what is different of `config` in those runs, such as less work.
-        may_fail: a peer's own fault makes it hang now and then: such runs are told and left out.
+        part: the key of this case's figures in the cell's result, where cases with the same cell
+            and configuration share its process.
     """
 
     name: str
@@ -43,7 +46,7 @@ class Case:
     config: Config = field(default_factory=dict)
     settings: tuple[Config, ...] = ()
     trial: Config = field(default_factory=dict)
-    may_fail: bool = False
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Bench:
         references: the case that a case is set against in the table; None stands for all others.
         prepare: makes what the cells need, once; returns what their configurations get besides.
         timeout: seconds that a cell may take.
+        peers_may_fail: that is a finding, and no failure of the benchmark; medians are of the runs
+            that did not.
     """
 
     name: str
@@ -107,6 +112,7 @@ class Bench:
     references: dict[str | None, str] = field(default_factory=dict)
     prepare: Callable[[bool], Config] = lambda quick: {}
     timeout: float = 120.0
+    peers_may_fail: bool = False
 
 
 def main(bench: Bench) -> None:
@@ -133,9 +139,12 @@ def main(bench: Bench) -> None:
 
     print(markdown(result))
     print("written:", report(bench.name, result, args.out))
-    forgiven = {case.name for case in bench.cases(args.quick) if case.may_fail}
-    missing = [case["name"] for case in result["cases"] if "median" not in case]
-    if failed := [name for name in missing if name not in forgiven]:
+    failed = [
+        case["name"]
+        for case in result["cases"]
+        if "median" not in case and (case["system"] in OWN or not bench.peers_may_fail)
+    ]
+    if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
@@ -157,20 +166,26 @@ def _run(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
         return {key: value for key, value in found.items() if key not in whole}
 
     key, less = bench.columns[0].key, bench.less_is_better
-    with _progress(len(cases) * runs + sum(len(case.settings) for case in cases)) as bar:
+    trials = min(runs, _TRIALS)
+    with _progress(sum(runs + trials * len(case.settings) for case in cases)) as bar:
         chosen, tried = {}, {}
         for case in cases:
             bar.set_description(case.name)
             tried[case.name] = [
                 {**setting, **bar.after(once(case, {**case.config, **case.trial, **setting}))}
+                for _ in range(trials)
                 for setting in case.settings
             ]
             chosen[case.name] = {**case.config, **_best(case, tried[case.name], key, less)}
         found: dict[str, list[dict[str, Any]]] = {case.name: [] for case in cases}
         for _ in range(runs):  # in turn, so that drift of the machine hits all alike
+            shared: dict[str, dict[str, Any]] = {}
             for case in cases:
                 bar.set_description(case.name)
-                found[case.name].append(bar.after(once(case, chosen[case.name])))
+                place = f"{case.system} {case.cell} {chosen[case.name]}"
+                if case.part is None or place not in shared:
+                    shared[place] = once(case, chosen[case.name])
+                found[case.name].append(bar.after(_part(shared[place], case.part)))
 
     rows = [
         {
@@ -178,7 +193,11 @@ def _run(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
             "system": case.system,
             "config": chosen[case.name],
             "reference": bench.references.get(case.name, bench.references.get(None)),
-            **_summary(found[case.name], bench.columns, may_fail=case.may_fail),
+            **_summary(
+                found[case.name],
+                bench.columns,
+                may_fail=bench.peers_may_fail and case.system not in OWN,
+            ),
             "runs": found[case.name],
             **({"tried": tried[case.name]} if case.settings else {}),
         }
@@ -224,12 +243,23 @@ def _look_for_peers(
 
 
 def _best(case: Case, tried: list[dict[str, Any]], key: str, less: bool) -> Config:
-    """The setting whose run was best."""
+    """The setting whose runs were best by their median."""
     if not tried:
         return {}
     worst = float("inf") if less else 0.0
-    figures = [run.get(key, worst) for run in tried]
+    count = len(case.settings)
+    figures = [
+        statistics.median(run.get(key, worst) for run in tried[at::count]) for at in range(count)
+    ]
     return case.settings[figures.index(min(figures) if less else max(figures))]
+
+
+def _part(found: dict[str, Any], part: str | None) -> dict[str, Any]:
+    """What a cell found for one of the cases that share it."""
+    if part is None or "error" in found:
+        return found
+    own: dict[str, Any] = found.get(part, {"error": f"nothing was found for {part}"})
+    return own
 
 
 def _summary(
@@ -237,7 +267,7 @@ def _summary(
 ) -> dict[str, Any]:
     """Medians, and the extent of the first figure; errors where a run failed.
 
-    Where some `may_fail`, it is the medians of the others besides.
+    Where runs `may_fail`, besides them the medians of the others.
     """
     errors = [run["error"] for run in runs if "error" in run]
     runs = [run for run in runs if "error" not in run]

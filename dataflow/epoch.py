@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.meter import Meter
-from dataflow.randomness import Tag
+from dataflow.randomness import Tag, in_datapoint
 from dataflow.stopwatch import Stopwatch
 
 __all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Pass", "Stream"]
@@ -93,8 +93,7 @@ class EpochIterator:
                         watch.left -= 1
                         its_pass.delivered += 1
                         return datapoint
-                its_pass.end()
-                raise StopIteration
+                raise self._end()
             except BaseException as error:
                 its_pass.broken |= not isinstance(error, StopIteration)
                 watch.end()
@@ -115,13 +114,19 @@ class EpochIterator:
                         self._meter.delivered += 1
                         its_pass.delivered += 1
                         return datapoint
-                its_pass.end()
-                raise StopIteration
+                raise self._end()
         except BaseException as error:
             its_pass.broken |= not isinstance(error, StopIteration)
             raise
         finally:
             self._watch.leave()
+
+    def _end(self) -> BaseException:
+        """Why there is no more."""
+        if self._ended is not None:  # while this thread waited for its turn
+            return DataFlowTerminated(self._ended)
+        self._pass.end()
+        return StopIteration()
 
     @property
     def counted(self) -> int:
@@ -137,12 +142,16 @@ class EpochIterator:
         self.terminate("the iterator was closed")
 
     def terminate(self, why: str) -> None:
-        """End the pass; `next()` raises `DataFlowTerminated` from now on."""
+        """End the pass; `next()` raises `DataFlowTerminated` from now on.
+
+        Where another thread is in `next()`, it gets its datapoint before.
+        """
         if self._ended is None:
             self._ended = why
-            self._watch.end()
-            if callable(close := getattr(self._stream, "close", None)):
-                close()
+            with self._pass.turn:
+                self._watch.end()
+                if callable(close := getattr(self._stream, "close", None)):
+                    close()
 
     def __del__(self) -> None:
         self._watch.end()  # a loop that was left counts, too
@@ -192,6 +201,14 @@ class Turn:
             pass
 
     def __enter__(self) -> None:
+        if in_datapoint():
+            # The thread that iterates may hold the lock until this very datapoint is done.
+            if not self.lock.acquire(blocking=False):
+                raise RuntimeError(
+                    "state_dict() or close() of a flow was called by one of its own stages, in a "
+                    "runner's thread, while the flow waits for that stage: call it in the loop"
+                )
+            self.lock.release()
         self._queue.acquire()
         self.asked = True
         self.lock.acquire()

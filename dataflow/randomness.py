@@ -27,6 +27,7 @@ __all__ = [
     "first_of",
     "fresh_seed",
     "generator",
+    "in_datapoint",
     "leave",
     "nested",
 ]
@@ -147,6 +148,11 @@ class nested:  # noqa: N801 - a context manager that reads as a verb; as a class
 
     def __exit__(self, *exc: object) -> None:
         _here.path = self._path
+
+
+def in_datapoint() -> bool:
+    """Whether this thread runs a loader or a stage."""
+    return _here.seed is not None
 
 
 def datapoint_rng() -> np.random.RandomState | None:

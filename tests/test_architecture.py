@@ -164,7 +164,9 @@ def test_modules_import_each_other_in_no_circle() -> None:
 @pytest.mark.parametrize("module", sorted(IMPORTS))
 def test_optional_packages_are_imported_where_they_are_used(module: str) -> None:
     for target in IMPORTS[module]["top"]:
-        assert target.split(".")[0] not in {"tensorpack", "matplotlib", "torch", "skimage", "ray"}
+        assert target.split(".")[0] not in {
+            *("tensorpack", "matplotlib", "torch", "skimage", "ray", "scipy")
+        }
 
 
 # Each takes milliseconds, and most programs never need it, or only later.

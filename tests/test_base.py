@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import threading
 
 import pytest
 
@@ -228,3 +229,30 @@ def test_copies_carry_no_running_iterator() -> None:
 def test_retry_failed_needs_keys() -> None:
     with pytest.raises(TypeError, match="DataFromGenerator has no keys"):
         df.DataFromGenerator([]).retry_failed()
+
+
+def test_another_thread_may_close_what_is_iterated() -> None:
+    """It waits for the datapoint that is under way; the loop ends with an error, not as if done."""
+    under_way, goes_on = threading.Event(), threading.Event()
+
+    def slow(dp):
+        if dp[0] == 3:
+            under_way.set()
+            assert goes_on.wait(10)
+        return dp
+
+    ds = df.DataFromList([[i] for i in range(100)], shuffle=False).map(slow)
+    found = []
+
+    def close() -> None:
+        under_way.wait(10)
+        threading.Timer(0.05, goes_on.set).start()
+        ds.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with pytest.raises(df.DataFlowTerminated, match="closed"):
+        for dp in ds:
+            found.append(dp[0])
+    closing.join()
+    assert found == [0, 1, 2, 3]

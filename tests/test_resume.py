@@ -406,3 +406,16 @@ def test_after_an_exception_the_rest_is_not_forgotten() -> None:
     state["chain"] = fresh.state_dict()["chain"]  # the function was corrected
     fresh.load_state_dict(state)
     assert list(fresh) == [[3], [4], [5]]
+
+
+def test_a_stage_that_asks_for_the_state_of_its_own_flow_is_told_so() -> None:
+    """In a runner's thread it would wait for itself; in the consumer's own it may look."""
+
+    def asking(dp):
+        return [dp[0], flows[-1].state_dict()["epoch"]]
+
+    flows = [ThreadRunner(numbers(3, False).map(asking), 1)]
+    with pytest.raises(df.WorkerError, match=r"in a runner's thread.*call it in the loop"):
+        list(flows[0])
+    flows = [numbers(3, False).map(asking)]
+    assert list(flows[0]) == [[0, 0], [1, 0], [2, 0]]

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from dataflow.dataset.files import FileImages, ImageFolder
+from dataflow.dataset.ilsvrc_files import read_listing
+from dataflow.dataset.ilsvrc_forms import Request, understand
+from dataflow.dataset.ilsvrc_meta import EXPECTED_IMAGES
 from dataflow.dataset.network import NetworkImages
 from dataflow.errors import ConfigError, FetchError, MissingData
 from dataflow.http import FetchPolicy, make_fetcher
+from dataflow.sources.columns import Columns
 from dataflow.utils.folders import cache_folder
 
 __all__ = ["ILSVRC12", "ILSVRC12Local"]
@@ -34,41 +41,83 @@ class ILSVRC12(NetworkImages):
 
     A class's index is the rank of its synset id (``n01440764``) among all of them.
 
+    There are two forms, ``ILSVRC12(location, split, shuffle)`` and tensorpack's ``ILSVRC12(dir,
+    name, meta_dir, shuffle, dir_structure)``. What has the names, or the number and kinds of
+    arguments, of one form is that form. What remains, such as ``ILSVRC12("/data", "val")``, is
+    tensorpack's if the folder has images in ``val`` (see `ILSVRC12Files`), otherwise the first;
+    where both are possible and differ, it is an error. A folder with nothing but one sub-folder a
+    class in ``train`` needs no lists in either form.
+
     Args:
         location: a folder; a base URL with the same layout; or a service code, which is put into
             the URL template of the environment variable DATAFLOW_ILSVRC_URL in place of ``{}``.
         split: ``"train"`` (or ``"training"``), ``"valid"`` (or ``"validation"``, ``"val"``).
-        shuffle: a new random order in each epoch.
+        shuffle: a new random order in each epoch. None means: yes, or in tensorpack's form, for
+            training.
         service_code: an older name of `location`.
         train_or_valid: an older name of `split`.
+        dir, name, meta_dir, dir_structure: as of `ILSVRC12Files`.
         **options: see `NetworkImages`.
 
     Attributes:
         synsets: the synset ids; a label is a place in this list.
 
     Raises:
-        ConfigError: (a ValueError) for any other split.
+        ConfigError: (a ValueError) for any other split, or where both forms are possible.
         MissingData: where a list of images or labels is missing; says which, and who has it.
     """
 
     def __init__(
         self,
+        *positional: Any,
         location: str | os.PathLike[str] | None = None,
         split: str | None = None,
-        shuffle: bool = True,
-        *,
+        shuffle: bool | None = None,
         service_code: str | None = None,
         train_or_valid: str | None = None,
+        dir: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        meta_dir: str | os.PathLike[str] | None = None,
+        dir_structure: str | None = None,
         **options: Any,
     ) -> None:
+        request = understand(
+            positional,
+            shuffle,
+            {
+                "location": location,
+                "split": split,
+                "service_code": service_code,
+                "train_or_valid": train_or_valid,
+            },
+            {"dir": dir, "name": name, "meta_dir": meta_dir, "dir_structure": dir_structure},
+        )
+        shuffle = request.shuffle
+        if shuffle is None:
+            shuffle = request.split == "train" or not request.listed
         super().__init__(shuffle, **options)
-        place = os.fspath(_one(location=location, service_code=service_code))
-        split = _split(_one(split=split, train_or_valid=train_or_valid))
-        self._local = os.path.isdir(place)
+        self._local = request.listed or os.path.isdir(request.place)
+        if request.listed:
+            self._read_listing(request)
+        else:
+            self._read_layout(request.place, _split(request.split))
+
+    def _read_listing(self, request: Request) -> None:
+        listing = read_listing(
+            request.place, request.split, request.meta_dir, request.dir_structure
+        )
+        self.synsets = listing.synsets
+        folder = str(listing.folder)
+        self.datapoints = Columns.from_rows(
+            [os.path.join(folder, path), label] for path, label in listing.images
+        )
+        self._depth = listing.images[0][0].count("/") + 1
+
+    def _read_layout(self, place: str, split: str) -> None:
         if not self._local:
             if "://" not in place:
                 if os.sep in place:
-                    raise MissingData(f"{place} is not a folder")
+                    raise MissingData(f"{place} is not a folder; {EXPECTED_IMAGES}")
                 place = os.environ.get("DATAFLOW_ILSVRC_URL", _SERVICE).format(place)
             place = place.rstrip("/")
         layout = _Folder(Path(place)) if self._local else _Web(place)
@@ -79,6 +128,31 @@ class ILSVRC12(NetworkImages):
         if unknown is not None:
             raise MissingData(f"{place}: synset {unknown} is not among the {len(rank)} known ones")
         self.datapoints = [[address, rank[synset]] for address, synset in images]
+        self._depth = 2 if split == "train" else 1
+
+    @property
+    def imglist(self) -> list[tuple[str, int]]:
+        """File name, below the folder of the split, and label of each image."""
+        return [
+            ("/".join(str(address).split("/")[-self._depth :]), label)
+            for address, label, *_ in self.keys()
+        ]
+
+    @staticmethod
+    def get_training_bbox(
+        bbox_dir: str | os.PathLike[str], imglist: Iterable[Sequence[Any]]
+    ) -> list[npt.NDArray[np.float32] | None]:
+        """The box of the first object in each image: xmin, ymin, xmax, ymax in pixels, float32.
+
+        Args:
+            bbox_dir: the folder of the annotations, with the images' names and ``.xml``.
+            imglist: file name and label of each image, as `imglist`.
+
+        Returns:
+            A box for each image; None where there is no annotation, or it cannot be read.
+        """
+        folder = Path(bbox_dir)
+        return [_box_of((folder / name).with_suffix(".xml")) for name, *_ in imglist]
 
     def _reader(self) -> Any:
         # The same class for both kinds of location, as scripts expect; a folder's has no network.
@@ -104,7 +178,7 @@ class ILSVRC12Local(ILSVRC12):
     ) -> None:
         if not os.path.isdir(location):
             raise MissingData(f"{os.fspath(location)} is not a folder; {_WHERE}")
-        super().__init__(location, split, shuffle, **options)
+        super().__init__(location=location, split=split, shuffle=shuffle, **options)
 
 
 class _Web:
@@ -236,6 +310,20 @@ def _synset_of(file: Path) -> str:
     return name
 
 
+def _box_of(file: Path) -> npt.NDArray[np.float32] | None:
+    """The first box in one image's annotation (PASCAL VOC format)."""
+    from xml.etree import ElementTree
+
+    try:
+        box = ElementTree.parse(file).find("object/bndbox")
+        if box is None:
+            return None
+        edges = [float(box.findtext(name, "")) for name in ("xmin", "ymin", "xmax", "ymax")]
+    except (OSError, ElementTree.ParseError, ValueError):
+        return None
+    return np.array(edges, np.float32)
+
+
 def _training_names(text: str) -> list[str]:
     """``n01440764/n01440764_10026`` of each line."""
     names = [words[0] for line in text.splitlines() if (words := line.split())]
@@ -259,12 +347,7 @@ def _split(name: str) -> str:
         return "train"
     if name in ("valid", "validation", "val"):
         return "valid"
-    raise ConfigError(f"split={name!r} must be 'train' or 'valid' (or 'training', 'validation')")
-
-
-def _one(**names: Any) -> Any:
-    """The one argument that was given, of two names for the same."""
-    given = {name: value for name, value in names.items() if value is not None}
-    if len(given) != 1:
-        raise TypeError(f"give one of {' and '.join(names)}")
-    return next(iter(given.values()))
+    raise ConfigError(
+        f"split={name!r} must be 'train' or 'valid' (or 'training', 'validation'); 'test' is there "
+        "where a folder has a sub-folder of this name"
+    )

@@ -16,17 +16,11 @@ from dataflow.errors import NotResumable
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.batch import BatchData
+from dataflow.stages.order import Feed
 
 __all__ = ["Conductor"]
 
 _Cursor = TypeVar("_Cursor")
-
-
-def _is_idle(flow: Any) -> bool:
-    """Whether workers would have nothing to do for a flow, which makes a part."""
-    part = make_part(flow, below_runner=True)
-    part.send_all()
-    return part.idle
 
 
 class Conductor:
@@ -54,6 +48,7 @@ class Conductor:
             self._cursors = {key: one for key, one in before._cursors.items() if one[1]}
             self._nested = [one for one in before._nested if one[1]]
         self._needed: list[Callable[[], object]] = []
+        self._looked_at: dict[int, tuple[Any, Feed, Consumer]] = {}
         self._refused: str | None = None
         self.lost: str | None = None
         self._unordered = False
@@ -79,13 +74,18 @@ class Conductor:
         """
         if not is_part(flow, below_runner=True):
             return None
-        part = make_part(flow, below_runner=True)
-        (feed,) = part.feeds
+        # The flow is kept with it: the numbers of objects that are gone are given again.
+        known = self._looked_at.get(id(flow))
+        if known is None:
+            part = make_part(flow, below_runner=True)
+            known = flow, part.feeds[0], Consumer(part, epoch.seed, alone=True)
+            self._looked_at[id(flow)] = known
+        _, feed, consumer = known
         size = feed.places()
         if size is not None and index >= size:
             raise IndexError(f"index {index} of a dataflow with {size} datapoints")
         tag, (program, key) = feed.at(epoch, index)
-        return tag, Consumer(part, epoch.seed, alone=True).make(Task(tag, program, key))
+        return tag, consumer.make(Task(tag, program, key))
 
     def alone(self, source: KeyedSource, epoch: Epoch) -> Stream:
         """The stream of a source whose class iterates by itself, as if it did not."""
@@ -282,3 +282,10 @@ class Conductor:
                 yield task.tag, datapoint
 
         return consumer.watch(datapoints())
+
+
+def _is_idle(flow: Any) -> bool:
+    """Whether workers would have nothing to do for a flow, which makes a part."""
+    part = make_part(flow, below_runner=True)
+    part.send_all()
+    return part.idle

@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper, lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -138,6 +139,8 @@ def _pack(value: Any, detached: set[int]) -> bytes:
                 if module is not None and not _importable(module) and module not in by_value:
                     cloudpickle.register_pickle_by_value(module)
                     by_value.add(module)
+            if isinstance(obj, _lru_cache_wrapper) and not _found(obj):
+                return _cached, (obj.__wrapped__, obj.cache_parameters())
             return super().reducer_override(obj)
 
     file = io.BytesIO()
@@ -147,6 +150,17 @@ def _pack(value: Any, detached: set[int]) -> bytes:
         for module in by_value:
             cloudpickle.unregister_pickle_by_value(module)
     return file.getvalue()
+
+
+def _found(function: Any) -> bool:
+    """Whether a new process finds it by its name; what is defined in the script it does not."""
+    module = sys.modules.get(function.__module__)
+    return module is not None and module.__name__ != "__main__" and _importable(module)
+
+
+def _cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """A function with `functools.lru_cache`, empty."""
+    return lru_cache(**parameters)(function)
 
 
 def _importable(module: ModuleType) -> bool:

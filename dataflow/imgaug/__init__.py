@@ -27,12 +27,43 @@ each draws, and in which order, is part of what a seed fixes, and is said in its
 change there changes everybody's runs.
 """
 
+from dataflow.imgaug import deform
 from dataflow.imgaug.base import Augmentor, AugmentorList, ImageAugmentor, PhotometricAugmentor
-from dataflow.imgaug.colour import BrightnessScale, Contrast, Lighting, Saturation
-from dataflow.imgaug.crop import CenterCrop, GoogleNetRandomCropAndResize, RandomCrop
-from dataflow.imgaug.flip import Flip
-from dataflow.imgaug.meta import Identity, MapImage, RandomApplyAug, RandomOrderAug
-from dataflow.imgaug.resize import Resize, ResizeShortestEdge
+from dataflow.imgaug.colour import (
+    Brightness,
+    BrightnessScale,
+    Contrast,
+    Hue,
+    Lighting,
+    Saturation,
+)
+from dataflow.imgaug.convert import ColorSpace, Grayscale, ToFloat32, ToUint8
+from dataflow.imgaug.crop import (
+    CenterCrop,
+    GoogleNetRandomCropAndResize,
+    RandomCrop,
+    RandomCropRandomShape,
+    RandomCutout,
+)
+from dataflow.imgaug.external import Albumentations, IAAugmentor
+from dataflow.imgaug.flip import Flip, Transpose
+from dataflow.imgaug.geometry import Affine, Rotation, RotationAndCropValid, Shift
+from dataflow.imgaug.levels import Clip, Gamma, MeanVarianceNormalize, MinMaxNormalize
+from dataflow.imgaug.meta import (
+    Identity,
+    MapImage,
+    RandomApplyAug,
+    RandomChooseAug,
+    RandomOrderAug,
+)
+from dataflow.imgaug.noise import GaussianBlur, GaussianNoise, JpegNoise, SaltPepperNoise
+from dataflow.imgaug.paste import (
+    BackgroundFiller,
+    CenterPaste,
+    ConstantBackgroundFiller,
+    RandomPaste,
+)
+from dataflow.imgaug.resize import RandomResize, Resize, ResizeShortestEdge
 from dataflow.imgaug.transform import (
     CropTransform,
     FlipTransform,
@@ -42,33 +73,67 @@ from dataflow.imgaug.transform import (
     Transform,
     TransformFactory,
     TransformList,
+    TransposeTransform,
 )
+from dataflow.imgaug.warp import WarpAffineTransform
 
 __all__ = [
+    "Affine",
+    "Albumentations",
     "Augmentor",
     "AugmentorList",
+    "BackgroundFiller",
+    "Brightness",
     "BrightnessScale",
     "CenterCrop",
+    "CenterPaste",
+    "Clip",
+    "ColorSpace",
+    "ConstantBackgroundFiller",
     "Contrast",
     "CropTransform",
     "Flip",
     "FlipTransform",
+    "Gamma",
+    "GaussianBlur",
+    "GaussianNoise",
     "GoogleNetRandomCropAndResize",
+    "Grayscale",
+    "Hue",
+    "IAAugmentor",
     "Identity",
     "ImageAugmentor",
+    "JpegNoise",
     "Lighting",
     "MapImage",
+    "MeanVarianceNormalize",
+    "MinMaxNormalize",
     "NoOpTransform",
     "PhotometricAugmentor",
     "PhotometricTransform",
     "RandomApplyAug",
+    "RandomChooseAug",
     "RandomCrop",
+    "RandomCropRandomShape",
+    "RandomCutout",
     "RandomOrderAug",
+    "RandomPaste",
+    "RandomResize",
     "Resize",
     "ResizeShortestEdge",
     "ResizeTransform",
+    "Rotation",
+    "RotationAndCropValid",
+    "SaltPepperNoise",
     "Saturation",
+    "Shift",
+    "ToFloat32",
+    "ToUint8",
     "Transform",
     "TransformFactory",
     "TransformList",
+    "Transpose",
+    "TransposeTransform",
+    "WarpAffineTransform",
+    "deform",
 ]

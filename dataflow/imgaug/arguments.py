@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from dataflow.errors import ConfigError
 
-__all__ = ["interval", "probability", "shape_2d", "side"]
+__all__ = ["integers", "interval", "number", "pixel", "probability", "shape_2d", "side"]
 
 
 def side(name: str, value: Any) -> int:
@@ -37,6 +38,40 @@ def interval(name: str, value: Any) -> tuple[float, float]:
     if not low <= high:
         raise ConfigError(f"{name}={value!r} must be a pair (low, high) with low <= high")
     return low, high
+
+
+def integers(name: str, value: Any, least: int = 0) -> tuple[int, int]:
+    """(low, high) to draw an integer from: low, low + 1, …, high - 1."""
+    pair = value if isinstance(value, list | tuple) else ()
+    if (
+        len(pair) != 2
+        or not all(isinstance(end, int | np.integer) for end in pair)
+        or not least <= pair[0] < pair[1]
+    ):
+        raise ConfigError(
+            f"{name}={value!r} must be a pair of integers (low, high) with {least} <= low < high"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def number(name: str, value: Any, least: float, below: float = math.inf) -> float:
+    """A number in [least, below)."""
+    known = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not known or not least <= value < below:
+        limit = "" if below == math.inf else f", below {below:g}"
+        raise ConfigError(f"{name}={value!r} must be a number, at least {least:g}{limit}")
+    return float(value)
+
+
+def pixel(name: str, value: Any) -> float | tuple[float, ...]:
+    """A pixel's value: one number, or one for each channel."""
+    try:
+        values = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        values = np.empty((0, 0))
+    if values.ndim > 1:
+        raise ConfigError(f"{name}={value!r} must be a number, or one for each channel")
+    return float(values) if values.ndim == 0 else tuple(values.tolist())
 
 
 def probability(name: str, value: Any) -> float:

@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import secrets
+import warnings
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ __all__ = [
     "as_augmentor",
     "effect_of",
 ]
+
+_warned: set[str] = set()
 
 
 class Effect(enum.Enum):
@@ -84,21 +87,26 @@ class ImageAugmentor:
             return params
         if not hasattr(cls, "_augment"):
             raise NotImplementedError(f"{cls.__name__} defines neither get_transform nor _augment")
-        return LegacyTransform(self, params)
+        if hasattr(cls, "_augment_coords") or cls.augment_coords is ImageAugmentor.augment_coords:
+            return LegacyTransform(self, params)
+        return LegacyTransform(self, params, "augment_coords")  # the oldest form
 
     def augment_return_params(self, img: Image) -> tuple[Image, Any]:
-        """`augment`, and the parameters for `augment_with_params` and `augment_coords`."""
+        """`augment`, and the transform. Older: `get_transform` says the same."""
+        _older("augment_return_params", "get_transform(img), and its apply_image(img)")
         require_image(img)
         transform = self.get_transform(img)
         return transform.apply_image(img), transform
 
     def augment_with_params(self, img: Image, param: Any) -> Image:
-        """Change another image in the same way."""
+        """Change another image in the same way. Older: `param` is a `Transform`."""
+        _older("augment_with_params", "apply_image(img) of the transform")
         changed: Image = param.apply_image(img)
         return changed
 
     def augment_coords(self, coords: Coords, param: Any) -> Coords:
-        """Change coordinates, N×2 rows of (x, y), in the same way as the image."""
+        """Change coordinates in the same way as the image. Older: `param` is a `Transform`."""
+        _older("augment_coords", "apply_coords(coords) of the transform")
         changed: Coords = param.apply_coords(coords)
         return changed
 
@@ -252,6 +260,13 @@ def effect_of(augmentor: Any) -> Effect:
         if (effect := effect_of(part)) is not Effect.KEPT:
             return effect  # from here on the array is another one
     return result
+
+
+def _older(method: str, newer: str) -> None:
+    """Warn of a method's older name, once."""
+    if method not in _warned:
+        _warned.add(method)
+        warnings.warn(f"{method}() is an older name: use {newer}", DeprecationWarning, stacklevel=3)
 
 
 def _augment_with(augmentor: PhotometricAugmentor, params: Any, img: Image) -> Image:

@@ -1,4 +1,4 @@
-"""Changes of colour and light, each of which is an affine map of a pixel's channels.
+"""Changes of colour and light: all but `Hue` are affine maps of a pixel's channels.
 
 Results are rounded to the nearest integer for integer images, and clipped to the type's range;
 floating point images are clipped to [0, 255] where `clip` says so.
@@ -6,6 +6,7 @@ floating point images are clipped to [0, 255] where `clip` says so.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import cv2
@@ -13,14 +14,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
-from dataflow.imgaug.arguments import interval
+from dataflow.imgaug.arguments import interval, number
 from dataflow.imgaug.base import Effect, PhotometricAugmentor
+from dataflow.imgaug.pixels import as_float, as_type, channels, on_colour, require_colour
 from dataflow.imgaug.transform import Image
 
-__all__ = ["BrightnessScale", "Contrast", "Lighting", "Saturation"]
+__all__ = ["Brightness", "BrightnessScale", "Contrast", "Hue", "Lighting", "Saturation"]
 
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in the brightness that the eye sees (ITU-R BT.601)."""
+
+
+class Brightness(PhotometricAugmentor):
+    """Add a random number.
+
+    Draws: the number, uniform in [-delta, delta).
+
+    Args:
+        delta: the largest change, above 0.
+        clip: clip to [0, 255] also where the image is not uint8.
+    """
+
+    _effect = Effect.FRESH
+
+    def __init__(self, delta: float, clip: bool = True) -> None:
+        super().__init__()
+        self.delta = number("delta", delta, 0)
+        if not self.delta:
+            raise ConfigError(f"delta={delta!r} must be above 0")
+        self.clip = clip
+
+    def _get_augment_params(self, img: Image) -> float:
+        return self.rng.uniform(-self.delta, self.delta)
+
+    def _augment(self, img: Image, params: float) -> Image:
+        count = channels(img)
+        return _affine(img, np.eye(count), np.full(count, params), self.clip)
 
 
 class BrightnessScale(PhotometricAugmentor):
@@ -44,8 +73,8 @@ class BrightnessScale(PhotometricAugmentor):
         return self.rng.uniform(*self.range)
 
     def _augment(self, img: Image, params: float) -> Image:
-        channels = _channels(img)
-        return _affine(img, np.eye(channels) * params, np.zeros(channels), self.clip)
+        count = channels(img)
+        return _affine(img, np.eye(count) * params, np.zeros(count), self.clip)
 
 
 class Contrast(PhotometricAugmentor):
@@ -108,12 +137,12 @@ class Saturation(PhotometricAugmentor):
         return self.rng.uniform(1 - self.alpha, 1 + self.alpha)
 
     def _augment(self, img: Image, params: float) -> Image:
-        channels = _channels(img)
-        if channels < 3:
+        count = channels(img)
+        if count < 3:
             return img
-        matrix = np.eye(channels)
+        matrix = np.eye(count)
         matrix[:3, :3] = np.eye(3) * params + _luma(self.rgb) * (1 - params)
-        return _affine(img, matrix, np.zeros(channels), self.clip)
+        return _affine(img, matrix, np.zeros(count), self.clip)
 
 
 class Lighting(PhotometricAugmentor):
@@ -146,31 +175,69 @@ class Lighting(PhotometricAugmentor):
             raise ConfigError(f"eigvec={eigvec!r} must be 3×3")
 
     def _get_augment_params(self, img: Image) -> NDArray[np.float64]:
-        if _channels(img) not in (3, 4):
-            raise ValueError(f"Lighting needs a colour image, not the shape {img.shape}")
+        require_colour(img, "Lighting")
         return self.rng.standard_normal(3) * self.std
 
     def _augment(self, img: Image, params: NDArray[np.float64]) -> Image:
-        channels = _channels(img)
-        change = np.zeros(channels)
+        count = channels(img)
+        change = np.zeros(count)
         change[:3] = self.eigvec @ (params * self.eigval)
-        return _affine(img, np.eye(channels), change, self.clip)
+        return _affine(img, np.eye(count), change, self.clip)
+
+
+class Hue(PhotometricAugmentor):
+    """Turn the colour wheel. A fourth channel stays as it is; a grey image raises ValueError.
+
+    Draws: the angle, uniform in `range`.
+
+    Args:
+        range: smallest and largest angle, in units of two degrees: 180 is the whole wheel. For
+            uint8 images it is rounded to such units, which OpenCV counts hues in.
+        rgb: whether the channels' order is RGB; False for BGR.
+    """
+
+    _effect = Effect.FRESH
+
+    def __init__(self, range: tuple[float, float] = (0, 180), rgb: bool = True) -> None:
+        super().__init__()
+        self.range = interval("range", range)
+        self.rgb = bool(rgb)
+
+    def _get_augment_params(self, img: Image) -> float:
+        return self.rng.uniform(*self.range)
+
+    def _augment(self, img: Image, params: float) -> Image:
+        require_colour(img, "Hue")
+        return on_colour(img, functools.partial(self._turn, params))
+
+    def _turn(self, angle: float, img: Image) -> Image:
+        there, back = (
+            (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB)
+            if self.rgb
+            else (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR)
+        )
+        if img.dtype == np.uint8:
+            table = np.repeat(np.arange(256)[:, np.newaxis], 3, axis=1)
+            table[:, 0] = (table[:, 0] + round(angle)) % 180
+            hsv = cv2.LUT(cv2.cvtColor(img, there), table[np.newaxis].astype(np.uint8))
+            return cv2.cvtColor(hsv, back)
+        hsv = cv2.cvtColor(img.astype(np.float32, copy=False), there)
+        hue = hsv[:, :, 0]
+        np.add(hue, np.float32(2 * angle % 360), out=hue)
+        np.subtract(hue, 360, out=hue, where=hue >= 360)
+        return as_type(cv2.cvtColor(hsv, back), img.dtype)
 
 
 def _luma(rgb: bool) -> NDArray[np.float64]:
     return np.array(_LUMA if rgb else _LUMA[::-1])
 
 
-def _channels(img: Image) -> int:
-    return 1 if img.ndim == 2 else img.shape[2]
-
-
 def _means(img: Image) -> NDArray[np.float64]:
     """The mean of each channel."""
-    channels = _channels(img)
-    if channels <= 4 and img.dtype in (np.uint8, np.float32, np.float64):
-        return np.array(cv2.mean(img)[:channels])  # a hundred times faster than NumPy's
-    means: NDArray[np.float64] = img.reshape(-1, channels).mean(axis=0, dtype=np.float64)
+    count = channels(img)
+    if count <= 4 and img.dtype in (np.uint8, np.float32, np.float64):
+        return np.array(cv2.mean(img)[:count])  # a hundred times faster than NumPy's
+    means: NDArray[np.float64] = img.reshape(-1, count).mean(axis=0, dtype=np.float64)
     return means
 
 
@@ -181,11 +248,7 @@ def _affine(
     weights = np.column_stack([matrix, offset])
     if img.dtype == np.uint8:
         return cv2.transform(img, weights).reshape(img.shape)  # rounds and clips itself
-    wide = img if img.dtype in (np.float32, np.float64) else img.astype(np.float32)
-    result = cv2.transform(wide, weights).reshape(img.shape)
+    result = cv2.transform(as_float(img), weights).reshape(img.shape)
     if clip:
         np.clip(result, 0, 255, out=result)
-    if not np.issubdtype(img.dtype, np.floating):
-        limits = np.iinfo(img.dtype)
-        result = np.clip(np.rint(result), limits.min, limits.max)
-    return result.astype(img.dtype, copy=False)
+    return as_type(result, img.dtype)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from typing import Any
 
 import cv2
+import numpy as np
 
 from dataflow.errors import ConfigError
-from dataflow.imgaug.arguments import interval, shape_2d, side
+from dataflow.imgaug.arguments import integers, interval, pixel, shape_2d, side
 from dataflow.imgaug.base import Effect, ImageAugmentor
+from dataflow.imgaug.pixels import as_value
 from dataflow.imgaug.resize import ResizeShortestEdge
 from dataflow.imgaug.transform import (
     CropTransform,
     Image,
+    PhotometricTransform,
     ResizeTransform,
     Transform,
     TransformList,
 )
 
-__all__ = ["CenterCrop", "GoogleNetRandomCropAndResize", "RandomCrop"]
+__all__ = [
+    "CenterCrop",
+    "GoogleNetRandomCropAndResize",
+    "RandomCrop",
+    "RandomCropRandomShape",
+    "RandomCutout",
+]
 
 
 class CenterCrop(ImageAugmentor):
@@ -59,6 +70,81 @@ class RandomCrop(ImageAugmentor):
         below, right = _margins(img, self.crop_shape)
         y, x = self.rng.random_sample(2).tolist()
         return CropTransform(int(y * (below + 1)), int(x * (right + 1)), *self.crop_shape)
+
+
+class RandomCropRandomShape(ImageAugmentor):
+    """Cut out a part of random size at a random place; the result is a view.
+
+    Draws: four uniform numbers, for height, width, y and x.
+
+    Args:
+        wmin, hmin: smallest width and height. Smaller images raise ValueError.
+        wmax, hmax: largest width and height; None for the image's, beyond which they never are.
+        max_aspect_ratio: has no effect.
+    """
+
+    _effect = Effect.KEPT
+
+    def __init__(
+        self,
+        wmin: int,
+        hmin: int,
+        wmax: int | None = None,
+        hmax: int | None = None,
+        max_aspect_ratio: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.wmin, self.hmin = side("wmin", wmin), side("hmin", hmin)
+        self.wmax = None if wmax is None else side("wmax", wmax)
+        self.hmax = None if hmax is None else side("hmax", hmax)
+        self.max_aspect_ratio = max_aspect_ratio
+        if (self.wmax or self.wmin) < self.wmin or (self.hmax or self.hmin) < self.hmin:
+            raise ConfigError(
+                f"wmin={wmin!r}, hmin={hmin!r} must not be larger than wmax={wmax!r}, hmax={hmax!r}"
+            )
+        if max_aspect_ratio is not None:
+            warnings.warn("max_aspect_ratio has no effect", DeprecationWarning, stacklevel=2)
+
+    def get_transform(self, img: Image) -> Transform:
+        _margins(img, (self.hmin, self.wmin))
+        height, width = img.shape[:2]
+        h, w, y, x = self.rng.random_sample(4).tolist()
+        h = _between(self.hmin, min(self.hmax or height, height), h)
+        w = _between(self.wmin, min(self.wmax or width, width), w)
+        return CropTransform(_between(0, height - h, y), _between(0, width - w, x), h, w)
+
+
+class RandomCutout(ImageAugmentor):
+    """Cover a rectangle at a random place.
+
+    From "Improved Regularization of Convolutional Neural Networks with Cutout" (DeVries and
+    Taylor, 2017); here the rectangle always lies inside.
+
+    Draws: four uniform numbers, for height, width, x and y, whichever of them count.
+
+    Args:
+        h_range: the height, or (low, high) for a height from low to high - 1. Smaller images raise
+            ValueError.
+        w_range: the same for the width.
+        fill: the value there, one or one for each channel.
+    """
+
+    _effect = Effect.FRESH
+
+    def __init__(self, h_range: Any, w_range: Any, fill: Any = 0.0) -> None:
+        super().__init__()
+        self.h_range = _sizes("h_range", h_range)
+        self.w_range = _sizes("w_range", w_range)
+        self.fill = pixel("fill", fill)
+
+    def get_transform(self, img: Image) -> Transform:
+        high, wide, x, y = self.rng.random_sample(4).tolist()
+        h = _between(*_ends(self.h_range), high)
+        w = _between(*_ends(self.w_range), wide)
+        below, right = _margins(img, (h, w))
+        x0, y0 = _between(0, right, x), _between(0, below, y)
+        cover = functools.partial(_cover, rows=slice(y0, y0 + h), columns=slice(x0, x0 + w))
+        return PhotometricTransform(functools.partial(cover, fill=self.fill), "RandomCutout")
 
 
 class GoogleNetRandomCropAndResize(ImageAugmentor):
@@ -120,6 +206,25 @@ class GoogleNetRandomCropAndResize(ImageAugmentor):
             (scale.new_h - target) // 2, (scale.new_w - target) // 2, target, target
         )
         return TransformList([scale, middle])
+
+
+def _between(low: int, high: int, drawn: float) -> int:
+    """`drawn` from [0, 1) to one of low, low + 1, …, high."""
+    return low + int(drawn * (high - low + 1))
+
+
+def _sizes(name: str, value: Any) -> int | tuple[int, int]:
+    return side(name, value) if isinstance(value, int | np.integer) else integers(name, value, 1)
+
+
+def _ends(sizes: int | tuple[int, int]) -> tuple[int, int]:
+    return (sizes, sizes) if isinstance(sizes, int) else (sizes[0], sizes[1] - 1)
+
+
+def _cover(img: Image, rows: slice, columns: slice, fill: Any) -> Image:
+    covered: Image = img.copy()
+    covered[rows, columns] = as_value(fill, img.dtype)
+    return covered
 
 
 def _margins(img: Image, shape: tuple[int, int]) -> tuple[int, int]:

@@ -1,13 +1,19 @@
-"""Mirroring."""
+"""Mirroring: left and right, top and bottom, rows and columns."""
 
 from __future__ import annotations
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import probability
 from dataflow.imgaug.base import Effect, ImageAugmentor
-from dataflow.imgaug.transform import FlipTransform, Image, NoOpTransform, Transform
+from dataflow.imgaug.transform import (
+    FlipTransform,
+    Image,
+    NoOpTransform,
+    Transform,
+    TransposeTransform,
+)
 
-__all__ = ["Flip"]
+__all__ = ["Flip", "Transpose"]
 
 
 class Flip(ImageAugmentor):
@@ -37,3 +43,22 @@ class Flip(ImageAugmentor):
         if self.rng.random_sample() < self.prob:
             return FlipTransform(img.shape[0], img.shape[1], self.horiz)
         return NoOpTransform()
+
+
+class Transpose(ImageAugmentor):
+    """Exchange rows and columns, sometimes.
+
+    Draws: one uniform number; exchanged where it is below `prob`.
+
+    Args:
+        prob: how often.
+    """
+
+    _effect = Effect.KEPT
+
+    def __init__(self, prob: float = 0.5) -> None:
+        super().__init__()
+        self.prob = probability("prob", prob)
+
+    def get_transform(self, img: Image) -> Transform:
+        return TransposeTransform() if self.rng.random_sample() < self.prob else NoOpTransform()

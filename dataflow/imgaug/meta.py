@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +22,7 @@ from dataflow.imgaug.transform import (
 )
 from dataflow.randomness import nested
 
-__all__ = ["Identity", "MapImage", "RandomApplyAug", "RandomOrderAug"]
+__all__ = ["Identity", "MapImage", "RandomApplyAug", "RandomChooseAug", "RandomOrderAug"]
 
 
 class Identity(ImageAugmentor):
@@ -87,6 +90,52 @@ class RandomApplyAug(ImageAugmentor):
         if self.rng.random_sample() < self.prob:
             return _part(self.aug, 0, img)
         return NoOpTransform()
+
+
+class RandomChooseAug(ImageAugmentor):
+    """Apply one of several augmentors.
+
+    Draws: one uniform number, by which augmentor i is chosen; then it, from stream i.
+
+    Args:
+        aug_lists: augmentors (or functions image → image), each as likely; or pairs (augmentor,
+            probability), whose probabilities sum up to 1.
+    """
+
+    def __init__(self, aug_lists: Any) -> None:
+        if not isinstance(aug_lists, list | tuple) or not aug_lists:
+            raise ConfigError(f"aug_lists={aug_lists!r} must be a list of at least one augmentor")
+        pairs = [isinstance(choice, list | tuple) and len(choice) == 2 for choice in aug_lists]
+        if any(pairs) and not all(pairs):
+            raise ConfigError(f"aug_lists={aug_lists!r}: all of them need probabilities, or none")
+        if all(pairs):
+            self.aug_lists = [as_augmentor(augmentor) for augmentor, _ in aug_lists]
+            self.prob = [probability("aug_lists", chance) for _, chance in aug_lists]
+        else:
+            self.aug_lists = [as_augmentor(augmentor) for augmentor in aug_lists]
+            self.prob = [1 / len(aug_lists)] * len(aug_lists)
+        self._ends = list(itertools.accumulate(self.prob))
+        if not math.isclose(self._ends[-1], 1, abs_tol=1e-6):
+            raise ConfigError(f"aug_lists={aug_lists!r}: the probabilities must sum up to 1")
+        super().__init__()
+
+    @property
+    def _effect(self) -> Effect:
+        effects = {effect_of(augmentor) for augmentor in self.aug_lists}
+        if len(effects) == 1:
+            return effects.pop()
+        return Effect.UNKNOWN if Effect.UNKNOWN in effects else Effect.KEPT
+
+    def reset_state(self) -> None:
+        """Also those of the list."""
+        super().reset_state()
+        for augmentor in self.aug_lists:
+            augmentor.reset_state()
+
+    def get_transform(self, img: Image) -> Transform:
+        drawn = self.rng.random_sample() * self._ends[-1]
+        chosen = bisect.bisect_right(self._ends, drawn, hi=len(self._ends) - 1)
+        return _part(self.aug_lists[chosen], chosen, img)
 
 
 class RandomOrderAug(ImageAugmentor):

@@ -28,6 +28,7 @@ __all__ = [
     "Transform",
     "TransformFactory",
     "TransformList",
+    "TransposeTransform",
 ]
 
 Image: TypeAlias = NDArray[Any]
@@ -166,6 +167,17 @@ class FlipTransform(Transform):
         return flipped
 
 
+class TransposeTransform(Transform):
+    """Exchange rows and columns."""
+
+    def apply_image(self, img: Image) -> Image:
+        return restore_channel(cv2.transpose(img), img)
+
+    def apply_coords(self, coords: Coords) -> Coords:
+        swapped: Coords = coords[:, ::-1].copy()
+        return swapped
+
+
 class PhotometricTransform(Transform):
     """Changes pixel values and leaves every pixel in its place.
 
@@ -208,18 +220,25 @@ class TransformFactory(Transform):
 
 
 class LegacyTransform(Transform):
-    """The change of an augmentor in the older form, with `_augment` and `_augment_coords`."""
+    """The change of an augmentor in the older form, with `_augment` and `_augment_coords`.
 
-    def __init__(self, augmentor: Any, params: Any) -> None:
+    Args:
+        augmentor: the augmentor.
+        params: what it drew.
+        coords_method: the name of its method for coordinates.
+    """
+
+    def __init__(self, augmentor: Any, params: Any, coords_method: str = "_augment_coords") -> None:
         self._augmentor = augmentor
         self._params = params
+        self._coords_method = coords_method
 
     def apply_image(self, img: Image) -> Image:
         changed: Image = self._augmentor._augment(img, self._params)
         return changed
 
     def apply_coords(self, coords: Coords) -> Coords:
-        method = getattr(self._augmentor, "_augment_coords", None)
+        method = getattr(self._augmentor, self._coords_method, None)
         return coords if method is None else method(coords, self._params)
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from dataflow.stages.order import Feed, OrderStage
 __all__ = ["ConcatData", "JoinData", "RandomChooseData", "RandomMixData"]
 
 _BLOCK = 4096
+
+_Choices: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 
 class _Several(DataFlow):
@@ -111,6 +113,8 @@ class RandomMixData(OrderStage, _Several):
         df_lists: the inputs, of known lengths.
     """
 
+    _kept: tuple[Any, _Choices] | None = None  # those of the epoch that was looked at last
+
     def _length(self) -> int:
         return sum(map(len, self.df_lists))
 
@@ -149,10 +153,25 @@ class RandomMixData(OrderStage, _Several):
         return _sum(feeds)
 
     def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
-        choices = self._choices(epoch, _known(feeds, self))
+        choices, begun = self._drawn(epoch, _known(feeds, self))
         number = int(choices[place])
-        before = int(np.count_nonzero(choices[:place] == number))
-        return feeds[number].at(epoch.input(number), before)
+        block = place // _BLOCK
+        within = np.count_nonzero(choices[block * _BLOCK : place] == number)
+        return feeds[number].at(epoch.input(number), int(begun[block, number]) + int(within))
+
+    def _drawn(self, epoch: Epoch, sizes: Sequence[int]) -> _Choices:
+        """The choices, and how many of each input come before each block of them."""
+        of = (epoch.seed, epoch.number, epoch.path, *sizes)
+        if self._kept is None or self._kept[0] != of:
+            choices = self._choices(epoch, sizes)
+            blocks = (choices[i : i + _BLOCK] for i in range(0, len(choices), _BLOCK))
+            counts = [np.bincount(block, minlength=len(sizes)) for block in blocks]
+            begun = np.cumsum([np.zeros(len(sizes), np.int64), *counts], axis=0)
+            self._kept = of, (choices, begun)
+        return self._kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_kept": None}
 
     def _stream(self, epoch: Epoch) -> Stream:
         cursor = epoch.conductor.cursor(self, epoch, _Drawn)

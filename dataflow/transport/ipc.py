@@ -78,8 +78,13 @@ class ConsumerEnd:
         return folder
 
     def remove(self, worker: int) -> None:
-        """Close the way to a worker that is gone; what it sent before stays readable."""
+        """Close the way to a worker that is gone. Arrays that it sent before stay valid.
+
+        Its memory goes with the last of them, so that workers that die do not add up.
+        """
         folder = self._folders.pop(worker)
+        if (reader := self._readers.pop(worker, None)) is not None:
+            reader.close()
         shutil.rmtree(folder, ignore_errors=True)
         self.results.disconnect(f"ipc://{folder}/results")
         self._leases.pop(worker).close()
@@ -99,12 +104,15 @@ class ConsumerEnd:
 
     def receive(self) -> tuple[int, Any] | None:
         """The next message and the worker it came from; None where there is none."""
-        try:
-            frames = self.results.recv_multipart(zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return None
-        begun = perf_counter()
-        worker, slot, places, structure = local.decode(frames[0].buffer, ())
+        while True:
+            try:
+                frames = self.results.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return None
+            begun = perf_counter()
+            worker, slot, places, structure = local.decode(frames[0].buffer, ())
+            if worker in self._leases:
+                break  # otherwise it is removed: what it had went to others
         if slot is None:
             message = local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
         else:

@@ -1,4 +1,4 @@
-"""Where files are kept that can be made or fetched again."""
+"""Where files are kept that can be made or fetched again, and where data sets are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["cache_folder"]
+__all__ = ["cache_folder", "dataset_folder"]
 
 
 def cache_folder() -> Path:
@@ -19,3 +19,14 @@ def cache_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "dataflow"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dataflow"
+
+
+def dataset_folder(*names: str) -> Path:
+    """The folder of data sets, or what is called so below it.
+
+    The environment variable DATAFLOW_DATASET names it, or TENSORPACK_DATASET, whose layout is the
+    same; otherwise it is in the cache folder.
+    """
+    chosen = os.environ.get("DATAFLOW_DATASET") or os.environ.get("TENSORPACK_DATASET")
+    root = Path(chosen).expanduser() if chosen else cache_folder() / "datasets"
+    return root.joinpath(*names)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dataflow as df
@@ -285,3 +286,31 @@ def test_a_consumer_that_takes_its_time_times_nobody_out() -> None:
 def test_arguments_about_deaths_are_checked(arguments, message) -> None:
     with pytest.raises(df.ConfigError, match=message):
         df.PrefetchDataZMQ(numbers(3), **arguments)
+
+
+def test_the_memory_of_workers_that_died_is_given_back() -> None:
+    """It goes with the last array from it, however long the consumer lives."""
+
+    def large(dp):
+        return [np.full(1 << 20, dp[0] % 256, np.uint8), os.getpid()]
+
+    def memory_files() -> int:
+        with open("/proc/self/maps") as maps:
+            return sum("memfd:dataflow " in line for line in maps)
+
+    ds = df.PrefetchDataZMQ(df.RepeatedData(numbers(100).map(large), -1), 1, max_restarts=9)
+    with ds:
+        iterator, killed, kept = iter(ds), 0, None
+        for image, pid in iterator:
+            if kept is None:
+                kept = image
+            if killed < 3 and pid in worker_pids():
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+            if killed == 3 and ds.stats()["worker_restarts"] == 3:
+                del image
+                break
+        assert (kept == kept[0]).all()
+        assert memory_files() <= 2  # the last worker's, and the first one's for what was kept
+        del kept
+        assert memory_files() <= 1

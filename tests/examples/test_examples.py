@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from published import cifar10, idx, write
 
 from dataflow.demo.library import ensure_photos, photo_path
 from dataflow.demo.server import serve
@@ -123,6 +124,9 @@ def test_no_input_is_a_clear_error(name: str, cache: Path, tmp_path: Path) -> No
 def test_each_is_short_and_says_how_to_run_it(path: Path, cache: Path, tmp_path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 60
+    for framework in ("torch", "tensorflow"):
+        if f"import {framework}" in text:
+            pytest.importorskip(framework)
     assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
     out, _ = run(path.name, "--help", cache=cache, folder=tmp_path)
     assert "usage:" in out
@@ -136,3 +140,52 @@ def test_resume(cache: Path, tmp_path: Path) -> None:
     assert lines[0] == "going on where the last run was" and lines[-1] == "the epoch is complete"
     assert begun.splitlines() + lines[1:] == whole.splitlines()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of MNIST, with drawn digits."""
+    folder = tmp_path_factory.mktemp("mnist")
+    rng = np.random.default_rng(0)
+    for prefix, count in (("train", 1280), ("t10k", 200)):
+        images, labels = np.zeros((count, 28, 28), np.uint8), rng.integers(0, 10, count, np.uint8)
+        for image, label, (x, y) in zip(
+            images, labels, rng.integers(0, 8, (count, 2)), strict=True
+        ):
+            cv2.putText(image, str(label), (int(x), 20 + int(y)), 0, 0.8, 255, 2)
+        write(folder, {f"{prefix}-images-idx3-ubyte.gz": idx(images)})
+        write(folder, {f"{prefix}-labels-idx1-ubyte.gz": idx(labels)})
+    return folder
+
+
+def test_mnist(digits: Path, cache: Path, tmp_path: Path) -> None:
+    out, _ = run("mnist.py", "--dir", digits, cache=cache, folder=tmp_path)
+    assert out.startswith("images (64, 28, 28) float32, labels uint8: mnist.png\n")
+    assert "holds the run back" in out
+    assert cv2.imread(str(tmp_path / "mnist.png")).shape[1] > 500
+
+
+def test_cifar10(cache: Path, tmp_path: Path) -> None:
+    write(tmp_path, cifar10(20))
+    out, _ = run("cifar10.py", "--dir", tmp_path, cache=cache, folder=tmp_path)
+    assert out.startswith("images (64, 32, 32, 3) float32, labels int32: cifar10.png\n")
+    assert (tmp_path / "cifar10.png").exists()
+
+
+def test_viewimage_without_a_display(cache: Path, tmp_path: Path) -> None:
+    photos = cache / "photos-1"
+    out, _ = run("viewimage.py", photos, "--count", 10, cache=cache, folder=tmp_path)
+    assert out == "no display: 10 images of 100 in images.png\n"
+    out, _ = run("viewimage.py", photos, "--label", 0, cache=cache, folder=tmp_path)
+    first = len(list(min(photos.iterdir()).iterdir()))
+    assert out == f"no display: {first} images of 100 in images.png\n"
+    assert cv2.imread(str(tmp_path / "images.png")) is not None
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_training_on_mnist(framework: str, digits: Path, cache: Path, tmp_path: Path) -> None:
+    """Real training: the digits are recognised at the end."""
+    pytest.importorskip(framework)
+    name = {"torch": "pytorch_mnist.py", "tensorflow": "tensorflow_mnist.py"}[framework]
+    out, _ = run(name, "--dir", digits, "--epochs", 4, cache=cache, folder=tmp_path)
+    assert float(out.splitlines()[-1].removeprefix("accuracy ")) > 0.9

@@ -87,6 +87,23 @@ def test_a_script_without_a_main_guard_with_lambdas_and_closures(tmp_path: Path)
     assert done.returncode == 0 and not done.stderr
 
 
+def test_a_script_with_a_cached_function(tmp_path: Path) -> None:
+    """`lru_cache` makes objects that no pickler takes by value; it may also call itself."""
+    (tmp_path / "script.py").write_text(
+        "import dataflow as df\n"
+        "from functools import lru_cache\n"
+        "@lru_cache(maxsize=3)\n"
+        "def fibonacci(n): return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)\n"
+        "def work(dp): return [fibonacci(dp[0]), fibonacci.cache_info().maxsize]\n"
+        "ds = df.MapData(df.DataFromList([[i] for i in range(30)], shuffle=False), work)\n"
+        "print(*list(df.PrefetchDataZMQ(ds, 1, ordered=True))[-1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "514229 3\n"), done.stderr
+
+
 def test_standard_input_of_a_pipe(tmp_path: Path) -> None:
     """A script that has no file."""
     script = (

@@ -5,17 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
-
 import requests
 from servers import Server
 

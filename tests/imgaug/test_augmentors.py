@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from typing import Any
 
+import cloudpickle
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from dataflow import imgaug
 from dataflow.imgaug.base import Effect, effect_of
+from dataflow.randomness import enter, leave
 
 AUGMENTORS = {
     "Identity": lambda: imgaug.Identity(),
@@ -29,7 +32,43 @@ AUGMENTORS = {
     "RandomApplyAug": lambda: imgaug.RandomApplyAug(imgaug.Flip(vert=True), 0.5),
     "RandomOrderAug": lambda: imgaug.RandomOrderAug([imgaug.BrightnessScale((0.5, 1.5))] * 2),
     "AugmentorList": lambda: imgaug.AugmentorList([imgaug.CenterCrop(50), imgaug.Flip(vert=True)]),
+    "Affine": lambda: imgaug.Affine((0.8, 1.2), (0.1, 0.1), 20, 10),
+    "Brightness": lambda: imgaug.Brightness(40),
+    "CenterPaste": lambda: imgaug.CenterPaste((500, 600)),
+    "Clip": lambda: imgaug.Clip(20, 200),
+    "ColorSpace": lambda: imgaug.ColorSpace(cv2.COLOR_BGR2HSV),
+    "Gamma": lambda: imgaug.Gamma(),
+    "GaussianBlur": lambda: imgaug.GaussianBlur((1, 4)),
+    "GaussianNoise": lambda: imgaug.GaussianNoise(9),
+    "Grayscale": lambda: imgaug.Grayscale(keepshape=True),
+    "Hue": lambda: imgaug.Hue(),
+    "JpegNoise": lambda: imgaug.JpegNoise(),
+    "MeanVarianceNormalize": lambda: imgaug.MeanVarianceNormalize(),
+    "MinMaxNormalize": lambda: imgaug.MinMaxNormalize(all_channel=False),
+    "RandomChooseAug": lambda: imgaug.RandomChooseAug([imgaug.Flip(True, prob=1), imgaug.Gamma()]),
+    "RandomCropRandomShape": lambda: imgaug.RandomCropRandomShape(20, 30),
+    "RandomCutout": lambda: imgaug.RandomCutout(40, (20, 50), 99.5),
+    "RandomPaste": lambda: imgaug.RandomPaste((400, 500), imgaug.ConstantBackgroundFiller(9)),
+    "RandomResize": lambda: imgaug.RandomResize((0.5, 1.0), (0.5, 1.0)),
+    "Rotation": lambda: imgaug.Rotation(30),
+    "RotationAndCropValid": lambda: imgaug.RotationAndCropValid(30),
+    "SaltPepperNoise": lambda: imgaug.SaltPepperNoise(),
+    "Shift": lambda: imgaug.Shift(0.2, 0.2),
+    "ToFloat32": lambda: imgaug.ToFloat32(),
+    "ToUint8": lambda: imgaug.ToUint8(),
+    "Transpose": lambda: imgaug.Transpose(1),
 }
+
+COLOUR = {"ColorSpace", "Grayscale", "Hue", "Lighting"}
+"""What refuses grey images."""
+
+TYPES = {
+    "MeanVarianceNormalize": np.float32,
+    "MinMaxNormalize": np.float32,
+    "ToFloat32": np.float32,
+    "ToUint8": np.uint8,
+}
+"""What these make, of whatever type."""
 
 sides = st.integers(1, 40)
 
@@ -42,12 +81,15 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
 def test_keeps_type_and_channels_and_the_input(form: np.ndarray) -> None:
     """The input is write-protected, so writing into it would raise."""
     for name, make in AUGMENTORS.items():
-        if name == "Lighting" and (form.ndim == 2 or form.shape[2] == 1):
-            continue  # needs colour
+        if name in COLOUR and (form.ndim == 2 or form.shape[2] == 1):
+            with pytest.raises(ValueError, match=rf"{name}.*\({form.shape[0]}, "):
+                make().augment(form)
+            continue
         result = make().augment(form)
-        assert result.dtype == form.dtype, name
+        assert result.dtype == TYPES.get(name, form.dtype), name
         assert result.ndim == form.ndim, name
-        assert result.shape[2:] == form.shape[2:], name
+        if name != "ColorSpace":  # of four channels OpenCV makes three
+            assert result.shape[2:] == form.shape[2:], name
 
 
 def test_what_an_augmentor_says_of_its_input_is_true(photo: np.ndarray) -> None:
@@ -57,6 +99,37 @@ def test_what_an_augmentor_says_of_its_input_is_true(photo: np.ndarray) -> None:
         assert effect is not Effect.UNKNOWN, name
         if effect is Effect.FRESH:
             assert not np.may_share_memory(augmentor.augment(photo), photo), name
+
+
+def test_draws_belong_to_the_datapoint(photo: np.ndarray) -> None:
+    """And come from nowhere else."""
+    before = str(np.random.get_state())
+    for name, make in AUGMENTORS.items():
+        results = []
+        for augmentor, position in [(make(), 3), (make(), 3), (make(), 4)]:
+            enter(1, (0, position), 2)
+            transform = augmentor.get_transform(photo)
+            results.append(transform.apply_image(photo))
+            leave()
+            results.append(transform.apply_image(photo))
+        assert all(np.array_equal(result, results[0]) for result in results[:4]), name
+        assert np.array_equal(results[4], results[5]), name
+    assert str(np.random.get_state()) == before
+
+
+def test_they_travel_to_workers(photo: np.ndarray) -> None:
+    """Augmentors, and transforms too, which datapoints may hold."""
+    for name, make in AUGMENTORS.items():
+        augmentor = make()
+        copy = pickle.loads(cloudpickle.dumps(augmentor))
+        results = []
+        for one in (augmentor, copy):
+            enter(1, (0, 3), 2)
+            transform = one.get_transform(photo)
+            results += [transform.apply_image(photo)]
+            leave()
+        results.append(pickle.loads(cloudpickle.dumps(transform)).apply_image(photo))
+        assert all(np.array_equal(result, results[0]) for result in results), name
 
 
 def test_of_a_subclass_nothing_is_known() -> None:
@@ -75,6 +148,11 @@ def test_effect_of_combinations() -> None:
     assert effect_of(imgaug.RandomApplyAug(imgaug.Resize(5), 0.5)) is Effect.KEPT
     assert effect_of(imgaug.RandomOrderAug([imgaug.Resize(5), mine])) is Effect.UNKNOWN
     assert effect_of(object()) is Effect.UNKNOWN
+    fresh, kept = imgaug.Resize(5), imgaug.Identity()
+    assert effect_of(imgaug.RandomChooseAug([fresh, fresh])) is Effect.FRESH
+    assert effect_of(imgaug.RandomChooseAug([fresh, kept])) is Effect.KEPT
+    assert effect_of(imgaug.RandomChooseAug([fresh, mine])) is Effect.UNKNOWN
+    assert effect_of(imgaug.CenterPaste(5, imgaug.BackgroundFiller())) is Effect.UNKNOWN
 
 
 @given(sides, sides, sides, sides)
@@ -222,6 +300,48 @@ def test_contrast_keeps_the_mean_and_saturation_the_grey(v: float) -> None:
         (lambda: imgaug.RandomOrderAug(imgaug.Identity()), "aug_lists=imgaug.Identity()"),
         (lambda: imgaug.AugmentorList(imgaug.Identity()), "augmentors=imgaug.Identity()"),
         (lambda: imgaug.AugmentorList([imgaug.Identity]), "needs parentheses"),
+        (lambda: imgaug.RandomChooseAug([]), "aug_lists=[]"),
+        (lambda: imgaug.RandomChooseAug([(imgaug.Identity(), 0.5)]), "sum up to 1"),
+        (lambda: imgaug.RandomChooseAug([(abs, 1), abs]), "or none"),
+        (lambda: imgaug.RandomCropRandomShape(5, 5, 4), "wmax=4"),
+        (lambda: imgaug.RandomCropRandomShape(0, 5), "wmin=0"),
+        (lambda: imgaug.RandomCutout((5, 5), 3), "h_range=(5, 5)"),
+        (lambda: imgaug.RandomCutout(3, 1.5), "w_range=1.5"),
+        (lambda: imgaug.RandomCutout(3, 3, "red"), "fill='red'"),
+        (lambda: imgaug.ConstantBackgroundFiller([[1]]), "value=[[1]]"),
+        (lambda: imgaug.RandomResize((0.5, 1.0)), "yrange=None"),
+        (lambda: imgaug.RandomResize((0.5, 1.0), (5, 9)), "yrange=(5, 9)"),
+        (lambda: imgaug.RandomResize((0, 1.0), (0.5, 1.0)), "xrange=(0, 1.0)"),
+        (lambda: imgaug.RandomResize((0.5, 1.0), (0.6, 1.0), aspect_ratio_thres=0), "leave it out"),
+        (lambda: imgaug.RandomResize((0.5, 1.0), (0.5, 1.0), 5), "minimum=5"),
+        (lambda: imgaug.Transpose(2), "prob=2"),
+        (lambda: imgaug.Shift(1.0), "horiz_frac=1.0"),
+        (lambda: imgaug.Shift(0, -0.1), "vert_frac=-0.1"),
+        (lambda: imgaug.Rotation(-5), "max_deg=-5"),
+        (lambda: imgaug.Rotation(90, step_deg=45), "max_deg=90"),
+        (lambda: imgaug.Rotation(180, step_deg=50), "step_deg=50"),
+        (lambda: imgaug.RotationAndCropValid(180, step_deg=0), "step_deg=0"),
+        (lambda: imgaug.Affine((0, 1)), "scale=(0, 1)"),
+        (lambda: imgaug.Affine(translate_frac=0.5), "translate_frac=0.5"),
+        (lambda: imgaug.Affine(translate_frac=(0.5, -1)), "translate_frac=-1"),
+        (lambda: imgaug.Affine(shear=180), "shear=180"),
+        (lambda: imgaug.Brightness(0), "delta=0"),
+        (lambda: imgaug.Hue(5), "range=5"),
+        (lambda: imgaug.Gamma((-1, 1)), "range=(-1, 1)"),
+        (lambda: imgaug.Clip(5, 4), "(min, max)=(5, 4)"),
+        (lambda: imgaug.GaussianBlur((3, 3)), "size_range=(3, 3)"),
+        (lambda: imgaug.GaussianBlur(3, (-1, 1)), "sigma_range=(-1, 1)"),
+        (lambda: imgaug.GaussianNoise(-1), "sigma=-1"),
+        (lambda: imgaug.SaltPepperNoise(0.6, 0.5), "black_prob=0.5"),
+        (lambda: imgaug.JpegNoise((40, 150)), "quality_range=(40, 150)"),
+        (lambda: imgaug.JpegNoise((40.5, 50)), "quality_range=(40.5, 50)"),
+        (lambda: imgaug.Grayscale(keepdims=False, keepshape=True), "keepdims=False"),
+        (lambda: imgaug.CenterPaste((5, 0)), "background_shape=0"),
+        (lambda: imgaug.CenterPaste(5, 0), "background_filler=0"),  # type: ignore[arg-type]
+        (lambda: imgaug.deform.GaussianDeform([1, 2], 5), "anchors=[1, 2]"),
+        (lambda: imgaug.deform.GaussianDeform([(1, 2)], 5, sigma=0), "sigma=0"),
+        (lambda: imgaug.IAAugmentor(5), "augmentor=5"),
+        (lambda: imgaug.Albumentations(abs), "set_random_seed()"),
         (lambda: imgaug.MapImage(3), "func=3"),
         (lambda: imgaug.MapImage(abs, 3), "coord_func=3"),
     ],
@@ -240,6 +360,18 @@ def test_wrong_images() -> None:
     for augmentor in (imgaug.CenterCrop(9), imgaug.RandomCrop(9)):
         with pytest.raises(ValueError, match="cannot cut 9×9 out of an image of 8×20"):
             augmentor.augment(noise(8, 20))
+    for augmentor in (imgaug.RandomCropRandomShape(21, 2), imgaug.RandomCutout(9, 2)):
+        with pytest.raises(ValueError, match="out of an image of 8×20"):
+            augmentor.augment(noise(8, 20))
+    for augmentor in (imgaug.CenterPaste((8, 19)), imgaug.RandomPaste((7, 40))):
+        with pytest.raises(ValueError, match="8×20 does not fit"):
+            augmentor.augment(noise(8, 20))
+    with pytest.raises(ValueError, match=r"not \(8, 20, 3\)"):
+        imgaug.deform.GaussianDeform([(0, 0)], (8, 21)).augment(noise(8, 20))
+    with pytest.raises(ValueError, match=r"ColorSpace\(mode=8\) does not take.*uint8.*20, 3"):
+        imgaug.ColorSpace(cv2.COLOR_GRAY2BGR).augment(noise(8, 20))
+    with pytest.raises(ValueError, match="JPEG stores"):
+        imgaug.JpegNoise().augment(noise(8, 20, 2))
 
 
 def test_every_augmentor_is_tried_here() -> None:
@@ -249,4 +381,4 @@ def test_every_augmentor_is_tried_here() -> None:
         if inspect.isclass(cls := getattr(imgaug, name)) and issubclass(cls, imgaug.ImageAugmentor)
     }
     bases = {"Augmentor", "ImageAugmentor", "PhotometricAugmentor", "MapImage"}
-    assert public - bases == set(AUGMENTORS)
+    assert public - bases - {"Albumentations", "IAAugmentor"} == set(AUGMENTORS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import cloudpickle
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from dataflow import imgaug
+from dataflow.imgaug import base
 from dataflow.imgaug.transform import PartTransform
 
 
@@ -60,6 +62,37 @@ def test_older_form_that_draws_a_transform(photo: np.ndarray) -> None:
             return imgaug.CropTransform(0, 0, 10, 12)
 
     assert Corner().augment(photo).shape == (10, 12, 3)
+
+
+def test_oldest_form_for_coordinates(photo: np.ndarray) -> None:
+    class Corner(imgaug.ImageAugmentor):
+        def get_augment_params(self, img: np.ndarray) -> int:
+            return 7
+
+        def _augment(self, img: np.ndarray, param: int) -> np.ndarray:
+            return img[param:, param:]
+
+        def augment_coords(self, coords: np.ndarray, param: Any) -> np.ndarray:
+            return coords - param
+
+    transform = Corner().get_transform(photo)
+    assert transform.apply_image(photo).shape == (293, 444, 3)
+    assert transform.apply_coords(np.full((1, 2), 9.0)).tolist() == [[2, 2]]
+
+
+def test_older_methods_warn_once(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_warned", set())
+    augmentor = imgaug.Flip(horiz=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            _, transform = augmentor.augment_return_params(photo)
+            augmentor.augment_with_params(photo, transform)
+            augmentor.augment_coords(np.ones((1, 2)), transform)
+    assert [warning.category for warning in caught] == [DeprecationWarning] * 3
+    newer = ["get_transform", "apply_image", "apply_coords"]
+    assert all(name in str(warning.message) for name, warning in zip(newer, caught, strict=True))
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_an_error_in_the_user_s_code_is_not_hidden(photo: np.ndarray) -> None:
@@ -147,7 +180,11 @@ def test_transform_lists(photo: np.ndarray) -> None:
     ]
     assert total.apply_image(photo).shape == (9, 9, 3)
     assert nothing.apply_anything(5) == 5
-    for transform in (nothing, total, flip, PartTransform(lambda _: nothing, 0)):
+    shift = imgaug.WarpAffineTransform([[1, 0, 5], [0, 1, 5]], (9, 9))
+    paste = imgaug.RandomPaste(500).get_transform(photo)
+    swap = imgaug.TransposeTransform()
+    part = PartTransform(lambda _: nothing, 0)
+    for transform in (nothing, total, flip, shift, paste, swap, part):
         with pytest.raises(AttributeError):
             _ = transform.unknown
         assert "imgaug." in repr(transform)

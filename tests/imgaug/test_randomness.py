@@ -165,17 +165,18 @@ def test_reset_reaches_every_augmentor() -> None:
             count += 1
             super().reset_state()
 
-    inner = [Counting(), Counting(), Counting()]
+    inner = [Counting(), Counting(), Counting(), Counting()]
     outer = imgaug.AugmentorList(
         [
             inner[0],
             imgaug.RandomApplyAug(inner[1], 0.5),
             imgaug.RandomOrderAug([inner[2]]),
+            imgaug.RandomChooseAug([inner[3]]),
         ]
     )
     count = 0
     outer.reset_state()
-    assert count == 3
+    assert count == 4
 
 
 def test_rand_range() -> None:

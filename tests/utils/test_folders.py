@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.utils.folders import cache_folder
+from dataflow.utils.folders import cache_folder, dataset_folder
 
 
 def test_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -22,3 +22,15 @@ def test_cache_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert cache_folder() == tmp_path / "dataflow"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "dataflow"
+
+
+def test_where_data_sets_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DATAFLOW_DATASET", "TENSORPACK_DATASET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATAFLOW_CACHE", str(tmp_path))
+    assert dataset_folder("mnist_data") == tmp_path / "datasets" / "mnist_data"
+    monkeypatch.setenv("TENSORPACK_DATASET", "~/theirs")
+    assert dataset_folder("mnist_data") == Path.home() / "theirs" / "mnist_data"
+    monkeypatch.setenv("DATAFLOW_DATASET", str(tmp_path / "ours"))
+    assert dataset_folder("mnist_data") == tmp_path / "ours" / "mnist_data"
+    assert dataset_folder() == tmp_path / "ours"
