@@ -23,6 +23,7 @@ from dataflow.engine.runners import (
     PrefetchDataZMQ,
 )
 from dataflow.errors import (
+    CodecError,
     ConfigError,
     DataFlowError,
     DataFlowTerminated,
@@ -66,6 +67,7 @@ from dataflow.version import __version__
 __all__ = [
     "AugmentImageComponent",
     "BatchData",
+    "CodecError",
     "Columns",
     "ConcatData",
     "ConfigError",
