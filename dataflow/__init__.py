@@ -42,6 +42,18 @@ from dataflow.errors import (
     WorkerError,
 )
 from dataflow.flows import ProxyDataFlow, RNGDataFlow
+from dataflow.formats import (
+    CaffeLMDB,
+    HDF5Data,
+    HDF5Serializer,
+    LMDBData,
+    LMDBDataDecoder,
+    LMDBSerializer,
+    NumpySerializer,
+    SVMLightData,
+    TFRecordData,
+    TFRecordSerializer,
+)
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.methods import attach
 from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData
@@ -67,6 +79,7 @@ from dataflow.version import __version__
 __all__ = [
     "AugmentImageComponent",
     "BatchData",
+    "CaffeLMDB",
     "CodecError",
     "Columns",
     "ConcatData",
@@ -83,7 +96,12 @@ __all__ = [
     "FetchError",
     "FilterData",
     "FixedSizeData",
+    "HDF5Data",
+    "HDF5Serializer",
     "JoinData",
+    "LMDBData",
+    "LMDBDataDecoder",
+    "LMDBSerializer",
     "LocallyShuffleData",
     "MapData",
     "MapDataComponent",
@@ -94,6 +112,7 @@ __all__ = [
     "MultiProcessRunnerZMQ",
     "MultiThreadMapData",
     "NotResumable",
+    "NumpySerializer",
     "PoisonedDatapoint",
     "PrefetchDataZMQ",
     "PrintData",
@@ -103,8 +122,11 @@ __all__ = [
     "RandomMixData",
     "RepeatedData",
     "RepeatedDataPoint",
+    "SVMLightData",
     "SelectComponent",
     "StateError",
+    "TFRecordData",
+    "TFRecordSerializer",
     "TestDataSpeed",
     "TooManyErrors",
     "UnknownLength",
