@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
 from dataflow.base import DataFlow
@@ -42,18 +44,6 @@ from dataflow.errors import (
     WorkerError,
 )
 from dataflow.flows import ProxyDataFlow, RNGDataFlow
-from dataflow.formats import (
-    CaffeLMDB,
-    HDF5Data,
-    HDF5Serializer,
-    LMDBData,
-    LMDBDataDecoder,
-    LMDBSerializer,
-    NumpySerializer,
-    SVMLightData,
-    TFRecordData,
-    TFRecordSerializer,
-)
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.methods import attach
 from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData
@@ -75,6 +65,20 @@ from dataflow.stages import (
     TestDataSpeed,
 )
 from dataflow.version import __version__
+
+if typing.TYPE_CHECKING:
+    from dataflow.formats import (
+        CaffeLMDB,
+        HDF5Data,
+        HDF5Serializer,
+        LMDBData,
+        LMDBDataDecoder,
+        LMDBSerializer,
+        NumpySerializer,
+        SVMLightData,
+        TFRecordData,
+        TFRecordSerializer,
+    )
 
 __all__ = [
     "AugmentImageComponent",
@@ -139,3 +143,31 @@ __all__ = [
 ]
 
 attach(DataFlow)
+
+# Files of other fields are the business of few programs: loaded when one of these is used.
+_FORMATS = frozenset(
+    {
+        "CaffeLMDB",
+        "HDF5Data",
+        "HDF5Serializer",
+        "LMDBData",
+        "LMDBDataDecoder",
+        "LMDBSerializer",
+        "NumpySerializer",
+        "SVMLightData",
+        "TFRecordData",
+        "TFRecordSerializer",
+    }
+)
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _FORMATS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dataflow import formats
+
+    return getattr(formats, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

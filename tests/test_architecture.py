@@ -163,25 +163,19 @@ def test_modules_import_each_other_in_no_circle() -> None:
 
 
 FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "sklearn")
+OPTIONAL = {"tensorpack", "matplotlib", "torch", "skimage", "ray", *FORMATS}
 
 
 @pytest.mark.parametrize("module", sorted(IMPORTS))
 def test_optional_packages_are_imported_where_they_are_used(module: str) -> None:
     for target in IMPORTS[module]["top"]:
-        assert target.split(".")[0] not in {
-            "tensorpack",
-            "matplotlib",
-            "torch",
-            "skimage",
-            "ray",
-            *FORMATS,
-        }
+        assert target.split(".")[0] not in OPTIONAL
 
 
 # Each takes milliseconds, and most programs never need it, or only later.
 DEAR = (
     *("tensorpack", "requests", "matplotlib", "tqdm", "tabulate", "cloudpickle", "pyarrow"),
-    *FORMATS,
+    *("dataflow.formats", *FORMATS),
     *("zmq", "pycurl", "ssl", "http.client", "urllib.request", "email.utils", "json"),
     *("subprocess", "tempfile", "multiprocessing", "concurrent.futures", "csv", "xml.etree"),
 )

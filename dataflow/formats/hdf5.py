@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.errors import CodecError, ConfigError
+from dataflow.errors import CodecError, ConfigError, DataFlowError
 from dataflow.formats.draft import draft
 from dataflow.formats.extras import need
 from dataflow.formats.handle import Handle
@@ -21,6 +21,7 @@ __all__ = ["HDF5Data", "HDF5Serializer"]
 _CACHE = 1 << 25  # bytes of chunks that HDF5 keeps decompressed, for each dataset
 _BLOCK = 1 << 22  # bytes of a component that wait to be written
 _CHUNK = 1 << 18  # bytes of a chunk that is written
+_BROKEN = (OSError, RuntimeError, ValueError)  # what h5py raises for damaged files
 _KIND = "dataflow"  # an attribute: what a dataset's values were: "bytes" or "text"
 
 
@@ -130,7 +131,7 @@ class _Reader:
         with self._handle.use() as columns:
             try:
                 datapoint: list[Any] = columns.row(row)
-            except OSError as error:
+            except _BROKEN as error:
                 what = f"{self._path}: row {row} cannot be read: {error}"
                 raise CodecError(what, reason="corrupt", url=self._path) from error
         return datapoint
@@ -148,15 +149,18 @@ class _Columns:
                 self._file.close()
                 self._file = _opened(path, largest)
                 datasets = [_dataset(self._file, path, name) for name in data_paths]
+            self._kinds = [rows.attrs.get(_KIND) for rows in datasets]
             lengths = {name: len(rows) for name, rows in zip(data_paths, datasets, strict=True)}
             if len(set(lengths.values())) != 1:
                 raise ConfigError(f"{path} has datasets of different lengths: {lengths}")
-        except BaseException:
+        except BaseException as error:
             self._file.close()
+            if isinstance(error, _BROKEN) and not isinstance(error, DataFlowError):
+                what = f"{path} cannot be read: {error}"
+                raise CodecError(what, reason="corrupt", url=path) from error
             raise
         self.size = len(datasets[0])
         self._datasets = datasets
-        self._kinds = [rows.attrs.get(_KIND) for rows in datasets]
 
     def row(self, number: int) -> list[Any]:
         return [
@@ -185,7 +189,7 @@ def _dataset(file: Any, path: str, name: str) -> Any:
     try:
         found = file[name]
     except KeyError:
-        there = ", ".join(sorted(file)[:20]) or "nothing"
+        there = ", ".join(sorted(map(str, file))[:20]) or "nothing"
         raise ConfigError(f"data_paths: {path} has no {name!r}; it has {there}") from None
     if not isinstance(found, h5py.Dataset) or not found.shape:
         raise ConfigError(f"data_paths: {name!r} in {path} is no dataset with rows")

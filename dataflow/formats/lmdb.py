@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -63,7 +64,7 @@ class LMDBData(KeyedSource):
         self.path = os.fspath(lmdb_path)
         self.shuffle = bool(shuffle)
         handle = Handle(_opened, _data_file(self.path), readahead=not shuffle)
-        with handle.once() as env, env.begin() as txn:
+        with handle.once() as env, _about(self.path), env.begin() as txn:
             self._list, spelled = _keys(txn, keys, self.path)
         self._reader = _Reader(handle, self.path, spelled)
 
@@ -194,7 +195,7 @@ class _Reader:
 
     def __call__(self, key: Any) -> list[bytes]:
         spelled = self._spelled(key)
-        with self.handle.use() as env, env.begin() as txn:
+        with self.handle.use() as env, _about(self._path), env.begin() as txn:
             value = txn.get(spelled)
         if value is None:
             what = f"{self._path} has no record under the key {spelled!r}"
@@ -223,6 +224,17 @@ def _opened(path: str, *, readahead: bool = True) -> Any:
         what = f"{path} has {size} bytes of the {needed} that it should have"
         raise CodecError(what, reason="truncated", url=path)
     return env
+
+
+@contextmanager
+def _about(path: str) -> Iterator[None]:
+    """Say of what LMDB raises which file it is about."""
+    lmdb = need("lmdb", "lmdb")
+    try:
+        yield
+    except lmdb.Error as error:
+        what = f"{path} cannot be read: {error}"
+        raise CodecError(what, reason="corrupt", url=path) from error
 
 
 def _keys(txn: Any, keys: Any, path: str) -> tuple[Sequence[Any], Callable[[Any], bytes]]:

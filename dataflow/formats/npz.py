@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,6 +75,8 @@ class NumpySerializer:
             MissingData: there is no such file.
             CodecError: it is none of those, or not whole, or pickled without `allow_pickle`.
         """
+        import zipfile
+
         name = os.fspath(path)
         if not os.path.exists(name):
             raise MissingData(f"{name} is not there")
@@ -133,11 +133,15 @@ class _Records(Sequence[list[bytes]]):
 
 
 def _arrays(path: str, *, allow_pickle: bool) -> dict[str, np.ndarray]:
+    import zipfile
+    import zlib
+
+    damaged = (EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
     try:
         with np.load(path, allow_pickle=allow_pickle) as archive:
             names = ("buffer",) if "buffer" in archive.files else archive.files
             return {name: archive[name] for name in names}
-    except (OSError, EOFError, MemoryError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (*damaged, OSError, ValueError) as error:
         if "allow_pickle" in str(error):
             what = (
                 f"{path} is a pickle, which can run any code when it is loaded: give "
