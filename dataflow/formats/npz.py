@@ -138,7 +138,8 @@ def _arrays(path: str, *, allow_pickle: bool) -> dict[str, np.ndarray]:
 
     damaged = (EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
     try:
-        with np.load(path, allow_pickle=allow_pickle) as archive:
+        # Opened here: NumPy leaves it open where the archive is damaged.
+        with open(path, "rb") as file, np.load(file, allow_pickle=allow_pickle) as archive:
             names = ("buffer",) if "buffer" in archive.files else archive.files
             return {name: archive[name] for name in names}
     except (*damaged, OSError, ValueError) as error:

@@ -56,7 +56,7 @@ def test_ends_that_do_not_fit(ends: list[int], tmp_path: Path) -> None:
         df.NumpySerializer.load(path)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_is_noticed_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "a.npz"
