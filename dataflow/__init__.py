@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
 from dataflow.base import DataFlow
@@ -23,6 +25,7 @@ from dataflow.engine.runners import (
     PrefetchDataZMQ,
 )
 from dataflow.errors import (
+    CodecError,
     ConfigError,
     DataFlowError,
     DataFlowTerminated,
@@ -63,9 +66,25 @@ from dataflow.stages import (
 )
 from dataflow.version import __version__
 
+if typing.TYPE_CHECKING:
+    from dataflow.formats import (
+        CaffeLMDB,
+        HDF5Data,
+        HDF5Serializer,
+        LMDBData,
+        LMDBDataDecoder,
+        LMDBSerializer,
+        NumpySerializer,
+        SVMLightData,
+        TFRecordData,
+        TFRecordSerializer,
+    )
+
 __all__ = [
     "AugmentImageComponent",
     "BatchData",
+    "CaffeLMDB",
+    "CodecError",
     "Columns",
     "ConcatData",
     "ConfigError",
@@ -81,7 +100,12 @@ __all__ = [
     "FetchError",
     "FilterData",
     "FixedSizeData",
+    "HDF5Data",
+    "HDF5Serializer",
     "JoinData",
+    "LMDBData",
+    "LMDBDataDecoder",
+    "LMDBSerializer",
     "LocallyShuffleData",
     "MapData",
     "MapDataComponent",
@@ -92,6 +116,7 @@ __all__ = [
     "MultiProcessRunnerZMQ",
     "MultiThreadMapData",
     "NotResumable",
+    "NumpySerializer",
     "PoisonedDatapoint",
     "PrefetchDataZMQ",
     "PrintData",
@@ -101,8 +126,11 @@ __all__ = [
     "RandomMixData",
     "RepeatedData",
     "RepeatedDataPoint",
+    "SVMLightData",
     "SelectComponent",
     "StateError",
+    "TFRecordData",
+    "TFRecordSerializer",
     "TestDataSpeed",
     "TooManyErrors",
     "UnknownLength",
@@ -115,3 +143,31 @@ __all__ = [
 ]
 
 attach(DataFlow)
+
+# Files of other fields are the business of few programs: loaded when one of these is used.
+_FORMATS = frozenset(
+    {
+        "CaffeLMDB",
+        "HDF5Data",
+        "HDF5Serializer",
+        "LMDBData",
+        "LMDBDataDecoder",
+        "LMDBSerializer",
+        "NumpySerializer",
+        "SVMLightData",
+        "TFRecordData",
+        "TFRecordSerializer",
+    }
+)
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _FORMATS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dataflow import formats
+
+    return getattr(formats, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
