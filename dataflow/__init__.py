@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
 from dataflow.base import DataFlow
@@ -33,6 +35,7 @@ from dataflow.engine.runners import (
     PrefetchDataZMQ,
 )
 from dataflow.errors import (
+    CodecError,
     ConfigError,
     DataFlowError,
     DataFlowTerminated,
@@ -83,6 +86,20 @@ from dataflow.stages import (
 )
 from dataflow.version import __version__
 
+if typing.TYPE_CHECKING:
+    from dataflow.formats import (
+        CaffeLMDB,
+        HDF5Data,
+        HDF5Serializer,
+        LMDBData,
+        LMDBDataDecoder,
+        LMDBSerializer,
+        NumpySerializer,
+        SVMLightData,
+        TFRecordData,
+        TFRecordSerializer,
+    )
+
 __all__ = [
     "AugmentImageComponent",
     "AugmentImageComponents",
@@ -90,6 +107,8 @@ __all__ = [
     "BatchData",
     "BatchDataByShape",
     "CacheData",
+    "CaffeLMDB",
+    "CodecError",
     "Columns",
     "ConcatData",
     "ConfigError",
@@ -107,8 +126,13 @@ __all__ = [
     "FetchError",
     "FilterData",
     "FixedSizeData",
+    "HDF5Data",
+    "HDF5Serializer",
     "ImageFromFile",
     "JoinData",
+    "LMDBData",
+    "LMDBDataDecoder",
+    "LMDBSerializer",
     "LocallyShuffleData",
     "MapData",
     "MapDataComponent",
@@ -125,6 +149,7 @@ __all__ = [
     "MultiThreadPrefetchData",
     "MultiThreadRunner",
     "NotResumable",
+    "NumpySerializer",
     "PoisonedDatapoint",
     "PrefetchData",
     "PrefetchDataZMQ",
@@ -135,8 +160,11 @@ __all__ = [
     "RandomMixData",
     "RepeatedData",
     "RepeatedDataPoint",
+    "SVMLightData",
     "SelectComponent",
     "StateError",
+    "TFRecordData",
+    "TFRecordSerializer",
     "TestDataSpeed",
     "TooManyErrors",
     "UnknownLength",
@@ -149,3 +177,31 @@ __all__ = [
 ]
 
 attach(DataFlow)
+
+# Files of other fields are the business of few programs: loaded when one of these is used.
+_FORMATS = frozenset(
+    {
+        "CaffeLMDB",
+        "HDF5Data",
+        "HDF5Serializer",
+        "LMDBData",
+        "LMDBDataDecoder",
+        "LMDBSerializer",
+        "NumpySerializer",
+        "SVMLightData",
+        "TFRecordData",
+        "TFRecordSerializer",
+    }
+)
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _FORMATS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dataflow import formats
+
+    return getattr(formats, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@
         ├── MissingExtra (ImportError)  an optional package is needed; says how to install it
         ├── MissingData (FileNotFoundError)  a data set lacks a file; says which, and who has it
         ├── DatapointError              one datapoint failed; has `reason`, `url`, `status`
+        │   ├── CodecError (ValueError) … while bytes became values again, or values bytes
         │   ├── FetchError              … while it was downloaded
         │   ├── DecodeError             … while its bytes became an image
         │   └── PoisonedDatapoint       … because it kills its worker, or takes longer than allowed
@@ -30,6 +31,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "CodecError",
     "ConfigError",
     "DataFlowError",
     "DataFlowTerminated",
@@ -85,6 +87,15 @@ class DatapointError(DataFlowError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), str(self), self.__dict__.copy())
+
+
+class CodecError(DatapointError, ValueError):
+    """The bytes are not what they should be, or there are no bytes for a value.
+
+    `reason`: ``truncated`` (half-written or cut off), ``foreign`` (of another format), ``corrupt``
+    (a broken structure or a wrong checksum), ``pickle`` (it would have to be unpickled, which
+    nobody allowed) or ``unsupported`` (a type that the format does not have).
+    """
 
 
 class FetchError(DatapointError):

@@ -16,6 +16,7 @@ from dataflow.image.sheet import contact_sheet
 AUGMENTORS = [
     imgaug.RandomApplyAug(imgaug.Rotation(15.0, border_value=0), 0.8),
     imgaug.GaussianNoise(sigma=0.05, clip=False),
+    imgaug.Clip(0, 1),
 ]
 
 

@@ -25,7 +25,7 @@ LAYERS = [
     {"transport", "sources", "image"},
     {"executor", "foreign"},
     {"engine"},
-    {"dataset", "methods", "explain", "resume", "summary"},
+    {"dataset", "formats", "methods", "explain", "resume", "summary"},
     {"demo", "adapters", "remote"},
     {"cli"},
 ]
@@ -41,7 +41,8 @@ FORBIDDEN = {
     "transport": {"engine", "executor", "stages", "sources"},
     "codec": {"transport", "engine", "executor", "stages", "sources"},
     "executor": {"engine", "stages", "sources", "dataset"},
-    "engine": {"http", "dataset", "image", "imgaug", "cli", "demo"},
+    "formats": {"engine", "executor", "transport", "http", "dataset"},
+    "engine": {"http", "dataset", "formats", "image", "imgaug", "cli", "demo"},
 }
 
 # The names users know are in `utils`, whatever they are made of.
@@ -161,17 +162,20 @@ def test_modules_import_each_other_in_no_circle() -> None:
             visit(module, ())
 
 
+FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "scipy", "sklearn")
+OPTIONAL = {"tensorpack", "matplotlib", "torch", "skimage", "ray", *FORMATS}
+
+
 @pytest.mark.parametrize("module", sorted(IMPORTS))
 def test_optional_packages_are_imported_where_they_are_used(module: str) -> None:
     for target in IMPORTS[module]["top"]:
-        assert target.split(".")[0] not in {
-            *("tensorpack", "matplotlib", "torch", "skimage", "ray", "scipy")
-        }
+        assert target.split(".")[0] not in OPTIONAL
 
 
 # Each takes milliseconds, and most programs never need it, or only later.
 DEAR = (
     *("tensorpack", "requests", "matplotlib", "tqdm", "tabulate", "cloudpickle", "pyarrow"),
+    *("dataflow.formats", *FORMATS),
     *("zmq", "pycurl", "ssl", "http.client", "urllib.request", "email.utils", "json"),
     *("subprocess", "tempfile", "multiprocessing", "concurrent.futures", "csv", "xml.etree"),
 )

@@ -12,7 +12,7 @@ import pytest
 
 import dataflow as df
 
-ROOMS = ("sources", "stages", "dataset", "imgaug", "http", "image")
+ROOMS = ("sources", "stages", "formats", "dataset", "imgaug", "http", "image")
 
 
 def test_the_list_is_sorted_and_true() -> None:
@@ -34,7 +34,8 @@ def test_nothing_else_is_public() -> None:
 def flows_of_rooms() -> dict[str, type]:
     """Every dataflow class that a room exports."""
     found = {}
-    for room in ("sources", "stages", "engine.runners", "engine.map_runners", "image"):
+    rooms = ("sources", "stages", "formats", "engine.runners", "engine.map_runners", "image")
+    for room in rooms:
         module = importlib.import_module(f"dataflow.{room}")
         for name in module.__all__:
             value = getattr(module, name)

@@ -162,7 +162,9 @@ def test_mnist(digits: Path, cache: Path, tmp_path: Path) -> None:
     out, _ = run("mnist.py", "--dir", digits, cache=cache, folder=tmp_path)
     assert out.startswith("images (64, 28, 28) float32, labels uint8: mnist.png\n")
     assert "holds the run back" in out
-    assert cv2.imread(str(tmp_path / "mnist.png")).shape[1] > 500
+    sheet = cv2.imread(str(tmp_path / "mnist.png"))
+    assert sheet.shape[1] > 500
+    assert (sheet == 255).sum() > 1000, "the strokes are to be seen"
 
 
 def test_cifar10(cache: Path, tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+"""Files of other fields as sources, and dataflows as files.
+
+The libraries that read and write them are extras, imported when one is used.
+"""
+
+from dataflow.formats.caffe import CaffeLMDB
+from dataflow.formats.hdf5 import HDF5Data, HDF5Serializer
+from dataflow.formats.lmdb import LMDBData, LMDBDataDecoder, LMDBSerializer
+from dataflow.formats.npz import NumpySerializer
+from dataflow.formats.svmlight import SVMLightData
+from dataflow.formats.tfrecord import TFRecordData, TFRecordSerializer
+
+__all__ = [
+    "CaffeLMDB",
+    "HDF5Data",
+    "HDF5Serializer",
+    "LMDBData",
+    "LMDBDataDecoder",
+    "LMDBSerializer",
+    "NumpySerializer",
+    "SVMLightData",
+    "TFRecordData",
+    "TFRecordSerializer",
+]

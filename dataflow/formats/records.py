@@ -1,0 +1,83 @@
+"""Datapoints as records: what the serializers put into files, one a datapoint."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dataflow.codec import msgpack_numpy
+from dataflow.epoch import Datapoint
+from dataflow.errors import CodecError, ConfigError
+
+__all__ = ["Decoder", "check_record", "encoder", "is_pickle"]
+
+
+def encoder(format: str) -> Callable[[Any], bytes]:
+    """How to make records.
+
+    Args:
+        format: ``"msgpack"``, see `dataflow.codec.msgpack_numpy`; or ``"pickle"``.
+
+    Raises:
+        ConfigError: for any other.
+    """
+    if format == "msgpack":
+        return msgpack_numpy.encode
+    if format == "pickle":
+        return _pickled
+    raise ConfigError(f'format={format!r} must be "msgpack" or "pickle"')
+
+
+def _pickled(value: Any) -> bytes:
+    return pickle.dumps(value, protocol=-1)
+
+
+def is_pickle(record: bytes) -> bool:
+    """Whether the bytes are a pickle of protocol 2 or later.
+
+    In msgpack the first of them alone is an empty map, and nothing may follow it.
+    """
+    return record[:1] == b"\x80" and len(record) > 1
+
+
+def check_record(record: bytes, path: str, *, allow_pickle: bool) -> None:
+    """Refuse pickles, unless they are allowed.
+
+    Raises:
+        CodecError: with the reason ``pickle``; says what to do.
+    """
+    if is_pickle(record) and not allow_pickle:
+        raise CodecError(
+            f"{path} has pickled records, which can run any code when they are loaded: give "
+            "allow_pickle=True where you trust the file",
+            reason="pickle",
+            url=path,
+        )
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Makes a datapoint of its record, the last component of what a source of records gives.
+
+    Attributes:
+        path: the file, for messages.
+        allow_pickle: unpickle what is pickled.
+
+    Raises:
+        CodecError: when called: the record cannot be decoded, or must not be.
+    """
+
+    path: str
+    allow_pickle: bool = False
+
+    def __call__(self, found: list[Any]) -> Datapoint:
+        record = found[-1]
+        check_record(record, self.path, allow_pickle=self.allow_pickle)
+        try:
+            return pickle.loads(record) if is_pickle(record) else msgpack_numpy.decode(record)
+        except Exception as error:  # a broken pickle raises anything
+            reason = error.reason if isinstance(error, CodecError) else "corrupt"
+            what = f"{self.path}: a record cannot be decoded: {error}"
+            raise CodecError(what, reason=reason, url=self.path) from error
