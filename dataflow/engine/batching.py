@@ -14,6 +14,10 @@ from dataflow.transport.slots import Block
 __all__ = ["Blocks", "Group"]
 
 
+# Below this, sending a batch by itself costs more than copying it once more.
+_BLOCK_BYTES = 64 << 10
+
+
 class Blocks(Protocol):
     """Where there is memory that carries arrays to the consumer."""
 
@@ -49,6 +53,19 @@ class Group:
         self._outcomes[index] = outcome
         return next(self._missing) == 0
 
+    def worth_a_block(self, program: Batching) -> bool:
+        """Whether to build the batch in memory that carries it to the consumer.
+
+        Small ones rather share a message with others; and stages on the batch are the user's, who
+        may keep what they get.
+        """
+        first = self._outcomes[0]
+        if program.stages or not isinstance(first, (list, tuple, dict)):
+            return False
+        parts = first.values() if isinstance(first, dict) else first
+        size = sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
+        return size * len(self._outcomes) >= _BLOCK_BYTES
+
     def build(self, program: Batching, blocks: Blocks | None) -> Built:
         """The batch; the members as they are where one is missing or they do not fit together."""
         outcomes = self._outcomes
@@ -56,8 +73,7 @@ class Group:
         whole = len(outcomes) == program.batch.batch_size
         if not whole or any(one is DROPPED or isinstance(one, Failed) for one in outcomes):
             return Built(Loose(outcomes), None)
-        # The stages after it are the user's and may keep what they get.
-        block = blocks.block() if blocks is not None and not program.stages else None
+        block = blocks.block() if blocks is not None and self.worth_a_block(program) else None
         built = program.batch.build(outcomes, np.empty if block is None else block.empty)
         if built is None:
             if block is not None and blocks is not None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from dataflow.base import stage_number
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
-from dataflow.engine.messages import Members, Task, Whole
+from dataflow.engine.messages import Failed, Members, Task, Whole
 from dataflow.engine.part import Part, is_part, make_part, source_part
 from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
@@ -262,8 +262,7 @@ class Conductor:
                 whole=whole,
                 build=build,
             ):
-                for place in places:
-                    progress.deliver(remaining[place])
+                progress.deliver_all(remaining.all_of(places))
                 yield tags, batch
 
         return consumer.watch(datapoints())
@@ -276,10 +275,12 @@ class Conductor:
 
         def datapoints() -> Stream:
             tasks = [part.tasks(feed, epoch, remaining) for feed in part.feeds]
+            passes, place, deliver = consumer.passes, remaining.__getitem__, progress.deliver
             for number, task, outcome in runner._outcomes(part, epoch, tasks, ordered, []):
-                datapoint = consumer.settle(task, outcome)
-                progress.deliver(remaining[number])
-                yield task.tag, datapoint
+                if not passes or type(outcome) is Failed:
+                    outcome = consumer.settle(task, outcome)
+                deliver(place(number))
+                yield task.tag, outcome
 
         return consumer.watch(datapoints())
 

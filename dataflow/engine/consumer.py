@@ -94,6 +94,11 @@ class Consumer:
                 return self._passed(DROPPED)
         return self._finish(task, 0, value)
 
+    @property
+    def passes(self) -> bool:
+        """Whether `settle` gives every outcome but a `Failed` back as it is."""
+        return not any(self._rest) and not self._watchful
+
     def settle(self, task: Task, outcome: Any) -> Any:
         """The datapoint of a task that a worker has an outcome for."""
         if isinstance(outcome, Failed):

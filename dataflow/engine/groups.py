@@ -8,7 +8,7 @@ hands over the members as they are, and the consumer groups again from there on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -79,7 +79,7 @@ def regrouped(
     redo: Callable[[int, Task], None],
     whole: Callable[[Task, Any], Any],
     build: Callable[[list[Tag], list[Datapoint]], Any],
-) -> Iterator[tuple[list[int], list[Tag], Any]]:
+) -> Iterator[tuple[Sequence[int], list[Tag], Any]]:
     """The batches, as they would be if they were built here from all members in turn.
 
     Yields:
@@ -103,7 +103,7 @@ def regrouped(
         members: list[Task] = task.key
         places = range(number * size, number * size + len(members))
         if not isinstance(outcome, Loose) and not (ordered and numbers):
-            yield list(places), task.tag, whole(task, outcome)
+            yield places, task.tag, whole(task, outcome)
             continue
         if isinstance(outcome, Loose):
             parts = outcome.outcomes

@@ -185,8 +185,14 @@ class Ledger:
             self.condemn(entry, outcomes[0])
             return lease.worker, 1
         places, tasks = lease.places, lease.tasks
-        for index in indices:
-            self._enter(places[index], tasks[index], outcomes[index - first])
+        arrived = [(places[index], tasks[index], outcomes[index - first]) for index in indices]
+        if self._end is not None or any(outcome is EXHAUSTED for outcome in outcomes):
+            for one in arrived:
+                self._enter(*one)
+        elif self._ordered:  # as `_enter` does it, for less
+            self._waiting.update((one[0], one) for one in arrived)
+        else:
+            self._arrived.extend(arrived)
         return lease.worker, len(indices)
 
     def _close(self, number: int, first: int, count: int) -> Sequence[int]:

@@ -155,12 +155,13 @@ class _Spent:
 
 def _send(end: WorkerEnd, spent: _Spent, report: Report, block: Block | None = None) -> None:
     """Send a report; a result that cannot be pickled becomes a failure of its own."""
-    from dataflow.engine.messages import Outcomes, Report
+    from dataflow.engine.messages import Failed, Loose, Outcomes, Report
     from dataflow.transport.ipc import OversizeError
 
     spent.enter(report)
     for _, _, outcomes in report.results:
-        outcomes[:] = map(_sealed, outcomes)
+        if {Failed, Loose} & set(map(type, outcomes)):
+            outcomes[:] = map(_sealed, outcomes)
     try:
         end.send(report, block, any_size=report.items < 2)
     except OversizeError:

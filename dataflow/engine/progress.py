@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, compress, count
 from typing import Any, TypeVar
 
@@ -40,6 +40,17 @@ class Progress:
             beyond.discard(self.frontier)
             self.frontier += 1
 
+    def deliver_all(self, places: Sequence[int]) -> None:
+        """Several places."""
+        if isinstance(places, range) and places.start == self.frontier:
+            self.frontier = places.stop
+        else:
+            self._beyond.update(places)
+        beyond = self._beyond
+        while beyond and self.frontier in beyond:
+            beyond.discard(self.frontier)
+            self.frontier += 1
+
     def remaining(self) -> Remaining:
         """What is not delivered at this moment."""
         return Remaining(self.frontier, self._beyond)
@@ -68,9 +79,16 @@ class Remaining:
 
     def __getitem__(self, number: int) -> int:
         """The place of the remaining one `number`."""
-        if number < len(self._before):
-            return self._before[number]
-        return self._after + number - len(self._before)
+        before = self._before
+        if not before:
+            return self._after + number
+        return before[number] if number < len(before) else self._after + number - len(before)
+
+    def all_of(self, numbers: Sequence[int]) -> Sequence[int]:
+        """The places of several remaining ones; a range of a range, where none is missing."""
+        if self._before or not isinstance(numbers, range):
+            return [self[number] for number in numbers]
+        return range(self._after + numbers.start, self._after + numbers.stop)
 
     def of(self, pairs: Iterator[_T]) -> Iterator[_T]:
         """Those of `pairs`, which begin at `start`, that remain."""

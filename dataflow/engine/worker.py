@@ -31,6 +31,7 @@ __all__ = ["Worker"]
 # Results are gathered this long at most, so that cheap ones share a message.
 _GATHER_SECONDS = 0.005
 _GATHER_ITEMS = 512
+_GATHER_ENOUGH = 64
 # How often the watcher looks, while a hand has something that could be kept waiting.
 _WATCH_SECONDS = 0.008
 
@@ -191,7 +192,9 @@ class _Hand:
                 break
             self.start(lease, index)
         self.part = None
-        if self._results and self._due():
+        # Many make a message worth it. If they waited for the next lease to be done, the consumer
+        # could not send the one after it in time.
+        if len(self._results) >= _GATHER_ENOUGH or (self._results and self._due()):
             self.report()
 
     def start(self, lease: Lease, index: int) -> None:
@@ -310,9 +313,10 @@ class _Hand:
         number = lease.tasks[index].program
         program = self._worker.programs[number]
         assert isinstance(program, Batching), "checked in start"
-        # Before it takes a slot to build in: what is still to be sent may need one, too. (And
-        # waiting for room is not the datapoints' fault: they are not in hand then.)
-        self.report()
+        if self._worker.blocks is not None and group.worth_a_block(program):
+            # Before it takes a slot to build in: what is still to be sent may need one, too. (And
+            # waiting for room is not the datapoints' fault: they are not in hand then.)
+            self.report()
         begun = perf_counter()
         outcome, block = group.build(program, self._worker.blocks)
         counts = self._counts[number][0]

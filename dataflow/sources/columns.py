@@ -120,9 +120,10 @@ def as_rows(datapoints: Any) -> Sequence[Any]:
 
 def pick(rows: Sequence[Any], order: Iterable[int]) -> Iterator[Any]:
     """``rows[i]`` for each i of `order`; of columns a block at a time."""
-    if not isinstance(rows, Columns):
-        yield from map(rows.__getitem__, order)
-        return
+    return _taken(rows, order) if isinstance(rows, Columns) else map(rows.__getitem__, order)
+
+
+def _taken(rows: Columns, order: Iterable[int]) -> Iterator[Any]:
     places = iter(order)
     while block := list(itertools.islice(places, _BLOCK)):
         yield from rows.take(np.array(block, np.int64))
