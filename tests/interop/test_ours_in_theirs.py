@@ -132,8 +132,12 @@ def test_augment_image_components(ours) -> None:
     assert labels([image, label] for image, _, label in ds) == once()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_multi_thread_runner() -> None:
-    """It takes nothing but its own flows, and makes one for each thread."""
+    """It takes nothing but its own flows, and makes one for each thread.
+
+    (What it refused it cannot delete without an error, whenever that is collected.)
+    """
     with pytest.raises(AssertionError):
         tp.MultiThreadRunner(FLOWS["a chain"], 40, 1)
     ds = ready(tp.MultiThreadRunner(lambda: tp.ProxyDataFlow(FLOWS["a chain"]()), 40, 1))
