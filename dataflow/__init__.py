@@ -23,6 +23,7 @@ from dataflow.engine.runners import (
     PrefetchDataZMQ,
 )
 from dataflow.errors import (
+    CodecError,
     ConfigError,
     DataFlowError,
     DataFlowTerminated,
@@ -33,6 +34,7 @@ from dataflow.errors import (
     MissingData,
     MissingExtra,
     NotResumable,
+    PeerError,
     PoisonedDatapoint,
     StateError,
     TooManyErrors,
@@ -43,6 +45,7 @@ from dataflow.errors import (
 from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.methods import attach
+from dataflow.remote import RemoteDataZMQ, receive, send, send_dataflow_zmq
 from dataflow.sources import Columns, DataFromGenerator, DataFromList, FakeData
 from dataflow.stages import (
     BatchData,
@@ -66,6 +69,7 @@ from dataflow.version import __version__
 __all__ = [
     "AugmentImageComponent",
     "BatchData",
+    "CodecError",
     "Columns",
     "ConcatData",
     "ConfigError",
@@ -92,6 +96,7 @@ __all__ = [
     "MultiProcessRunnerZMQ",
     "MultiThreadMapData",
     "NotResumable",
+    "PeerError",
     "PoisonedDatapoint",
     "PrefetchDataZMQ",
     "PrintData",
@@ -99,6 +104,7 @@ __all__ = [
     "RNGDataFlow",
     "RandomChooseData",
     "RandomMixData",
+    "RemoteDataZMQ",
     "RepeatedData",
     "RepeatedDataPoint",
     "SelectComponent",
@@ -111,6 +117,9 @@ __all__ = [
     "__version__",
     "dataset",
     "imgaug",
+    "receive",
+    "send",
+    "send_dataflow_zmq",
     "utils",
 ]
 

@@ -17,7 +17,9 @@
         ├── UnknownLength (NotImplementedError, TypeError)  `len()` of what cannot know it
         ├── Dropped (LookupError)       `ds[i]` of a position whose datapoint a stage drops
         ├── NotResumable                `state_dict()` of what cannot be taken to its place again
-        └── StateError (ValueError)     `load_state_dict()` of another chain's state
+        ├── StateError (ValueError)     `load_state_dict()` of another chain's state
+        ├── CodecError (ValueError)     bytes that are no message, or a value that cannot be one
+        └── PeerError                   the other end of a connection refuses us
     BaseException
     └── DataFlowTerminated              this iterator was closed, by a newer one or by `close()`
 
@@ -30,6 +32,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "CodecError",
     "ConfigError",
     "DataFlowError",
     "DataFlowTerminated",
@@ -40,6 +43,7 @@ __all__ = [
     "MissingData",
     "MissingExtra",
     "NotResumable",
+    "PeerError",
     "PoisonedDatapoint",
     "StateError",
     "TooManyErrors",
@@ -146,6 +150,19 @@ class NotResumable(DataFlowError):
 
 class StateError(DataFlowError, ValueError):
     """A state that does not fit the chain. The message says what differs."""
+
+
+class CodecError(DataFlowError, ValueError):
+    """Bytes from elsewhere are not what they should be, or a value has no such form.
+
+    `reason` is a short word that can be counted, such as ``"dtype"`` or ``"length"``.
+    """
+
+    reason: str = "malformed"
+
+
+class PeerError(DataFlowError):
+    """The other end of a connection refuses us. The message says who, and why."""
 
 
 class UnknownLength(DataFlowError, NotImplementedError, TypeError):

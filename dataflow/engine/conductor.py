@@ -39,6 +39,7 @@ class Conductor:
             self._cursors = {key: one for key, one in before._cursors.items() if one[1]}
             self._nested = [one for one in before._nested if one[1]]
         self._refused: str | None = None
+        self._forbidden: str | None = None
         self._unordered = False
 
     # -- what flows ask for ------------------------------------------------------------------
@@ -109,6 +110,10 @@ class Conductor:
         """Some stage cannot tell its place: the pass can only be resumed by doing it again."""
         self._refused = self._refused or why
 
+    def forbid(self, why: str) -> None:
+        """Some source cannot even do that: the pass cannot be resumed."""
+        self._forbidden = self._forbidden or why
+
     # -- what the outermost flow asks for ----------------------------------------------------
 
     def state(self, *, finished: bool = False) -> dict[str, Any]:
@@ -127,6 +132,10 @@ class Conductor:
         if finished and not any(one._refused for one, keeps in self._nested if keeps):
             return None  # the next pass begins afresh
         inner = [(self, False), *self._nested]
+        if (
+            never := next((one._forbidden for one, _ in inner if one._forbidden), None)
+        ) is not None:
+            raise NotResumable(never)
         why = next((one._refused for one, _ in inner if one._refused), None)
         if why is None:
             return None
