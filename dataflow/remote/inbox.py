@@ -25,6 +25,7 @@ __all__ = ["Inbox", "Run", "Stream"]
 
 logger = logging.getLogger(__name__)
 
+_SOON = 0.02  # seconds after which deliveries are acknowledged at the latest
 _MISSED = 2.0  # seconds that a connection may be broken before anybody is told
 
 
@@ -40,7 +41,7 @@ class Stream:
         link: the connection; None while there is none.
         heard: when the sender last said anything.
         next: number of the item that comes next.
-        delivered: items that the loop has taken.
+        delivered: items that the loop has taken; `acked`: those of which the sender was told.
         received: credit that was used, in bytes.
         taken: credit of what the loop has taken.
         granted: credit that was given.
@@ -60,6 +61,7 @@ class Stream:
     place: int
     next: int
     delivered: int
+    acked: int
     link: Link | None = None
     heard: float = 0.0
     received: int = 0
@@ -132,7 +134,8 @@ class Inbox:
                 if stream.closed and not stream.runs:
                     self._finished += stream.complete
                     del self._streams[stream.id]
-            if not self._streams:
+            now = monotonic()
+            if all(self._gone(stream, now) for stream in self._streams.values()):
                 self._finished = 0
             self._ended = 0
             self._ready.extendleft(reversed(self._later))
@@ -155,7 +158,6 @@ class Inbox:
                 elif self._over(monotonic()):
                     return None
                 else:
-                    self._starve()
                     self._changed.wait(1.0)
                     linked = any(stream.link is not None for stream in self._streams.values())
                     begun = monotonic() if linked else begun
@@ -165,7 +167,7 @@ class Inbox:
         """All of a run was delivered."""
         stream = run.stream
         stream.taken += run.cost
-        if stream.granted - stream.taken < self._window * 7 // 8 and not stream.due:
+        if stream.granted - stream.taken < self._window * 3 // 4 and not stream.due:
             stream.due = True
             self.wake()
 
@@ -198,17 +200,6 @@ class Inbox:
 
     def _gone(self, stream: Stream, now: float) -> bool:
         return stream.link is None and now - stream.heard > self._timeout
-
-    def _starve(self) -> None:
-        """Senders should know at once that nothing is left here."""
-        for stream in self._streams.values():
-            if (
-                stream.link is not None
-                and not stream.due
-                and stream.granted - stream.taken < self._window
-            ):
-                stream.due = True
-                self.wake()
 
     def peers(self) -> list[dict[str, Any]]:
         """The senders, for `stats`."""
@@ -260,13 +251,18 @@ class Inbox:
         return None
 
     def tick(self, now: float) -> float:
-        heartbeat = min(1.0, self._timeout / 8)
+        wait = heartbeat = min(1.0, self._timeout / 8)
         for stream in list(self._streams.values()):
             if stream.link is None:
                 self._tell(stream, now)
-            elif stream.due or now - stream.spoken >= heartbeat:
+                continue
+            # Small steps are told together, and soon enough for a sender that waits for the end.
+            late = _SOON if stream.delivered != stream.acked else heartbeat
+            if stream.due or now - stream.spoken >= late:
                 self._grant(stream, now)
-        return heartbeat
+            if stream.next != stream.acked:
+                wait = min(wait, _SOON)
+        return wait
 
     def refused(self, error: PeerError) -> None:
         self.failed(error)
@@ -289,7 +285,8 @@ class Inbox:
                 for old in [s for s in self._streams.values() if s.peer == link.peer]:
                     self._take_back(old)
                 first = fields["first"]
-                stream = Stream(fields["stream"], link.peer, link.name, link.place, first, first)
+                known = fields["stream"], link.peer, link.name, link.place
+                stream = Stream(*known, next=first, delivered=first, acked=first)
                 self._streams[stream.id] = stream
             elif stream.peer != link.peer:
                 bad("header", "a stream of somebody else")
@@ -310,7 +307,8 @@ class Inbox:
         assert stream.link is not None, "only then it can be sent"
         stream.due, stream.spoken = False, now
         stream.granted = stream.taken + self._window
-        numbers = {"next": stream.next, "acked": stream.delivered, "limit": stream.granted}
+        stream.acked = stream.delivered
+        numbers = {"next": stream.next, "acked": stream.acked, "limit": stream.granted}
         stream.link.send(wire.pack(Kind.GRANT, stream=stream.id, **numbers))
 
     def _run(self, stream: Stream, message: Message, frames: list[Any]) -> Run | None:
