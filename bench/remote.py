@@ -159,9 +159,9 @@ def ours(config: Config) -> dict[str, Any]:
         if config["keys"]:
             make_keys(Path(folder))
         keys = folder if config["keys"] else None
-        with df.receive("tcp://127.0.0.1:*", keys=keys) as ds:
-            with sending("our_sender", {**config, "folder": keys}, ds.addresses[0]):
-                return timed(ds, config)
+        ds = df.receive("tcp://127.0.0.1:*", keys=keys)
+        with ds, sending("our_sender", {**config, "folder": keys}, ds.addresses[0]):
+            return timed(ds, config)
 
 
 def our_sender(config: Config) -> None:
@@ -226,7 +226,12 @@ def cases(quick: bool) -> list[Case]:
             {**whole, "format": "msgpack"},
         ),
         Case("dataflow, small datapoints", "dataflow", "ours", small),
-        Case("tensorpack, small datapoints", "tensorpack", "tensorpack", {**small, "format": "pickle"}),
+        Case(
+            "tensorpack, small datapoints",
+            "tensorpack",
+            "tensorpack",
+            {**small, "format": "pickle"},
+        ),
     ]
 
 

@@ -178,6 +178,9 @@ class Exchange:
 
     def _take(self, place: _Place, route: bytes | None, frames: list[Any]) -> None:
         link = place.links.get(route)
+        if link is not None and link.dead:  # what it still says does not count
+            self._bury()
+            link = None
         try:
             if not frames:
                 raise CodecError("an empty message")

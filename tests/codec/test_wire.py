@@ -21,7 +21,12 @@ FIELDS: dict[Kind, dict[str, Any]] = {
     Kind.OPEN: {"stream": bytes(16), "first": 0},
     Kind.GRANT: {"stream": bytes(16), "next": 1, "acked": 0, "limit": 1 << 40},
     Kind.DATA: {
-        **{"stream": bytes(16), "seq": 0, "count": 1, "skip": 0, "epoch": 0, "position": 0},
+        "stream": bytes(16),
+        "seq": 0,
+        "count": 1,
+        "skip": 0,
+        "epoch": 0,
+        "position": 0,
         "arrays": [],
     },
     Kind.END: {"stream": bytes(16), "seq": 0, "epoch": 0, "items": 5},
