@@ -57,7 +57,7 @@ def _id(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    return type(value) is str and len(value) <= 1000
+    return type(value) is str and len(value) <= 1000 and value.isprintable()  # it may be logged
 
 
 def _list(value: Any) -> bool:
@@ -78,7 +78,13 @@ def _role(value: Any) -> bool:
 
 _Check: TypeAlias = Callable[[Any], bool]
 
-_GREETING: dict[str, _Check] = {"role": _role, "id": _id, "name": _text, "limit": _number}
+_GREETING: dict[str, _Check] = {
+    "role": _role,
+    "id": _id,
+    "name": _text,
+    "limit": _number,
+    "heartbeat": _number,
+}
 
 _FIELDS: dict[Kind, dict[str, _Check]] = {
     Kind.HELLO: {"versions": _versions, **_GREETING},

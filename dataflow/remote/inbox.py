@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -17,14 +17,15 @@ from typing import Any
 from dataflow.codec import wire
 from dataflow.codec.tensor import bad, decode
 from dataflow.codec.wire import Kind, Message
-from dataflow.errors import PeerError
-from dataflow.remote.outbox import DATAPOINT_COST
+from dataflow.errors import DataFlowTerminated, PeerError
+from dataflow.remote.parcels import DATAPOINT_COST
 from dataflow.transport.link import Link
 
 __all__ = ["Inbox", "Run", "Stream"]
 
 logger = logging.getLogger(__name__)
 
+_SELDOM = 1.0  # seconds between grants that say nothing new
 _SOON = 0.02  # seconds after which deliveries are acknowledged at the latest
 _MISSED = 2.0  # seconds that a connection may be broken before anybody is told
 
@@ -102,6 +103,8 @@ class Inbox:
     Attributes:
         wake: makes the exchange's thread look here.
         on_wait: called now and then while no sender is connected, with the seconds so far.
+        bytes: of frames that came.
+        came: datapoints that came, by the number of their address.
     """
 
     role = "receiver"
@@ -123,6 +126,8 @@ class Inbox:
         self._failure: BaseException | None = None
         self.wake: Callable[[], None] = lambda: None
         self.on_wait: Callable[[float], None] = lambda seconds: None
+        self.bytes = 0
+        self.came: Counter[int] = Counter()
 
     # -- the loop's thread -------------------------------------------------------------------
 
@@ -251,13 +256,13 @@ class Inbox:
         return None
 
     def tick(self, now: float) -> float:
-        wait = heartbeat = min(1.0, self._timeout / 8)
+        wait = _SELDOM
         for stream in list(self._streams.values()):
             if stream.link is None:
                 self._tell(stream, now)
                 continue
             # Small steps are told together, and soon enough for a sender that waits for the end.
-            late = _SOON if stream.delivered != stream.acked else heartbeat
+            late = _SOON if stream.delivered != stream.acked else _SELDOM
             if stream.due or now - stream.spoken >= late:
                 self._grant(stream, now)
             if stream.next != stream.acked:
@@ -273,6 +278,7 @@ class Inbox:
             self._changed.notify_all()
 
     def closing(self) -> None:
+        self.failed(DataFlowTerminated("the receiver was closed"))
         for stream in self._streams.values():
             if stream.link is not None and not stream.closed:
                 fields = {"stream": stream.id, "acked": stream.delivered, "reason": "closed"}
@@ -341,6 +347,8 @@ class Inbox:
         stream.received += cost
         stream.datapoints += items
         stream.bytes += size
+        self.bytes += size
+        self.came[stream.place] += items
         return Run(stream, datapoints, cost)
 
     def _close(self, stream: Stream, fields: dict[str, Any]) -> None:

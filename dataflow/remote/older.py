@@ -76,9 +76,10 @@ class RemoteDataZMQ(Receiver):
         return self._count(1)
 
     def _count(self, place: int) -> int:
-        return sum(
-            row["datapoints"] - row["waiting"] for row in self.peers() if row["address"] == place
-        )
+        if self._end is None:
+            return 0
+        waiting = sum(row["waiting"] for row in self.peers() if row["address"] == place)
+        return self._end.inbox.came[place] - int(waiting)
 
 
 def _check_hwm(hwm: int) -> None:

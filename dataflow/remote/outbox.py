@@ -8,154 +8,27 @@ where the receiver has granted credit, and is kept until the receiver's loop has
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from dataflow.codec import wire
 from dataflow.codec.tensor import Encoder, bad
 from dataflow.codec.wire import Kind, Message
-from dataflow.errors import CodecError, PeerError
+from dataflow.errors import CodecError, DataFlowTerminated, PeerError
+from dataflow.remote.parcels import Parcel, Stream
 from dataflow.transport.link import Link
 
-__all__ = ["DATAPOINT_COST", "Outbox"]
+__all__ = ["Outbox"]
 
 logger = logging.getLogger(__name__)
-
-DATAPOINT_COST = 256
-"""Bytes of credit that a datapoint takes beside its frames: what it costs as an object. Part of
-the protocol."""
 
 _ENOUGH_BYTES = 256 << 10  # for one message …
 _ENOUGH_DATAPOINTS = 4096
 _ENOUGH_SECONDS = 0.01
 _WAITING_BYTES = 8 << 20  # that are packed before anybody has granted credit
-
-
-@dataclass(eq=False, slots=True)
-class Parcel:
-    """A message to be; without frames it is the end of an epoch.
-
-    Attributes:
-        count: datapoints; those of the whole epoch where it is an end.
-        epoch: theirs, from 0.
-        position: of the first of them in the epoch.
-        table: see `dataflow.codec.tensor`.
-        frames: see there.
-        size: bytes of the frames.
-        done: how many of them some receiver has delivered already.
-    """
-
-    count: int
-    epoch: int
-    position: int = 0
-    table: list[Any] = field(default_factory=list)
-    frames: list[Any] = field(default_factory=list)
-    size: int = 0
-    done: int = 0
-
-    @property
-    def is_end(self) -> bool:
-        return not self.frames
-
-    @property
-    def items(self) -> int:
-        """Numbers that it takes in a stream."""
-        return 1 if self.is_end else self.count - self.done
-
-    @property
-    def cost(self) -> int:
-        """Bytes of credit."""
-        return 0 if self.is_end else self.size + DATAPOINT_COST * self.count
-
-    def head(self, stream: bytes, seq: int) -> bytes:
-        """The head of its message."""
-        if self.is_end:
-            return wire.pack(Kind.END, stream=stream, seq=seq, epoch=self.epoch, items=self.count)
-        return wire.pack(
-            Kind.DATA,
-            stream=stream,
-            seq=seq,
-            count=self.count,
-            skip=self.done,
-            epoch=self.epoch,
-            position=self.position,
-            arrays=self.table,
-        )
-
-
-@dataclass(eq=False)
-class Stream:
-    """What goes to one receiver.
-
-    Attributes:
-        peer: the receiver.
-        name: tells it to a person.
-        place: number of its address.
-        limit: bytes of a message that it takes.
-        link: the connection; None while there is none.
-        agreed: both sides know on this connection what has arrived.
-        heard: when the receiver last said anything.
-        next: number of the next item.
-        acked: items that the receiver's loop has taken.
-        kept: messages with items that it has not, each with the number of its first.
-        spent: credit that was used, in bytes.
-        granted: credit that was given.
-        id: of the stream.
-        sent: bytes of frames, repetitions apart.
-        datapoints: likewise.
-    """
-
-    peer: bytes
-    name: str
-    place: int
-    limit: int
-    link: Link | None = None
-    agreed: bool = False
-    heard: float = 0.0
-    next: int = 0
-    acked: int = 0
-    kept: deque[tuple[int, Parcel]] = field(default_factory=deque)
-    spent: int = 0
-    granted: int = 0
-    id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
-    sent: int = 0
-    datapoints: int = 0
-
-    @property
-    def outstanding(self) -> int:
-        """Credit of messages that are not acknowledged."""
-        return sum(parcel.cost for _, parcel in self.kept)
-
-    @property
-    def open(self) -> bool:
-        """Whether one more message may be sent."""
-        return self.spent < self.granted
-
-    def post(self, parcel: Parcel) -> None:
-        """Take a message, and send it if there is a connection."""
-        seq = self.next
-        self.kept.append((seq, parcel))
-        self.next += parcel.items
-        self.spent += parcel.cost
-        if not parcel.is_end:
-            self.sent += parcel.size
-            self.datapoints += parcel.items
-        self.send(seq, parcel)
-
-    def send(self, seq: int, parcel: Parcel) -> None:
-        if self.link is not None and self.agreed:
-            self.link.send(parcel.head(self.id, seq), parcel.frames)
-
-    def acknowledge(self, upto: int) -> None:
-        """The receiver's loop has taken all items below this number."""
-        self.acked = max(self.acked, upto)
-        while self.kept and self.kept[0][0] + self.kept[0][1].items <= self.acked:
-            self.kept.popleft()
 
 
 class Outbox:
@@ -173,6 +46,7 @@ class Outbox:
         wake: makes the exchange's thread look here.
         on_wait: called now and then while no receiver is connected, with the seconds so far.
         datapoints: that were taken.
+        bytes: of frames that were given to receivers, repetitions on another connection apart.
     """
 
     role = "sender"
@@ -204,6 +78,7 @@ class Outbox:
         self.wake: Callable[[], None] = lambda: None
         self.on_wait: Callable[[float], None] = lambda seconds: None
         self.datapoints = 0
+        self.bytes = 0
 
     # -- the dataflow's thread ---------------------------------------------------------------
 
@@ -370,6 +245,7 @@ class Outbox:
             self._changed.notify_all()
 
     def closing(self) -> None:
+        self.failed(DataFlowTerminated("the sender was closed"))
         with self._changed:
             reason, complete = self._goodbye
             for stream in self._streams.values():
@@ -398,6 +274,7 @@ class Outbox:
                     self.failed(CodecError(f"{text} (its max_message_bytes)"))
                     return
                 stream.post(parcel)
+                self.bytes += parcel.size
         if moved:
             self._changed.notify_all()
 

@@ -134,9 +134,8 @@ class Receiver(DataFlow):
     def _row(self) -> dict[str, Any]:
         row = super()._row()
         if (end := self._end) is not None:
-            peers = end.inbox.peers()
-            row["bytes"] = sum(peer["bytes"] for peer in peers)
-            row["peers"] = peers
+            row["bytes"] = end.inbox.bytes
+            row["peers"] = end.inbox.peers()
             row["refused"] = dict(end.exchange.refusals)
         return row
 

@@ -172,14 +172,13 @@ class Sender:
         in bytes, and items that are ``unacknowledged``.
         """
         seconds = monotonic() - self._begun
-        peers = self._outbox.peers()
         return {
             "datapoints": self._outbox.datapoints,
-            "bytes": sum(peer["bytes"] for peer in peers),
+            "bytes": self._outbox.bytes,
             "seconds": seconds,
             "rate": self._outbox.datapoints / seconds,
             "refused": dict(self._exchange.refusals),
-            "peers": peers,
+            "peers": self._outbox.peers(),
         }
 
     def close(self) -> None:

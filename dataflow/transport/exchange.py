@@ -25,12 +25,12 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from dataflow.codec import wire
-from dataflow.codec.tensor import INLINE
 from dataflow.codec.wire import Kind, Message
 from dataflow.errors import CodecError, ConfigError, PeerError
+from dataflow.transport.bell import Bell
 from dataflow.transport.keys import judged
 from dataflow.transport.link import Link, Party
-from dataflow.transport.options import Options
+from dataflow.transport.options import Options, prepare
 
 __all__ = ["Exchange"]
 
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _BURST = 64  # messages of one socket before the others get their turn
 _LINGER = 500  # ms for the last words
 _FIRST_DELAY, _LAST_DELAY = 0.05, 2.0  # seconds before connecting again
+_BUSIEST = 0.05  # seconds between heartbeats, whatever a peer wants
+_TOLD = 10  # refusals of a kind that are logged; all are counted
 _PUZZLED = 5  # connections in a row that ended before the greeting
 
 _LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -81,14 +83,11 @@ class Exchange:
         self.name = f"{network.gethostname()}:{os.getpid()}"
         self.refusals: Counter[str] = Counter()
         self._stopping = False
-        self._awake = False
-        self._waking = threading.Lock()
+        self._bell = Bell()
         self._cared = monotonic()
-        self._ears, self._mouth = os.pipe()
-        os.set_blocking(self._mouth, False)
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._poller.register(self._ears, zmq.POLLIN)
+        self._poller.register(self._bell.ear, zmq.POLLIN)
         self._judge: Any = None
         self._places = [_Place(i, address) for i, address in enumerate(options.addresses)]
         try:
@@ -115,11 +114,7 @@ class Exchange:
 
     def wake(self) -> None:
         """Make the thread call `Party.tick` now."""
-        if not self._awake:
-            with self._waking:
-                if not self._awake:
-                    self._awake = True
-                    os.write(self._mouth, b"!")
+        self._bell.ring()
 
     def stop(self) -> None:
         """Say the last words, end the thread and close everything. Idempotent."""
@@ -148,9 +143,8 @@ class Exchange:
         wait = min(self._party.tick(now), self._care(now))
         self._bury()
         for found, _ in self._poller.poll(max(0, int(wait * 1000 + 0.999))):
-            if found == self._ears:
-                os.read(self._ears, 1)
-                self._awake = False  # who changes something from now on writes again
+            if found == self._bell.ear:
+                self._bell.heard()
             elif found is self._judge:
                 self._answer()
             else:
@@ -247,12 +241,20 @@ class Exchange:
             raise error
 
     def _greeting(self) -> dict[str, Any]:
-        limit = self._options.limit
-        return {"role": self._party.role, "id": self.id, "name": self.name, "limit": limit}
+        return {
+            "role": self._party.role,
+            "id": self.id,
+            "name": self.name,
+            "limit": self._options.limit,
+            "heartbeat": int(self._options.heartbeat * 1000),
+        }
 
     def _join(self, place: _Place, route: bytes | None, fields: dict[str, Any]) -> None:
-        link = Link(fields["id"], fields["name"], place.number, fields["limit"], monotonic())
-        link._socket, link._route, link._spoke = place.socket, route, monotonic()
+        now = monotonic()
+        link = Link(fields["id"], fields["name"], place.number, fields["limit"], now)
+        link._socket, link._route, link._spoke = place.socket, route, now
+        wanted = max(_BUSIEST, fields["heartbeat"] / 1000)
+        link._heartbeat = min(wanted, self._options.heartbeat)
         place.links[route] = link
         self._party.joined(link)
 
@@ -262,8 +264,7 @@ class Exchange:
         if fields["reason"] == "version":
             text += f" (there: {wire.told(fields['versions'])}; here: {wire.told(wire.VERSIONS)})"
         if self._options.bind or fields["reason"] == "peers":  # others may do better, or it later
-            self.refusals["refused by a peer"] += 1
-            logger.warning("%s", text)
+            self._count("refused by a peer", text)
         else:
             self._party.refused(PeerError(text))
         if not self._options.bind:
@@ -271,11 +272,14 @@ class Exchange:
 
     def _turn_away(self, place: _Place, route: bytes | None, reason: str, text: str) -> None:
         """Refuse a peer, whatever it sent."""
-        self.refusals[reason] += 1
         link = place.links.get(route)
         who = link.name if link is not None else "a peer"
-        logger.warning("%s at %s was refused (%s): %s", who, place.address, reason, text)
-        fields = {"reason": reason, "text": text[:900], "versions": list(wire.VERSIONS)}
+        self._count(reason, f"{who} at {place.address} was refused ({reason}): {text}")
+        fields = {
+            "reason": reason,
+            "text": " ".join(text.split())[:900],
+            "versions": list(wire.VERSIONS),
+        }
         self._say(place, route, wire.pack(Kind.REFUSE, **fields))
         if link is not None:
             link.dead = True
@@ -283,6 +287,11 @@ class Exchange:
             self._bury()
             self._party.refused(PeerError(f"{place.address} does not speak to us properly: {text}"))
             self._lose(place, text, delay=_LAST_DELAY)
+
+    def _count(self, reason: str, text: str) -> None:
+        self.refusals[reason] += 1
+        if self.refusals[reason] <= _TOLD:
+            logger.warning("%s", text)
 
     def _say(self, place: _Place, route: bytes | None, head: bytes) -> None:
         with suppress(zmq.ZMQError):
@@ -294,8 +303,9 @@ class Exchange:
         request = self._judge.recv_multipart()
         right, answer = judged(request, self._options.keys)
         if not right:
-            self.refusals["key"] += 1
-            logger.warning("a peer at %s was refused: its key is not allowed", request[3].decode())
+            self._count(
+                "key", f"a peer at {request[3].decode()} was refused: its key is not allowed"
+            )
         self._judge.send_multipart(answer)
 
     # -- connections -------------------------------------------------------------------------
@@ -305,27 +315,9 @@ class Exchange:
         socket.linger = 0
         return socket
 
-    def _prepare(self, socket: Any, address: str) -> None:
-        options = self._options
-        socket.copy_threshold = INLINE
-        socket.sndhwm = 0  # credits bound what is under way
-        socket.rcvhwm = _BURST
-        socket.maxmsgsize = options.limit + 1024  # of a frame; what CURVE adds, too
-        socket.handshake_ivl = 10_000
-        socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 2000
-        socket.ipv6 = "[" in address
-        if options.keys is not None:
-            socket.curve_publickey = options.keys.public
-            socket.curve_secretkey = options.keys.secret
-            if options.bind:
-                socket.curve_server = True
-                socket.zap_domain = b"dataflow"
-            else:
-                socket.curve_serverkey = options.server_key or options.keys.public
-
     def _bind(self, place: _Place) -> None:
         place.socket = self._socket(zmq.ROUTER)
-        self._prepare(place.socket, place.address)
+        prepare(place.socket, self._options, place.address)
         place.socket.router_mandatory = True  # tell us who is gone
         place.socket.bind(place.address)
         place.address = place.socket.last_endpoint.rstrip(b"\0").decode()
@@ -333,7 +325,7 @@ class Exchange:
 
     def _connect(self, place: _Place) -> None:
         socket = place.socket = self._socket(zmq.DEALER)
-        self._prepare(socket, place.address)
+        prepare(socket, self._options, place.address)
         place.monitor = socket.get_monitor_socket(_LOST | _FAILED)
         place.monitor.linger = 0
         place.since, place.again = monotonic(), None
@@ -406,9 +398,9 @@ class Exchange:
                 continue
             for link in list(place.links.values()):
                 link.heard = now if stopped else link.heard
-                if now - link._spoke >= options.heartbeat:
+                if now - link._spoke >= link._heartbeat:
                     link.send(wire.pack(Kind.PING))
-                due = min(due, link._spoke + options.heartbeat)
+                due = min(due, link._spoke + link._heartbeat)
                 if now - link.heard > options.silence:
                     link.dead = True
                     self._lose(place, "nothing was heard for too long")
@@ -431,7 +423,4 @@ class Exchange:
         if self._judge is not None:
             self._judge.close()
         self._context.term()
-        with self._waking:
-            self._awake = True  # nobody writes to a file that may be another one by then
-            os.close(self._ears)
-            os.close(self._mouth)
+        self._bell.close()

@@ -36,6 +36,7 @@ class Link:
     dead: bool = False
     _socket: Any = field(default=None, repr=False)
     _route: bytes | None = field(default=None, repr=False)
+    _heartbeat: float = field(default=1.0, repr=False)
     _spoke: float = field(default=0.0, repr=False)
 
     def send(self, head: bytes, frames: Sequence[Any] = ()) -> None:

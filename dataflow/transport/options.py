@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from dataflow.codec.tensor import INLINE
 from dataflow.transport.keys import Keys
 
-__all__ = ["Options"]
+__all__ = ["Options", "prepare"]
+
+_WAITING = 64  # messages that are received, but not read
+_HANDSHAKE = 10_000  # ms in which a connection has to get through to the greeting
+_RETRY, _LAST_RETRY = 100, 2000  # ms; while nobody listens
 
 
 @dataclass(frozen=True)
@@ -40,3 +46,22 @@ class Options:
     def silence(self) -> float:
         """Seconds without one after which a connection is given up."""
         return self.timeout / 2
+
+
+def prepare(socket: Any, options: Options, address: str) -> None:
+    """Set a socket's options, before it is bound or connected to an address."""
+    socket.copy_threshold = INLINE
+    socket.sndhwm = 0  # credits bound what is under way
+    socket.rcvhwm = _WAITING
+    socket.maxmsgsize = options.limit + 1024  # of a frame; what CURVE adds, too
+    socket.handshake_ivl = _HANDSHAKE
+    socket.reconnect_ivl, socket.reconnect_ivl_max = _RETRY, _LAST_RETRY
+    socket.ipv6 = "[" in address
+    if options.keys is not None:
+        socket.curve_publickey = options.keys.public
+        socket.curve_secretkey = options.keys.secret
+        if options.bind:
+            socket.curve_server = True
+            socket.zap_domain = b"dataflow"
+        else:
+            socket.curve_serverkey = options.server_key or options.keys.public

@@ -65,7 +65,7 @@ def check(result: dict[str, Any], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "cases"), [("overhead", 2), ("transport", 2), ("files", 1), ("kill", 2)]
+    ("name", "cases"), [("overhead", 2), ("transport", 2), ("files", 1), ("kill", 2), ("remote", 3)]
 )
 def test_it_runs_and_writes_its_result(name: str, cases: int, cache: Path, tmp_path: Path) -> None:
     result = quick(name, cache, tmp_path)

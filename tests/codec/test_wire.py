@@ -13,7 +13,13 @@ from dataflow.codec import wire
 from dataflow.codec.wire import HEAD_BYTES, Kind
 from dataflow.errors import CodecError
 
-GREETING = {"role": "sender", "id": bytes(16), "name": "host:1", "limit": 1 << 20}
+GREETING = {
+    "role": "sender",
+    "id": bytes(16),
+    "name": "host:1",
+    "limit": 1 << 20,
+    "heartbeat": 1000,
+}
 FIELDS: dict[Kind, dict[str, Any]] = {
     Kind.HELLO: {"versions": [1], **GREETING},
     Kind.WELCOME: GREETING,

@@ -16,6 +16,7 @@ from network import Proxy, Sending, Start, numbers, until
 
 import dataflow as df
 from dataflow.remote import Receiver, Sender
+from dataflow.transport import exchange
 
 LOOPBACK = "tcp://127.0.0.1:*"
 
@@ -74,8 +75,9 @@ def test_a_connection_that_stalls() -> None:
         sender.join()
 
 
-def test_a_cut_in_a_greeting_or_an_acknowledgement() -> None:
+def test_a_cut_in_a_greeting_or_an_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut after every so many bytes, wherever that is."""
+    monkeypatch.setattr(exchange, "_LAST_DELAY", 0.05)
     with df.receive(LOOPBACK) as ds, Proxy(ds.addresses[0]) as proxy:
         ended = threading.Event()
 

@@ -192,13 +192,13 @@ def test_endless_senders_and_endless_passes(caplog: pytest.LogCaptureFixture) ->
             thread = threading.Thread(target=_until_closed, args=(sender, endless), daemon=True)
             thread.start()
             assert flat(islice(ds, 10_000)) == list(range(10_000))
-            sender._outbox.failed(df.PeerError("enough"))
+            sender.close()
             thread.join(20)
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
 
 
 def _until_closed(sender: Sender, ds: Any) -> None:
-    with pytest.raises(df.PeerError, match="enough"):
+    with pytest.raises(df.DataFlowTerminated, match="the sender was closed"):
         sender.send(ds)
 
 
