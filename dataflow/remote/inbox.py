@@ -7,6 +7,7 @@ sends for its next epoch wait until the loop comes to its next pass.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -99,6 +100,7 @@ class Inbox:
         senders: a pass needs the ends of so many.
         timeout: seconds without a sign of life after which a sender is gone.
         endless: ends of epochs do not matter.
+        connects: senders have the addresses; otherwise this side has.
 
     Attributes:
         wake: makes the exchange's thread look here.
@@ -110,14 +112,24 @@ class Inbox:
     role = "receiver"
 
     def __init__(
-        self, *, limit: int, window: int, senders: int, timeout: float, endless: bool
+        self,
+        *,
+        limit: int,
+        window: int,
+        senders: int,
+        timeout: float,
+        endless: bool,
+        connects: bool,
     ) -> None:
         self._limit = limit
         self._window = window
         self._senders = senders
         self._timeout = timeout
         self._endless = endless
-        self._changed = threading.Condition()
+        self._connects = connects
+        # Taken by itself: a Ctrl-C within the condition's own `__enter__` would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._streams: dict[bytes, Stream] = {}
         self._ready: deque[Stream] = deque()  # once for each run
         self._later: deque[Stream] = deque()  # those of the next pass
@@ -133,7 +145,7 @@ class Inbox:
 
     def begin(self) -> None:
         """The next pass."""
-        with self._changed:
+        with self._lock:
             for stream in list(self._streams.values()):
                 stream.ended = False
                 if stream.closed and not stream.runs:
@@ -153,7 +165,7 @@ class Inbox:
             PeerError: a sender refuses this side.
         """
         begun = monotonic()
-        with self._changed:
+        with self._lock:
             while True:
                 if self._failure is not None:
                     raise self._failure
@@ -208,7 +220,7 @@ class Inbox:
 
     def peers(self) -> list[dict[str, Any]]:
         """The senders, for `stats`."""
-        with self._changed:
+        with self._lock:
             return [
                 {
                     "name": stream.name,
@@ -226,11 +238,11 @@ class Inbox:
     # -- the exchange's thread ---------------------------------------------------------------
 
     def joined(self, link: Link) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def left(self, link: Link) -> None:
-        with self._changed:
+        with self._lock:
             for stream in self._streams.values():
                 if stream.link is link:
                     stream.link, stream.heard = None, link.heard
@@ -249,7 +261,7 @@ class Inbox:
             return self._close(stream, fields)
         run = self._run(stream, message, frames)
         if run is not None:
-            with self._changed:
+            with self._lock:
                 stream.runs.append(run)
                 self._ready.append(stream)
                 self._changed.notify_all()
@@ -273,7 +285,7 @@ class Inbox:
         self.failed(error)
 
     def failed(self, error: BaseException) -> None:
-        with self._changed:
+        with self._lock:
             self._failure = self._failure or error
             self._changed.notify_all()
 
@@ -285,11 +297,15 @@ class Inbox:
                 stream.link.send(wire.pack(Kind.CLOSE, complete=False, **fields))
 
     def _open(self, link: Link, fields: dict[str, Any]) -> None:
-        with self._changed:
+        with self._lock:
             stream = self._streams.get(fields["stream"])
             if stream is None:
                 for old in [s for s in self._streams.values() if s.peer == link.peer]:
                     self._take_back(old)
+                # Only one process has an address: who was there before does not come back.
+                for old in self._streams.values():
+                    if self._connects and old.place == link.place:
+                        old.heard = -math.inf
                 first = fields["first"]
                 known = fields["stream"], link.peer, link.name, link.place
                 stream = Stream(*known, next=first, delivered=first, acked=first)
@@ -352,7 +368,7 @@ class Inbox:
         return Run(stream, datapoints, cost)
 
     def _close(self, stream: Stream, fields: dict[str, Any]) -> None:
-        with self._changed:
+        with self._lock:
             stream.closed, stream.complete = True, fields["complete"]
             stream.link, stream.told = None, True
             if not stream.complete:

@@ -68,7 +68,9 @@ class Outbox:
         self._started = False
         self._timeout = timeout
         self._connects = connects
-        self._changed = threading.Condition()
+        # Taken by itself: a Ctrl-C within the condition's own `__enter__` would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._streams: dict[bytes, Stream] = {}
         self._waiting: deque[Parcel] = deque()
         self._failure: BaseException | None = None
@@ -89,7 +91,7 @@ class Outbox:
             CodecError: it cannot be sent.
             PeerError: a receiver refuses this side.
         """
-        with self._changed:
+        with self._lock:
             self._check()
             encoder = self._encoder
             encoder.add(datapoint)
@@ -104,7 +106,7 @@ class Outbox:
 
     def end_epoch(self) -> None:
         """All datapoints of the epoch were taken."""
-        with self._changed:
+        with self._lock:
             self._check()
             self._seal()
             self._waiting.append(Parcel(self._position, self._epoch))
@@ -115,18 +117,18 @@ class Outbox:
 
     def finish(self) -> None:
         """Wait until receivers have taken everything."""
-        with self._changed:
+        with self._lock:
             self._wait_until(lambda: not self._waiting and not self._kept())
             self._goodbye = ("finished", True)
 
     def leave(self, reason: str) -> None:
         """What receivers are told as the reason when the sender leaves before its end."""
-        with self._changed:
+        with self._lock:
             self._goodbye = (reason, False)
 
     def peers(self) -> list[dict[str, Any]]:
         """The receivers, for `stats`."""
-        with self._changed:
+        with self._lock:
             return [
                 {
                     "name": stream.name,
@@ -177,7 +179,7 @@ class Outbox:
     # -- the exchange's thread ---------------------------------------------------------------
 
     def joined(self, link: Link) -> None:
-        with self._changed:
+        with self._lock:
             stream = self._streams.get(link.peer)
             if stream is None:
                 # Only one process has an address: who was there before is no more.
@@ -192,13 +194,13 @@ class Outbox:
             self._changed.notify_all()
 
     def left(self, link: Link) -> None:
-        with self._changed:
+        with self._lock:
             stream = self._streams.get(link.peer)
             if stream is not None and stream.link is link:
                 stream.link, stream.agreed, stream.heard = None, False, link.heard
 
     def received(self, link: Link, message: Message, frames: list[Any]) -> None:
-        with self._changed:
+        with self._lock:
             stream = self._streams.get(link.peer)
             if message.kind not in (Kind.GRANT, Kind.CLOSE):
                 bad("kind", f"{message.kind.name} to a sender")
@@ -222,7 +224,7 @@ class Outbox:
                     stream.send(seq, parcel)
 
     def tick(self, now: float) -> float:
-        with self._changed:
+        with self._lock:
             wait = 1.0
             for stream in list(self._streams.values()):
                 gone = stream.link is None and now - stream.heard > self._timeout
@@ -240,13 +242,13 @@ class Outbox:
         self.failed(error)
 
     def failed(self, error: BaseException) -> None:
-        with self._changed:
+        with self._lock:
             self._failure = self._failure or error
             self._changed.notify_all()
 
     def closing(self) -> None:
         self.failed(DataFlowTerminated("the sender was closed"))
-        with self._changed:
+        with self._lock:
             reason, complete = self._goodbye
             for stream in self._streams.values():
                 if stream.link is not None:

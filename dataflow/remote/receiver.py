@@ -162,6 +162,7 @@ class _End:
             senders=senders,
             timeout=options.timeout,
             endless=endless,
+            connects=not options.bind,
         )
         self.exchange = Exchange(options, self.inbox)
         # Senders know the port: it stays the same.

@@ -17,7 +17,6 @@ import socket as network
 import threading
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -29,7 +28,7 @@ from dataflow.codec.wire import Kind, Message
 from dataflow.errors import CodecError, ConfigError, PeerError
 from dataflow.transport.bell import Bell
 from dataflow.transport.keys import judged
-from dataflow.transport.link import Link, Party
+from dataflow.transport.link import Link, Party, Place
 from dataflow.transport.options import Options, prepare
 
 __all__ = ["Exchange"]
@@ -45,20 +44,6 @@ _PUZZLED = 5  # connections in a row that ended before the greeting
 
 _LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-
-
-@dataclass(eq=False)
-class _Place:
-    """An address, its socket and the links there: one of a DEALER, any number of a ROUTER."""
-
-    number: int
-    address: str
-    socket: Any = None
-    monitor: Any = None
-    links: dict[bytes | None, Link] = field(default_factory=dict)
-    since: float = 0.0  # when the DEALER's connection was begun
-    again: float | None = None  # when to do that anew
-    failures: int = 0  # in a row, before a greeting
 
 
 class Exchange:
@@ -89,7 +74,7 @@ class Exchange:
         self._poller = zmq.Poller()
         self._poller.register(self._bell.ear, zmq.POLLIN)
         self._judge: Any = None
-        self._places = [_Place(i, address) for i, address in enumerate(options.addresses)]
+        self._places = [Place(i, address) for i, address in enumerate(options.addresses)]
         try:
             if options.bind and options.keys is not None:
                 # Without somebody to ask, libzmq would let every key in.
@@ -158,7 +143,7 @@ class Exchange:
             elif socket is place.socket:
                 self._drain(place)
 
-    def _drain(self, place: _Place) -> None:
+    def _drain(self, place: Place) -> None:
         socket = place.socket
         for _ in range(_BURST):
             if place.socket is not socket:
@@ -170,7 +155,7 @@ class Exchange:
             route = frames.pop(0).bytes if self._options.bind else None
             self._take(place, route, frames)
 
-    def _take(self, place: _Place, route: bytes | None, frames: list[Any]) -> None:
+    def _take(self, place: Place, route: bytes | None, frames: list[Any]) -> None:
         link = place.links.get(route)
         if link is not None and link.dead:  # what it still says does not count
             self._bury()
@@ -187,7 +172,7 @@ class Exchange:
         except CodecError as error:
             self._turn_away(place, route, error.reason, str(error))
 
-    def _heed(self, place: _Place, link: Link, head: Message, frames: list[Any]) -> None:
+    def _heed(self, place: Place, link: Link, head: Message, frames: list[Any]) -> None:
         match head.kind:
             case Kind.PING:
                 pass
@@ -201,7 +186,7 @@ class Exchange:
 
     # -- greeting ----------------------------------------------------------------------------
 
-    def _greet(self, place: _Place, route: bytes | None, head: Message) -> None:
+    def _greet(self, place: Place, route: bytes | None, head: Message) -> None:
         """What comes before both sides know each other."""
         if self._options.bind:
             if head.kind is Kind.HELLO:
@@ -217,15 +202,15 @@ class Exchange:
         elif head.kind is Kind.RESET:
             self._lose(place, "the other side knows nothing of the connection")
 
-    def _welcome(self, place: _Place, route: bytes | None, fields: dict[str, Any]) -> None:
+    def _welcome(self, place: Place, route: bytes | None, fields: dict[str, Any]) -> None:
         if wire.VERSION not in fields["versions"]:
             theirs, ours = wire.told(fields["versions"]), wire.told(wire.VERSIONS)
             text = f"you speak versions {theirs} of the protocol, this side speaks {ours}"
             return self._turn_away(place, route, "version", text)
         self._check_role(fields)
         # The same process comes back sooner than its broken connection is noticed.
-        for old in [old for old in self._links() if old.peer == fields["id"]]:
-            old.dead = True
+        for old in self._links():
+            old.dead |= old.peer == fields["id"] or old is place.links.get(route)
         self._bury()
         if len(self._links()) >= self._options.max_peers:
             text = f"max_peers={self._options.max_peers} are connected already"
@@ -249,7 +234,7 @@ class Exchange:
             "heartbeat": int(self._options.heartbeat * 1000),
         }
 
-    def _join(self, place: _Place, route: bytes | None, fields: dict[str, Any]) -> None:
+    def _join(self, place: Place, route: bytes | None, fields: dict[str, Any]) -> None:
         now = monotonic()
         link = Link(fields["id"], fields["name"], place.number, fields["limit"], now)
         link._socket, link._route, link._spoke = place.socket, route, now
@@ -258,7 +243,7 @@ class Exchange:
         place.links[route] = link
         self._party.joined(link)
 
-    def _refused(self, place: _Place, who: str, fields: dict[str, Any]) -> None:
+    def _refused(self, place: Place, who: str, fields: dict[str, Any]) -> None:
         """A peer sent REFUSE."""
         text = f"{who} at {place.address} refuses this side: {fields['text']}"
         if fields["reason"] == "version":
@@ -270,7 +255,7 @@ class Exchange:
         if not self._options.bind:
             self._lose(place, text, delay=_LAST_DELAY)
 
-    def _turn_away(self, place: _Place, route: bytes | None, reason: str, text: str) -> None:
+    def _turn_away(self, place: Place, route: bytes | None, reason: str, text: str) -> None:
         """Refuse a peer, whatever it sent."""
         link = place.links.get(route)
         who = link.name if link is not None else "a peer"
@@ -293,7 +278,7 @@ class Exchange:
         if self.refusals[reason] <= _TOLD:
             logger.warning("%s", text)
 
-    def _say(self, place: _Place, route: bytes | None, head: bytes) -> None:
+    def _say(self, place: Place, route: bytes | None, head: bytes) -> None:
         with suppress(zmq.ZMQError):
             place.socket.send_multipart([head] if route is None else [route, head], zmq.NOBLOCK)
 
@@ -315,7 +300,7 @@ class Exchange:
         socket.linger = 0
         return socket
 
-    def _bind(self, place: _Place) -> None:
+    def _bind(self, place: Place) -> None:
         place.socket = self._socket(zmq.ROUTER)
         prepare(place.socket, self._options, place.address)
         place.socket.router_mandatory = True  # tell us who is gone
@@ -323,7 +308,7 @@ class Exchange:
         place.address = place.socket.last_endpoint.rstrip(b"\0").decode()
         self._poller.register(place.socket, zmq.POLLIN)
 
-    def _connect(self, place: _Place) -> None:
+    def _connect(self, place: Place) -> None:
         socket = place.socket = self._socket(zmq.DEALER)
         prepare(socket, self._options, place.address)
         place.monitor = socket.get_monitor_socket(_LOST | _FAILED)
@@ -334,7 +319,7 @@ class Exchange:
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(place.monitor, zmq.POLLIN)
 
-    def _notice(self, place: _Place) -> None:
+    def _notice(self, place: Place) -> None:
         """Something happened to a connection of ours."""
         try:
             event = recv_monitor_message(place.monitor, zmq.NOBLOCK)["event"]
@@ -356,7 +341,7 @@ class Exchange:
         self._drain(place)
         self._lose(place, "the connection broke")
 
-    def _lose(self, place: _Place, why: str, delay: float = 0.0) -> None:
+    def _lose(self, place: Place, why: str, delay: float = 0.0) -> None:
         """End a connection of ours; there will be another one."""
         if self._options.bind or place.again is not None:
             return
@@ -368,7 +353,7 @@ class Exchange:
         delay = max(delay, min(_FIRST_DELAY * 2**place.failures, _LAST_DELAY))
         place.again = monotonic() + delay
 
-    def _drop(self, place: _Place, linger: int = 0) -> None:
+    def _drop(self, place: Place, linger: int = 0) -> None:
         for socket in (place.socket, place.monitor):
             if socket is not None and socket in self._poller:
                 self._poller.unregister(socket)

@@ -12,7 +12,7 @@ import zmq
 from dataflow.codec.wire import Message
 from dataflow.errors import PeerError
 
-__all__ = ["Link", "Party"]
+__all__ = ["Link", "Party", "Place"]
 
 
 @dataclass(eq=False)
@@ -49,6 +49,31 @@ class Link:
             self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
         except zmq.ZMQError:  # EHOSTUNREACH: the connection is gone
             self.dead = True
+
+
+@dataclass(eq=False)
+class Place:
+    """An address of an exchange.
+
+    Attributes:
+        number: counts the addresses.
+        address: with the port, once it is known.
+        socket: a ROUTER where it is bound, otherwise a DEALER.
+        monitor: tells what happens to the DEALER's connection.
+        links: one of a DEALER, by None; any number of a ROUTER, by their routing ids.
+        since: when the DEALER's connection was begun.
+        again: when to begin it anew; None: there is one.
+        failures: connections in a row that ended before the greeting.
+    """
+
+    number: int
+    address: str
+    socket: Any = None
+    monitor: Any = None
+    links: dict[bytes | None, Link] = field(default_factory=dict)
+    since: float = 0.0
+    again: float | None = None
+    failures: int = 0
 
 
 class Party(Protocol):

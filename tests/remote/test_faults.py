@@ -126,6 +126,26 @@ def test_a_sender_that_is_killed(start: Start, caplog: pytest.LogCaptureFixture)
         assert f"after {5000 + len(more)} datapoints, in its epoch 0" in lines[0]
 
 
+def test_a_sender_that_is_killed_and_started_again_at_its_address(start: Start) -> None:
+    """Where the receiver connects, it knows at once that the first one does not come back."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    program = SEND.replace("address)", "address, bind=True)")
+    with df.receive(address, bind=False, window=1 << 20) as ds:
+        process = start(program, address)
+        iterator = iter(ds)
+        first = [n for (n,) in islice(iterator, 5000)]
+        process.kill()
+        process.wait()
+        with Sender(address, bind=True) as sender:
+            thread = threading.Thread(target=sender.send, args=(numbers(10),), daemon=True)
+            thread.start()
+            rest = [n for (n,) in iterator]
+            thread.join(20)
+    assert rest[-10:] == list(range(10))
+    assert first + rest[:-10] == list(range(len(first + rest) - 10))
+
+
 RECEIVE = """
     ds = df.receive(address, window=1 << 20)
     print(ds.addresses[0], flush=True)
