@@ -185,9 +185,15 @@ def tensorpack(config: Config) -> dict[str, Any]:
 
 
 def tensorpack_sender(config: Config) -> None:
-    from tensorpack.dataflow import DataFromGenerator, send_dataflow_zmq
+    from tensorpack.dataflow import DataFlow, send_dataflow_zmq
 
-    send_dataflow_zmq(DataFromGenerator(lambda: stream_of(config)), config["address"])
+    class Endless(DataFlow):  # type: ignore[misc]
+        """(Its own DataFromGenerator has to have a length.)"""
+
+        def __iter__(self) -> Iterator[list[Any]]:
+            return stream_of(config)
+
+    send_dataflow_zmq(Endless(), config["address"])
 
 
 def tensorcom(config: Config) -> dict[str, Any]:
