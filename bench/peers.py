@@ -12,6 +12,7 @@ __all__ = ["Interpreters", "installed"]
 _PEERS = {
     "grain": ("grain", ("grain",)),
     "spdl": ("spdl.pipeline", ("spdl",)),
+    "tensorcom": ("tensorcom", ("tensorcom",)),
     "tensorflow": ("tensorflow", ("tensorflow", "tensorflow-cpu")),
     "tensorpack": ("tensorpack.dataflow", ("tensorpack",)),
     "torch": ("torch", ("torch",)),

@@ -46,6 +46,7 @@ from dataflow.errors import (
     MissingData,
     MissingExtra,
     NotResumable,
+    PeerError,
     PoisonedDatapoint,
     StateError,
     TooManyErrors,
@@ -57,6 +58,7 @@ from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.methods import attach
+from dataflow.remote import RemoteDataZMQ, receive, send, send_dataflow_zmq
 from dataflow.sources import (
     Columns,
     DataFromGenerator,
@@ -150,6 +152,7 @@ __all__ = [
     "MultiThreadRunner",
     "NotResumable",
     "NumpySerializer",
+    "PeerError",
     "PoisonedDatapoint",
     "PrefetchData",
     "PrefetchDataZMQ",
@@ -158,6 +161,7 @@ __all__ = [
     "RNGDataFlow",
     "RandomChooseData",
     "RandomMixData",
+    "RemoteDataZMQ",
     "RepeatedData",
     "RepeatedDataPoint",
     "SVMLightData",
@@ -173,6 +177,9 @@ __all__ = [
     "__version__",
     "dataset",
     "imgaug",
+    "receive",
+    "send",
+    "send_dataflow_zmq",
     "utils",
 ]
 

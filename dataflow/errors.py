@@ -18,7 +18,8 @@
         ├── UnknownLength (NotImplementedError, TypeError)  `len()` of what cannot know it
         ├── Dropped (LookupError)       `ds[i]` of a position whose datapoint a stage drops
         ├── NotResumable                `state_dict()` of what cannot be taken to its place again
-        └── StateError (ValueError)     `load_state_dict()` of another chain's state
+        ├── StateError (ValueError)     `load_state_dict()` of another chain's state
+        └── PeerError                   the other end of a connection refuses us
     BaseException
     └── DataFlowTerminated              this iterator was closed, by a newer one or by `close()`
 
@@ -42,6 +43,7 @@ __all__ = [
     "MissingData",
     "MissingExtra",
     "NotResumable",
+    "PeerError",
     "PoisonedDatapoint",
     "StateError",
     "TooManyErrors",
@@ -94,7 +96,8 @@ class CodecError(DatapointError, ValueError):
 
     `reason`: ``truncated`` (half-written or cut off), ``foreign`` (of another format), ``corrupt``
     (a broken structure or a wrong checksum), ``pickle`` (it would have to be unpickled, which
-    nobody allowed) or ``unsupported`` (a type that the format does not have).
+    nobody allowed) or ``unsupported`` (a type that the format does not have); for messages between
+    hosts one of the words of ``docs/wire.md``.
     """
 
 
@@ -157,6 +160,10 @@ class NotResumable(DataFlowError):
 
 class StateError(DataFlowError, ValueError):
     """A state that does not fit the chain. The message says what differs."""
+
+
+class PeerError(DataFlowError):
+    """The other end of a connection refuses us. The message says who, and why."""
 
 
 class UnknownLength(DataFlowError, NotImplementedError, TypeError):

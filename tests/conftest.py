@@ -90,7 +90,11 @@ def no_leaks() -> Iterator[None]:
 
 
 def _pooled(thread: object) -> bool:
-    """Threads that live as long as the process: the fetcher of `NetworkImages.request`, tqdm's."""
+    """Threads that live as long as the process.
+
+    The fetcher of `NetworkImages.request`; tqdm's; and pyzmq's own, which lets go of what was sent
+    without copying (to stop it would not be safe for others that do so).
+    """
     from dataflow.dataset import network
 
     name = getattr(thread, "name", "")
@@ -98,5 +102,5 @@ def _pooled(thread: object) -> bool:
     return (
         (name == "dataflow-fetch" and shared)
         or "tqdm" in type(thread).__name__.lower()
-        or (type(thread).__name__ == "TMonitor")
+        or type(thread).__name__ in ("TMonitor", "GarbageCollectorThread")
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,7 @@ from dataflow.demo.library import ensure_photos, photo_path
 from dataflow.demo.server import serve
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
 
 @pytest.fixture(scope="session")
@@ -127,8 +129,9 @@ def test_each_is_short_and_says_how_to_run_it(path: Path, cache: Path, tmp_path:
     for framework in ("torch", "tensorflow"):
         if f"import {framework}" in text:
             pytest.importorskip(framework)
-    assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
-    out, _ = run(path.name, "--help", cache=cache, folder=tmp_path)
+    name = path.relative_to(ROOT / "examples").as_posix()
+    assert f"python examples/{name}" in (ast.get_docstring(ast.parse(text)) or "")
+    out, _ = run(name, "--help", cache=cache, folder=tmp_path)
     assert "usage:" in out
 
 
@@ -191,3 +194,24 @@ def test_training_on_mnist(framework: str, digits: Path, cache: Path, tmp_path: 
     name = {"torch": "pytorch_mnist.py", "tensorflow": "tensorflow_mnist.py"}[framework]
     out, _ = run(name, "--dir", digits, "--epochs", 4, cache=cache, folder=tmp_path)
     assert float(out.splitlines()[-1].removeprefix("accuracy ")) > 0.9
+
+
+def test_two_machines(cache: Path, tmp_path: Path) -> None:
+    """Two preprocessors and a trainer, with keys, on this one."""
+    from dataflow.transport.keys import make_keys
+
+    make_keys(tmp_path / "keys")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    words = (address, "--keys", tmp_path / "keys")
+    with ThreadPoolExecutor() as pool:
+        preprocessor = ("distributed/preprocessor.py", *words, "--size", 70)
+        senders = [pool.submit(run, *preprocessor, cache=cache, folder=tmp_path) for _ in "12"]
+        trainer = ("distributed/trainer.py", *words, "--senders", 2)
+        out, err = run(*trainer, cache=cache, folder=tmp_path)
+        assert (out, err) == (
+            "epoch 0: 140 images, 70 of them discs\nepoch 1: 140 images, 70 of them discs\n",
+            "",
+        )
+        for sender in senders:
+            assert sender.result() == ("sent 6 batches, 1.7 MB\n", "")

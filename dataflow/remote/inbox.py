@@ -1,0 +1,389 @@
+"""What a receiver has received: checked, without repetitions, until the user's loop takes it.
+
+The exchange's thread fills it, the loop's thread empties it. Datapoints that a sender already
+sends for its next epoch wait until the loop comes to its next pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from dataflow.codec import wire
+from dataflow.codec.tensor import bad, decode
+from dataflow.codec.wire import Kind, Message
+from dataflow.errors import DataFlowTerminated, PeerError
+from dataflow.remote.parcels import DATAPOINT_COST
+from dataflow.transport.link import Link
+
+__all__ = ["Inbox", "Run", "Stream"]
+
+logger = logging.getLogger(__name__)
+
+_SELDOM = 1.0  # seconds between grants that say nothing new
+_SOON = 0.02  # seconds after which deliveries are acknowledged at the latest
+_MISSED = 2.0  # seconds that a connection may be broken before anybody is told
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """What comes from one sender.
+
+    Attributes:
+        id: of the stream.
+        peer: the sender.
+        name: tells it to a person.
+        place: number of the address.
+        link: the connection; None while there is none.
+        heard: when the sender last said anything.
+        next: number of the item that comes next.
+        delivered: items that the loop has taken; `acked`: those of which the sender was told.
+        received: credit that was used, in bytes.
+        taken: credit of what the loop has taken.
+        granted: credit that was given.
+        runs: what waits for the loop.
+        ended: it has come to the end of its epoch in this pass.
+        closed: the sender has said goodbye; `complete`: at its end.
+        due: a grant should be sent.
+        told: that it is missing was told.
+        datapoints: that came, `repeated` ones apart.
+        bytes: of frames that came.
+        epoch: of the last message.
+    """
+
+    id: bytes
+    peer: bytes
+    name: str
+    place: int
+    next: int
+    delivered: int
+    acked: int
+    link: Link | None = None
+    heard: float = 0.0
+    received: int = 0
+    taken: int = 0
+    granted: int = 0
+    runs: deque[Run] = field(default_factory=deque)
+    ended: bool = False
+    closed: bool = False
+    complete: bool = False
+    due: bool = True
+    spoken: float = 0.0
+    told: bool = False
+    datapoints: int = 0
+    repeated: int = 0
+    bytes: int = 0
+    epoch: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """The datapoints of one message; without any it is the end of an epoch."""
+
+    stream: Stream
+    datapoints: list[Any]
+    cost: int = 0
+
+
+class Inbox:
+    """The receiver's `Party`.
+
+    Args:
+        limit: bytes of a message, at most.
+        window: bytes that each sender may be ahead of the loop.
+        senders: a pass needs the ends of so many.
+        timeout: seconds without a sign of life after which a sender is gone.
+        endless: ends of epochs do not matter.
+        connects: senders have the addresses; otherwise this side has.
+
+    Attributes:
+        wake: makes the exchange's thread look here.
+        on_wait: called now and then while no sender is connected, with the seconds so far.
+        bytes: of frames that came.
+        came: datapoints that came, by the number of their address.
+    """
+
+    role = "receiver"
+
+    def __init__(
+        self,
+        *,
+        limit: int,
+        window: int,
+        senders: int,
+        timeout: float,
+        endless: bool,
+        connects: bool,
+    ) -> None:
+        self._limit = limit
+        self._window = window
+        self._senders = senders
+        self._timeout = timeout
+        self._endless = endless
+        self._connects = connects
+        # Taken by itself: a Ctrl-C within the condition's own `__enter__` would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._streams: dict[bytes, Stream] = {}
+        self._ready: deque[Stream] = deque()  # once for each run
+        self._later: deque[Stream] = deque()  # those of the next pass
+        self._ended = 0  # senders that came to an end in this pass
+        self._finished = 0  # those that left at their end before
+        self._failure: BaseException | None = None
+        self.wake: Callable[[], None] = lambda: None
+        self.on_wait: Callable[[float], None] = lambda seconds: None
+        self.bytes = 0
+        self.came: Counter[int] = Counter()
+
+    # -- the loop's thread -------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The next pass."""
+        with self._lock:
+            for stream in list(self._streams.values()):
+                stream.ended = False
+                if stream.closed and not stream.runs:
+                    self._finished += stream.complete
+                    del self._streams[stream.id]
+            now = monotonic()
+            if all(self._gone(stream, now) for stream in self._streams.values()):
+                self._finished = 0
+            self._ended = 0
+            self._ready.extendleft(reversed(self._later))
+            self._later.clear()
+
+    def take(self) -> Run | None:
+        """The next datapoints; None where the pass is over.
+
+        Raises:
+            PeerError: a sender refuses this side.
+        """
+        begun = monotonic()
+        with self._lock:
+            while True:
+                if self._failure is not None:
+                    raise self._failure
+                if self._ready:
+                    if (run := self._next()) is not None:
+                        return run
+                elif self._over(monotonic()):
+                    return None
+                else:
+                    self._changed.wait(1.0)
+                    linked = any(stream.link is not None for stream in self._streams.values())
+                    begun = monotonic() if linked else begun
+                    self.on_wait(monotonic() - begun)
+
+    def took(self, run: Run) -> None:
+        """All of a run was delivered."""
+        stream = run.stream
+        stream.taken += run.cost
+        if stream.granted - stream.taken < self._window * 3 // 4 and not stream.due:
+            stream.due = True
+            self.wake()
+
+    def _next(self) -> Run | None:
+        stream = self._ready.popleft()
+        if not stream.runs:  # it was taken back
+            return None
+        if stream.ended:
+            self._later.append(stream)
+            return None
+        run = stream.runs.popleft()
+        if run.datapoints:
+            return run
+        stream.delivered += 1
+        stream.due = True
+        self.wake()
+        if not self._endless:
+            stream.ended = True
+            self._ended += 1
+        return None
+
+    def _over(self, now: float) -> bool:
+        """Whether this pass has all that it gets."""
+        if not self._ended:
+            return False
+        expected = [s for s in self._streams.values() if not s.closed or s.runs]
+        if any(not s.ended and not self._gone(s, now) for s in expected):
+            return False
+        return self._ended + self._finished >= self._senders
+
+    def _gone(self, stream: Stream, now: float) -> bool:
+        return stream.link is None and now - stream.heard > self._timeout
+
+    def peers(self) -> list[dict[str, Any]]:
+        """The senders, for `stats`."""
+        with self._lock:
+            return [
+                {
+                    "name": stream.name,
+                    "connected": stream.link is not None,
+                    "address": stream.place,
+                    "datapoints": stream.datapoints,
+                    "bytes": stream.bytes,
+                    "credit": max(0, stream.granted - stream.received),
+                    "waiting": sum(len(run.datapoints) for run in stream.runs),
+                    "repeated": stream.repeated,
+                }
+                for stream in self._streams.values()
+            ]
+
+    # -- the exchange's thread ---------------------------------------------------------------
+
+    def joined(self, link: Link) -> None:
+        with self._lock:
+            self._changed.notify_all()
+
+    def left(self, link: Link) -> None:
+        with self._lock:
+            for stream in self._streams.values():
+                if stream.link is link:
+                    stream.link, stream.heard = None, link.heard
+            self._changed.notify_all()
+
+    def received(self, link: Link, message: Message, frames: list[Any]) -> None:
+        fields = message.fields
+        if message.kind is Kind.OPEN:
+            return self._open(link, fields)
+        if message.kind not in (Kind.DATA, Kind.END, Kind.CLOSE):
+            bad("kind", f"{message.kind.name} to a receiver")
+        stream = self._streams.get(fields["stream"])
+        if stream is None or stream.link is not link:
+            return None  # of a stream that was given up
+        if message.kind is Kind.CLOSE:
+            return self._close(stream, fields)
+        run = self._run(stream, message, frames)
+        if run is not None:
+            with self._lock:
+                stream.runs.append(run)
+                self._ready.append(stream)
+                self._changed.notify_all()
+        return None
+
+    def tick(self, now: float) -> float:
+        wait = _SELDOM
+        for stream in list(self._streams.values()):
+            if stream.link is None:
+                self._tell(stream, now)
+                continue
+            # Small steps are told together, and soon enough for a sender that waits for the end.
+            late = _SOON if stream.delivered != stream.acked else _SELDOM
+            if stream.due or now - stream.spoken >= late:
+                self._grant(stream, now)
+            if stream.next != stream.acked:
+                wait = min(wait, _SOON)
+        return wait
+
+    def refused(self, error: PeerError) -> None:
+        self.failed(error)
+
+    def failed(self, error: BaseException) -> None:
+        with self._lock:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def closing(self) -> None:
+        self.failed(DataFlowTerminated("the receiver was closed"))
+        for stream in self._streams.values():
+            if stream.link is not None and not stream.closed:
+                fields = {"stream": stream.id, "acked": stream.delivered, "reason": "closed"}
+                stream.link.send(wire.pack(Kind.CLOSE, complete=False, **fields))
+
+    def _open(self, link: Link, fields: dict[str, Any]) -> None:
+        with self._lock:
+            stream = self._streams.get(fields["stream"])
+            if stream is None:
+                for old in [s for s in self._streams.values() if s.peer == link.peer]:
+                    self._take_back(old)
+                # Only one process has an address: who was there before does not come back.
+                for old in self._streams.values():
+                    if self._connects and old.place == link.place:
+                        old.heard = -math.inf
+                first = fields["first"]
+                known = fields["stream"], link.peer, link.name, link.place
+                stream = Stream(*known, next=first, delivered=first, acked=first)
+                self._streams[stream.id] = stream
+            elif stream.peer != link.peer:
+                bad("header", "a stream of somebody else")
+            elif stream.told:
+                logger.warning("sender %s is back", stream.name)
+            stream.link, stream.heard, stream.told = link, link.heard, False
+            self._grant(stream, monotonic())
+            self._changed.notify_all()
+
+    def _take_back(self, stream: Stream) -> None:
+        """The sender took this receiver for gone and gave its datapoints to others."""
+        left = sum(len(run.datapoints) for run in stream.runs)
+        logger.warning("sender %s has given %d datapoints to others", stream.name, left)
+        stream.runs.clear()
+        del self._streams[stream.id]
+
+    def _grant(self, stream: Stream, now: float) -> None:
+        assert stream.link is not None, "only then it can be sent"
+        stream.due, stream.spoken = False, now
+        stream.granted = stream.taken + self._window
+        stream.acked = stream.delivered
+        numbers = {"next": stream.next, "acked": stream.acked, "limit": stream.granted}
+        stream.link.send(wire.pack(Kind.GRANT, stream=stream.id, **numbers))
+
+    def _run(self, stream: Stream, message: Message, frames: list[Any]) -> Run | None:
+        """Check a message; None where it came before."""
+        fields = message.fields
+        count = fields["count"] if message.kind is Kind.DATA else 0
+        skip = fields["skip"] if count else 0
+        items = count - skip if message.kind is Kind.DATA else 1
+        if items < 1:
+            bad("header", f"{count} datapoints without the first {skip}")
+        if fields["seq"] + items <= stream.next:
+            stream.repeated += items
+            return None
+        if fields["seq"] != stream.next:
+            bad("sequence", f"item {fields['seq']} where {stream.next} was expected")
+        stream.epoch = fields["epoch"]
+        if message.kind is Kind.END:
+            if frames:
+                bad("length", "an end with frames")
+            stream.next += 1
+            return Run(stream, [])
+        size = sum(map(len, frames))
+        if size > self._limit:
+            bad("size", f"a message of {size} bytes, more than max_message_bytes={self._limit}")
+        if stream.received >= stream.granted:
+            bad("credit", "more than was granted")
+        datapoints = decode(count, fields["arrays"], frames)[skip:]
+        cost = size + DATAPOINT_COST * count
+        stream.next += items
+        stream.received += cost
+        stream.datapoints += items
+        stream.bytes += size
+        self.bytes += size
+        self.came[stream.place] += items
+        return Run(stream, datapoints, cost)
+
+    def _close(self, stream: Stream, fields: dict[str, Any]) -> None:
+        with self._lock:
+            stream.closed, stream.complete = True, fields["complete"]
+            stream.link, stream.told = None, True
+            if not stream.complete:
+                self._warn(stream, f"has left ({fields['reason']})")
+            self._changed.notify_all()
+
+    def _tell(self, stream: Stream, now: float) -> None:
+        """Warn once of a sender that is missing."""
+        if not stream.told and now - stream.heard > _MISSED:
+            stream.told = True
+            self._warn(stream, "is cut off, or dead")
+
+    def _warn(self, stream: Stream, what: str) -> None:
+        logger.warning(
+            "sender %s %s after %d datapoints, in its epoch %d: waiting for it, or for another one "
+            "that takes its place",
+            *(stream.name, what, stream.datapoints, stream.epoch),
+        )

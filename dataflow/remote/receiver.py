@@ -1,0 +1,172 @@
+"""The receiving end: a dataflow of what senders on other hosts send."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dataflow.base import DataFlow
+from dataflow.epoch import Epoch, Stream
+from dataflow.errors import ConfigError, UnknownLength
+from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
+from dataflow.transport.options import Options
+
+__all__ = ["Receiver", "receive"]
+
+
+def receive(address: str | Sequence[str], **options: Any) -> Receiver:
+    """A dataflow of what `send` on other hosts sends here; see `Receiver` for the options."""
+    return Receiver(address, **options)
+
+
+class Receiver(DataFlow):
+    """The datapoints of senders, in the order in which they come; each sender's in its own order.
+
+    One pass is one epoch of the senders. It is over when every sender that is connected has come to
+    the end of its epoch, and at least `senders` have. A sender that is cut off is waited for;
+    after `timeout` seconds only if there would be too few otherwise. What a sender sends beyond
+    the epoch waits for the next pass. A pass over senders without end has none.
+
+    Each datapoint comes once, whatever happens to connections. When a sender dies, what it had not
+    sent is missing; when it is started again, it begins again.
+
+    Large arrays are views of the memory into which they were received, writable and nobody
+    else's. Tuples arrive as lists.
+
+    Args:
+        address: one or several of ``tcp://HOST:PORT`` and ``ipc://PATH``.
+        bind: the addresses are this side's own, and senders connect. A port may be ``*``.
+        senders: how many at least; by default one, or one an address where this side connects.
+        window: bytes that each sender may be ahead of the loop, at least one message.
+        keys: folder of keys (see `dataflow.transport.keys`): connections are encrypted, and only
+            allowed keys get in.
+        server_key: public key, or its file, of the senders that bind; by default one's own.
+        insecure: bind without keys where other hosts can connect.
+        timeout: seconds without a sign of life after which a sender is taken for gone.
+        max_message_bytes: what a sender may send at once.
+        max_peers: how many senders at once.
+
+    Raises:
+        ConfigError: an argument makes no sense, or would let everybody in.
+    """
+
+    _endless = False
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        bind: bool = True,
+        senders: int | None = None,
+        window: int = 64 << 20,
+        keys: str | Path | None = None,
+        server_key: str | Path | None = None,
+        insecure: bool = False,
+        timeout: float = 60.0,
+        max_message_bytes: int = MESSAGE_BYTES,
+        max_peers: int = 256,
+    ) -> None:
+        self._options = options_of(
+            address,
+            bind=bind,
+            keys=keys,
+            server_key=server_key,
+            insecure=insecure,
+            timeout=timeout,
+            max_message_bytes=max_message_bytes,
+            max_peers=max_peers,
+        )
+        self._senders = senders or (1 if bind else len(self._options.addresses))
+        self._window = int(window)
+        for name, value in (("senders", self._senders), ("window", self._window)):
+            if value < 1:
+                raise ConfigError(f"{name}={value!r} must be at least 1")
+        self._end: _End | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens or connects to, ports filled in. Listening begins at the latest now."""
+        return self._opened().exchange.addresses
+
+    def peers(self) -> list[dict[str, Any]]:
+        """A row for each sender: ``name``, ``connected``, number of its ``address``,
+        ``datapoints`` and ``bytes`` that came, ``credit`` in bytes, datapoints ``waiting`` for the
+        loop, and those that came ``repeated`` and were dropped.
+        """
+        return [] if self._end is None else self._end.inbox.peers()
+
+    def close(self) -> None:
+        super().close()
+        self._shut(self._end)
+
+    def _length(self) -> int:
+        raise UnknownLength("how much senders will send is not known")
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        epoch.conductor.refuse("what came over the network does not come again", lost=True)
+        end = self._opened()
+        inbox = end.inbox
+        inbox.begin()
+        position, over = 0, False
+        number, path = epoch.number, epoch.path
+        try:
+            while (run := inbox.take()) is not None:
+                stream = run.stream
+                for datapoint in run.datapoints:
+                    stream.delivered += 1
+                    yield (number, position, *path), datapoint
+                    position += 1
+                inbox.took(run)
+            over = True
+        finally:
+            if not over:  # the loop was left: senders may give the rest to others
+                self._shut(end)
+
+    def _shut(self, end: _End | None) -> None:
+        if end is not None and self._end is end:
+            self._end = None
+            self._options = end.options
+            self._finalizer()
+
+    def _row(self) -> dict[str, Any]:
+        row = super()._row()
+        if (end := self._end) is not None:
+            row["bytes"] = end.inbox.bytes
+            row["peers"] = end.inbox.peers()
+            row["refused"] = dict(end.exchange.refusals)
+        return row
+
+    def _opened(self) -> _End:
+        if self._end is None:
+            self._end = _End(self._options, self._window, self._senders, self._endless)
+            self._finalizer = weakref.finalize(self, self._end.exchange.stop)
+        return self._end
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_end": None, "_finalizer": None}
+
+
+class _End:
+    """The running part of a receiver. It does not know the receiver, which can be collected so."""
+
+    def __init__(self, options: Options, window: int, senders: int, endless: bool) -> None:
+        from dataflow.remote.inbox import Inbox
+        from dataflow.transport.exchange import Exchange
+
+        self.inbox = Inbox(
+            limit=options.limit,
+            window=window,
+            senders=senders,
+            timeout=options.timeout,
+            endless=endless,
+            connects=not options.bind,
+        )
+        self.exchange = Exchange(options, self.inbox)
+        # Senders know the port: it stays the same.
+        self.options = replace(options, addresses=self.exchange.addresses)
+        self.inbox.wake = self.exchange.wake
+        self.inbox.on_wait = Notice("sender", self.exchange.addresses)
+        self.exchange.start()

@@ -1,0 +1,83 @@
+"""The arguments that both sides share, checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+from dataflow.errors import ConfigError
+from dataflow.transport.addresses import check_addresses, is_local
+from dataflow.transport.keys import load_keys, read_public
+from dataflow.transport.options import Options
+
+__all__ = ["MESSAGE_BYTES", "Notice", "options_of"]
+
+logger = logging.getLogger(__name__)
+
+MESSAGE_BYTES = 512 << 20
+"""The default of `max_message_bytes`."""
+
+
+def options_of(
+    address: str | Sequence[str],
+    *,
+    bind: bool,
+    keys: str | Path | None,
+    server_key: str | Path | None,
+    insecure: bool,
+    timeout: float,
+    max_message_bytes: int,
+    max_peers: int,
+) -> Options:
+    """Check the arguments of `send` and `receive`, before any socket is opened.
+
+    Raises:
+        ConfigError: one of them makes no sense, or a socket would be open to everybody.
+    """
+    addresses = check_addresses(address, bind=bind)
+    for name, value in (("timeout", timeout), ("max_peers", max_peers)):
+        if not value > 0:
+            raise ConfigError(f"{name}={value!r} must be more than 0")
+    if max_message_bytes < 1 << 16:
+        raise ConfigError(f"max_message_bytes={max_message_bytes!r} must be at least 65536")
+    if server_key is not None and (bind or keys is None):
+        raise ConfigError("server_key is for a side that connects, and that has keys")
+    reachable = [place for place in addresses if bind and not is_local(place)]
+    if reachable and keys is None and not insecure:
+        raise ConfigError(
+            f"{reachable[0]} would let every host that reaches it connect. Give keys= a folder "
+            "(`dataflow keys FOLDER` makes one), bind to 127.0.0.1, or say insecure=True"
+        )
+    return Options(
+        addresses,
+        bind,
+        load_keys(keys) if keys is not None else None,
+        read_public(server_key) if server_key is not None else None,
+        int(max_message_bytes),
+        float(timeout),
+        int(max_peers),
+    )
+
+
+class Notice:
+    """Tells now and then that nobody is at the other end.
+
+    Args:
+        whom: who is waited for.
+        addresses: where.
+    """
+
+    _patience = 5.0  # seconds before it is told
+    _pause = 60.0  # before it is told again
+
+    def __init__(self, whom: str, addresses: Sequence[str]) -> None:
+        self._text = f"waiting for a {whom} at {', '.join(addresses)}"
+        self._next = 0.0
+
+    def __call__(self, seconds: float) -> None:
+        """Nobody has been there for so many seconds."""
+        if seconds > self._patience and monotonic() > self._next:
+            self._next = monotonic() + self._pause
+            logger.warning("%s", self._text)
