@@ -156,3 +156,11 @@ def start() -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints; where there is none, what it says of it."""
+    assert process.stdout is not None
+    text = process.stdout.readline().strip()
+    assert text, f"status {process.wait(10)}: {process.communicate()[1]}"
+    return text

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from network import Proxy, Sending, Start, numbers, until
+from network import Proxy, Sending, Start, line, numbers, until
 
 import dataflow as df
 from dataflow.remote import Receiver, Sender
@@ -160,12 +160,12 @@ def test_a_receiver_that_is_killed(start: Start) -> None:
     """The next one gets the rest; at most a window comes twice."""
     process = start(RECEIVE, LOOPBACK)
     assert process.stdout is not None
-    address = process.stdout.readline().strip()
+    address = line(process)
     sender = Sending(arrays(300), address)
-    first = [int(process.stdout.readline()) for _ in range(100)]
+    first = [int(line(process)) for _ in range(100)]
     process.kill()
     process.wait()
-    first += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+    first += [int(text) for text in process.stdout.read().split("\n")[:-1]]
     assert first == list(range(len(first)))
     with df.receive(address) as ds:
         rest = list(ds)
@@ -191,10 +191,10 @@ def test_a_receiver_that_dies_among_others(start: Start, caplog: pytest.LogCaptu
             thread = threading.Thread(target=sender.send, args=(arrays(200),), daemon=True)
             thread.start()
             assert process.stdout is not None
-            seen = {int(process.stdout.readline())}
+            seen = {int(line(process))}
             process.kill()
             found = [number for number, _ in ds]
-            seen |= {int(line) for line in process.stdout.read().split()}
+            seen |= {int(text) for text in process.stdout.read().split()}
             thread.join(20)
     assert seen | set(found) == set(range(200)), "nothing is lost"
     assert found == sorted(found) or len(set(found)) == len(found)
@@ -234,9 +234,9 @@ def test_a_receiver_process_that_is_stopped(start: Start) -> None:
     """It costs time, and nothing else."""
     process = start(RECEIVE.replace("window", "timeout=2.0, window"), LOOPBACK)
     assert process.stdout is not None
-    address = process.stdout.readline().strip()
+    address = line(process)
     sender = Sending(arrays(200), address, timeout=2.0)
-    found = [int(process.stdout.readline()) for _ in range(20)]
+    found = [int(line(process)) for _ in range(20)]
     process.send_signal(signal.SIGSTOP)
     threading.Event().wait(1.5)  # longer than the silence that is borne
     process.send_signal(signal.SIGCONT)
