@@ -14,11 +14,12 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.errors import CodecError
 
 __all__ = ["decode", "encode"]
@@ -39,10 +40,9 @@ def encode(value: Any) -> bytes:
     Raises:
         CodecError: there is something else in it, such as an array of objects.
     """
-    packer, _ = _msgpack()
     try:
         _check_keys(value)
-        packed: bytes = packer.Packer(default=_described, use_bin_type=True).pack(value)
+        packed: bytes = plain_msgpack().Packer(default=_described, use_bin_type=True).pack(value)
     except CodecError:
         raise
     except RecursionError as error:
@@ -67,37 +67,10 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
         raise CodecError(f"these bytes are no msgpack: {what}", reason="corrupt") from error
 
 
-class _Msgpack(NamedTuple):
-    module: Any
-    unpackb: Callable[..., Any]
-
-
-@functools.cache
-def _msgpack() -> _Msgpack:
-    # Not from `msgpack` itself: tensorpack replaces the functions there by msgpack-numpy's.
-    try:
-        from msgpack import _cmsgpack
-
-        return _Msgpack(_cmsgpack, _cmsgpack.unpackb)
-    except ImportError:  # no compiled one for this Python
-        from msgpack import fallback
-
-        return _Msgpack(fallback, functools.partial(_unpackb, fallback.Unpacker))
-
-
-def _unpackb(unpacker: Any, data: Any, **options: Any) -> Any:
-    reader = unpacker(None, max_buffer_size=len(data), **options)
-    reader.feed(data)
-    value = reader.unpack()
-    if reader.tell() != len(data):
-        raise ValueError("extra bytes at the end")
-    return value
-
-
 def _unpacked(data: bytes | bytearray | memoryview) -> Any:
-    module, unpackb = _msgpack()
+    msgpack = plain_msgpack()
     unpack = functools.partial(
-        unpackb,
+        msgpack.unpackb,
         data,
         object_pairs_hook=_restored,
         ext_hook=_refused,
@@ -110,7 +83,7 @@ def _unpacked(data: bytes | bytearray | memoryview) -> Any:
     except ValueError as error:
         if "max_array_len" not in str(error):
             raise
-    walker = module.Unpacker(max_buffer_size=len(data))
+    walker = msgpack.Unpacker(max_buffer_size=len(data))
     walker.feed(data)
     walker.skip()  # raises where less is there than was claimed
     return unpack(max_array_len=len(data))

@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import msgpack
 import numpy as np
 
+from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.errors import CodecError
 
 __all__ = ["INLINE", "MAX_BODY", "Encoder", "Payload", "bad", "decode"]
@@ -45,7 +45,7 @@ _STRINGS = re.compile(r"\|S[1-9]\d{0,6}|[<>]U[1-9]\d{0,6}", re.ASCII)
 _LAST_CHARACTER = 0x10FFFF
 
 # What the packer and unpacker themselves raise on a value or on bytes that they cannot handle.
-_FAULTS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
+_FAULTS = (ValueError, TypeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Encoder:
     def __init__(self, limit: int, *, copy: bool = False) -> None:
         self._limit = limit
         self._copy = copy
-        self._pack = msgpack.Packer(default=self._other, strict_types=True).pack
+        self._pack = plain_msgpack().Packer(default=self._other, strict_types=True).pack
         self._clear()
 
     def _clear(self) -> None:
@@ -163,7 +163,7 @@ class Encoder:
             self._large.append(_bytes_of(array))
         self._table.append([name, array.shape])
         self.size += array.nbytes
-        return msgpack.ExtType(_ARRAY, b"")
+        return plain_msgpack().ExtType(_ARRAY, b"")
 
     def _blame(self, datapoint: Any, error: Exception) -> NoReturn:
         """Say which component it was."""
@@ -202,6 +202,7 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
         bad("size", f"a body of {len(body)} bytes, more than {MAX_BODY}")
     arrays = _arrays(table, frames[1:])
     rest = iter(arrays)
+    msgpack = plain_msgpack()
 
     def extended(code: int, data: bytes) -> Any:
         if code == _SCALAR:
@@ -217,7 +218,7 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
         found = msgpack.unpackb(body, ext_hook=extended, strict_map_key=False)
     except CodecError:
         raise
-    except _FAULTS as error:
+    except (*_FAULTS, msgpack.UnpackException) as error:
         bad("body", f"not msgpack: {type(error).__name__}: {error}")
     if type(found) is not list or len(found) != count:
         bad("count", f"not the {count} datapoints that were announced")
@@ -326,7 +327,7 @@ def _scalar(value: np.generic) -> Any:
     name = value.dtype.str
     if name not in _DTYPES:
         bad("dtype", f"a NumPy scalar of dtype {value.dtype} cannot be sent")
-    return msgpack.ExtType(_SCALAR, bytes([len(name)]) + name.encode() + value.tobytes())
+    return plain_msgpack().ExtType(_SCALAR, bytes([len(name)]) + name.encode() + value.tobytes())
 
 
 def _read_scalar(data: bytes) -> Any:

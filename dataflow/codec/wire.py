@@ -10,8 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
-import msgpack
-
+from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.codec.tensor import bad
 
 __all__ = ["HEAD_BYTES", "VERSION", "VERSIONS", "Kind", "Message", "pack", "unpack"]
@@ -114,7 +113,7 @@ def pack(kind: Kind, **fields: Any) -> bytes:
     Raises:
         CodecError: it is too large, because of very many arrays.
     """
-    head: bytes = _MAGIC + bytes((VERSION, kind)) + msgpack.packb(fields)
+    head: bytes = _MAGIC + bytes((VERSION, kind)) + plain_msgpack().Packer().pack(fields)
     if len(head) > HEAD_BYTES:
         bad("size", f"the head takes {len(head)} bytes, more than {HEAD_BYTES}: too many arrays")
     return head
@@ -138,6 +137,7 @@ def unpack(frame: Any) -> Message:
         kind = Kind(view[3])
     except ValueError:
         bad("kind", f"message kind {view[3]}")
+    msgpack = plain_msgpack()
     try:
         fields = msgpack.unpackb(view[4:], strict_map_key=True)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:

@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def send_dataflow_zmq(
-    ds: Any, addr: str, hwm: int = 50, format: str | None = None, bind: bool = False
+    df: Any, addr: str, hwm: int = 50, format: str | None = None, bind: bool = False
 ) -> NoReturn:
     """Send a dataflow's datapoints for ever, epoch after epoch; see `send`.
 
     Args:
-        ds: the dataflow.
+        df: the dataflow.
         addr: where to.
         hwm: accepted; how far the sender may be ahead is up to the receiver.
         format: only None, this package's own.
@@ -39,7 +39,7 @@ def send_dataflow_zmq(
     _warn([addr], bind)
     # What was sent by pickle could be written into again at once.
     with Sender(addr, bind=bind, insecure=True, copy=True) as sender:
-        sender.send(ds, epochs=None)
+        sender.send(df, epochs=None)
     raise AssertionError("it never ends")
 
 

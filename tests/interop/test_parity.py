@@ -27,8 +27,8 @@ import dataflow as df
 
 # -- names and arguments ------------------------------------------------------------------------
 
-# Others are building these at this moment; the list goes when they are there.
-NOT_YET = {"send_dataflow_zmq", "RemoteDataZMQ"}
+# tests/remote has both ends of these.
+REMOTE = {"send_dataflow_zmq", "RemoteDataZMQ"}
 
 # Whose signature is not the same, and why.
 OTHER_ARGUMENTS: dict[str, str] = {}
@@ -38,8 +38,6 @@ NAMES = sorted(set(tp.__all__) - {"dataset", "imgaug"})
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_takes_its_arguments(name: str) -> None:
-    if name in NOT_YET and not hasattr(df, name):
-        pytest.skip("not yet")
     ours, theirs = getattr(df, name), getattr(tp, name)
     assert name in df.__all__
     if name in OTHER_ARGUMENTS or not callable(theirs):
@@ -72,7 +70,7 @@ def test_all_that_is_public_there_is_looked_at() -> None:
 def test_aliases_are_aliases_in_both() -> None:
     for one in NAMES:
         for other in NAMES:
-            if one not in NOT_YET | {"SelectComponent"} and other not in NOT_YET:
+            if one != "SelectComponent":
                 same = getattr(tp, one) is getattr(tp, other)
                 assert same == (getattr(df, one) is getattr(df, other)), (one, other)
 
@@ -339,7 +337,7 @@ BASES = {"DataFlow", "DataFlowTerminated", "ProxyDataFlow", "RNGDataFlow"}
 
 def test_every_flow_has_a_row() -> None:
     seen = {row.name.split(",")[0].split(" ")[0] for row in ROWS}
-    elsewhere = PROCESSES | FORMATS | BASES | NOT_YET
+    elsewhere = PROCESSES | FORMATS | BASES | REMOTE
     assert seen | elsewhere | {"MultiThreadPrefetchData"} == set(NAMES)
 
 
