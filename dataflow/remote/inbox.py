@@ -255,10 +255,12 @@ class Inbox:
         if message.kind not in (Kind.DATA, Kind.END, Kind.CLOSE):
             bad("kind", f"{message.kind.name} to a receiver")
         stream = self._streams.get(fields["stream"])
-        if stream is None or stream.link is not link:
+        if stream is None:
             return None  # of a stream that was given up
-        if message.kind is Kind.CLOSE:
-            return self._close(stream, fields)
+        if message.kind is Kind.CLOSE and stream.peer == link.peer:
+            return self._close(stream, fields)  # also as the last words of who is gone
+        if stream.link is not link:
+            return None
         run = self._run(stream, message, frames)
         if run is not None:
             with self._lock:

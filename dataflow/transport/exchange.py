@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _BURST = 64  # messages of one socket before the others get their turn
 _LINGER = 500  # ms for the last words
+_DEPARTED = 64  # links that are gone, of which last words may come
 _FIRST_DELAY, _LAST_DELAY = 0.05, 2.0  # seconds before connecting again
 _BUSIEST = 0.05  # seconds between heartbeats, whatever a peer wants
 _TOLD = 10  # refusals of a kind that are logged; all are counted
@@ -68,6 +69,7 @@ class Exchange:
         self.name = f"{network.gethostname()}:{os.getpid()}"
         self.refusals: Counter[str] = Counter()
         self._stopping = False
+        self._departed: dict[bytes, Link] = {}
         self._bell = Bell()
         self._cared = monotonic()
         self._context = zmq.Context()
@@ -139,6 +141,7 @@ class Exchange:
     def _attend(self, socket: Any) -> None:
         for place in self._places:
             if socket is place.monitor:
+                self._drain(place)  # what came before the end counts
                 self._notice(place)
             elif socket is place.socket:
                 self._drain(place)
@@ -164,7 +167,10 @@ class Exchange:
             if not frames:
                 raise CodecError("an empty message", reason="header")
             head = wire.unpack(frames[0].buffer)
-            if link is not None and head.kind not in (Kind.HELLO, Kind.WELCOME):
+            if link is None and head.kind is Kind.CLOSE and route in self._departed:
+                # Last words, that were on their way when we found out that it had gone.
+                self._party.received(self._departed[route], head, frames[1:])
+            elif link is not None and head.kind not in (Kind.HELLO, Kind.WELCOME):
                 link.heard = monotonic()
                 self._heed(place, link, head, frames[1:])
             else:
@@ -398,7 +404,11 @@ class Exchange:
             for route, link in list(place.links.items()):
                 if link.dead:
                     del place.links[route]
+                    if route is not None:  # who connects has a new socket for a new link
+                        self._departed[route] = link
                     self._party.left(link)
+        while len(self._departed) > _DEPARTED:
+            del self._departed[next(iter(self._departed))]
 
     def _release(self, linger: int) -> None:
         for place in self._places:

@@ -372,3 +372,21 @@ def test_a_port_that_is_taken() -> None:
     taken = pytest.raises(df.ConfigError, match="Address already in use")
     with df.receive(LOOPBACK) as ds, df.receive(ds.addresses[0]) as other, taken:
         print(other.addresses)
+
+
+def test_last_words_are_heard_from_who_is_gone() -> None:
+    """Whoever leaves does so while the other side sends: its CLOSE may come behind its end."""
+    for _ in range(8):
+        with Sender(LOOPBACK, bind=True, receivers=2, timeout=60) as sender:
+            flows = [df.receive(sender.addresses[0], bind=False) for _ in range(2)]
+            thread = threading.Thread(target=sender.send, args=(numbers(20_000),), daemon=True)
+            thread.start()
+            rest: list[int] = []
+            other = threading.Thread(target=lambda into=rest, ds=flows[1]: into.extend(flat(ds)))
+            other.start()
+            some = flat(islice(flows[0], 100))
+            other.join(10)
+            thread.join(10)
+            assert not other.is_alive() and not thread.is_alive(), "before the time-out"
+            flows[1].close()
+        assert sorted(some + rest) == list(range(20_000))
