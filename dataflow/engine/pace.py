@@ -13,7 +13,7 @@ _LARGEST = 1024
 # else a message would cost more than they do: up to so much work, so many bytes and so many.
 _SPARE_SECONDS = 0.002
 _SPARE_BYTES = 64 << 10
-_SPARE = 128
+_SPARE = 512
 
 
 class Pace:

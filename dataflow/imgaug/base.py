@@ -36,6 +36,16 @@ __all__ = [
 ]
 
 _warned: set[str] = set()
+_forks = 0  # how many made this process; asking for its pid would be a system call each time
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Effect(enum.Enum):
@@ -128,9 +138,8 @@ class ImageAugmentor:
         state = datapoint_rng()
         if state is not None:
             return state
-        process = os.getpid()
-        if self.__own is None or self.__own[0] != process:  # forked children must not draw alike
-            self.__own = (process, np.random.RandomState(secrets.randbits(32)))
+        if self.__own is None or self.__own[0] != _forks:  # forked children must not draw alike
+            self.__own = (_forks, np.random.RandomState(secrets.randbits(32)))
         return self.__own[1]
 
     @rng.setter
