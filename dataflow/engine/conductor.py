@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 
 from dataflow.base import stage_number
@@ -252,7 +253,7 @@ class Conductor:
         def datapoints() -> Stream:
             tasks = part.tasks(part.feeds[0], epoch, remaining)
             groups = grouped(tasks, stage.batch_size, program)
-            outcomes = runner._outcomes(part, epoch, [groups], ordered, again)
+            outcomes = chain.from_iterable(runner._outcomes(part, epoch, [groups], ordered, again))
             for places, tags, batch in regrouped(
                 outcomes,
                 stage,
@@ -275,12 +276,13 @@ class Conductor:
 
         def datapoints() -> Stream:
             tasks = [part.tasks(feed, epoch, remaining) for feed in part.feeds]
-            passes, place, deliver = consumer.passes, remaining.__getitem__, progress.deliver
-            for number, task, outcome in runner._outcomes(part, epoch, tasks, ordered, []):
-                if not passes or type(outcome) is Failed:
-                    outcome = consumer.settle(task, outcome)
-                deliver(place(number))
-                yield task.tag, outcome
+            passes, place, deliver = consumer.passes, remaining.place, progress.deliver
+            for bunch in runner._outcomes(part, epoch, tasks, ordered, []):
+                for number, task, outcome in bunch:
+                    if not passes or type(outcome) is Failed:
+                        outcome = consumer.settle(task, outcome)
+                    deliver(place(number))
+                    yield task.tag, outcome
 
         return consumer.watch(datapoints())
 

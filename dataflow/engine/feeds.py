@@ -7,11 +7,14 @@ from itertools import count, islice
 from typing import Any
 
 from dataflow.base import inputs, is_native, meter_of, own_stream
+from dataflow.engine.messages import Task
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import Feed, OrderStage
 
 __all__ = ["Endless", "Keys", "Ordered", "Outputs", "Shifted"]
+
+_tuple = tuple.__new__
 
 # The payload of a pair is (program number, key).
 
@@ -25,6 +28,12 @@ class Keys:
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
         self._source._prepare()
         return ((tag, (0, key)) for tag, key in self._source._keys(epoch, start))
+
+    def tasks(self, epoch: Epoch, start: int = 0) -> Iterator[Task]:
+        """The same as tasks, which costs less than to make them of pairs."""
+        self._source._prepare()
+        # Not `Task(…)`, which is a Python function that does the same.
+        return (_tuple(Task, (tag, 0, key)) for tag, key in self._source._keys(epoch, start))
 
     def places(self) -> int | None:
         return len(self._source.keys())

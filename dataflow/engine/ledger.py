@@ -276,19 +276,24 @@ class Ledger:
         self._enter(entry.place, entry.task, outcome)
 
     def redo(self, place: int, task: Task) -> None:
-        """Take back what `next` gave last, in a fixed order, and have it done as `task`."""
+        """Take back what `take` gave last, in a fixed order, and have it done as `task`."""
         assert self._ordered and self._frontier == place + 1, "only the last one is still known"
         self._frontier = place
         self._returned.appendleft(Entry(place, task))
 
-    def next(self) -> tuple[int, Task, Any] | None:
-        """The next task to deliver with its number and outcome; None where it has not come yet."""
+    def take(self, most: int) -> list[tuple[int, Task, Any]]:
+        """The next tasks to deliver, `most` of them, as far as they have come.
+
+        Each with its number and outcome.
+        """
         if not self._ordered:
-            return self._arrived.popleft() if self._arrived else None
-        delivered = self._waiting.pop(self._frontier, None)
-        if delivered is not None:
+            arrived = self._arrived
+            return [arrived.popleft() for _ in range(min(most, len(arrived)))]
+        taken: list[tuple[int, Task, Any]] = []
+        while len(taken) < most and self._frontier in self._waiting:
+            taken.append(self._waiting.pop(self._frontier))
             self._frontier += 1
-        return delivered
+        return taken
 
     def _held(self) -> int:
         return self._out_count + len(self._arrived)

@@ -13,7 +13,7 @@ _LARGEST = 1024
 # else a message would cost more than they do: up to so much work, so many bytes and so many.
 _SPARE_SECONDS = 0.002
 _SPARE_BYTES = 64 << 10
-_SPARE = 512
+_SPARE = 256
 
 
 class Pace:
@@ -61,13 +61,14 @@ class Pace:
         self._cost = cost if self._cost is None else 0.8 * self._cost + 0.2 * cost
         # Small ones between large ones count for little, a large one counts at once.
         self._bytes = max(size / items, 0.8 * self._bytes + 0.2 * size / items)
-        most = max(self._most, self._spare())
+        most = max(self._most, self.spare)
         wanted = int(_LEASE_SECONDS / self._cost) if self._cost > 0 else _LARGEST
         # Grow step by step: the first datapoints are often the cheap ones.
         self.size = max(1, min(wanted, 2 * self.size, most, _LARGEST))
 
-    def _spare(self) -> int:
-        """The size of leases whose datapoints take hardly any time and memory."""
+    @property
+    def spare(self) -> int:
+        """How many datapoints take hardly any time and memory together; 0 where one is too much."""
         if not self._bytes or not self._cost:
             return 0
         return int(min(_SPARE, _SPARE_SECONDS / self._cost, _SPARE_BYTES / self._bytes))

@@ -31,8 +31,6 @@ __all__ = ["Part", "is_part", "make_part", "source_part", "stays"]
 
 logger = logging.getLogger(__name__)
 
-_tuple = tuple.__new__
-
 
 @dataclass
 class Part:
@@ -77,9 +75,10 @@ class Part:
 
     def tasks(self, feed: Feed, epoch: Epoch, remaining: Remaining) -> Iterator[Task]:
         """The tasks of a pass that remain to be done, in order."""
+        if isinstance(feed, Keys):
+            return remaining.of(feed.tasks(epoch, remaining.start))
         pairs = remaining.of(feed.open(epoch, remaining.start))
-        # Not `Task(…)`, which is a Python function that does the same.
-        return (_tuple(Task, (tag, program, key)) for tag, (program, key) in pairs)
+        return (Task(tag, program, key) for tag, (program, key) in pairs)
 
     def key(self, epoch: Epoch) -> Any:
         """What tells the part from others of the same runner, in this epoch and in later ones."""

@@ -108,7 +108,6 @@ def _listen(
     """Pass leases on to the hands; end when the control pipe closes."""
     import zmq
 
-    from dataflow.engine.messages import RECALL
     from dataflow.transport.ipc import HELLO, SLOTS, WELCOME
 
     poller = zmq.Poller()
@@ -124,8 +123,6 @@ def _listen(
                 if sys.platform == "linux":
                     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 welcomed.set()
-            elif message == RECALL and worker is not None:
-                worker.give_back()
             elif message != SLOTS and worker is not None:
                 worker.take(message)
     if not welcomed.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress, count
 from typing import Any, TypeVar
 
@@ -77,6 +77,11 @@ class Remaining:
         self._mask = [place not in without for place in range(start, self._after)]
         self._before = list(compress(range(start, self._after), self._mask))
 
+    @property
+    def place(self) -> Callable[[int], int]:
+        """`__getitem__`, for less where none is missing."""
+        return self.__getitem__ if self._before else self._after.__add__
+
     def __getitem__(self, number: int) -> int:
         """The place of the remaining one `number`."""
         before = self._before
@@ -99,4 +104,4 @@ class Remaining:
 
     def places(self) -> Iterator[int]:
         """The places in order, without end."""
-        return map(self.__getitem__, count())
+        return map(self.place, count())

@@ -28,6 +28,7 @@ __all__ = ["Run"]
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.002
+_BUNCH = 64
 
 
 class Run:
@@ -113,28 +114,38 @@ class Run:
         # What the workers hold comes on top of what may wait for the consumer.
         return self._buffer_size + self._count * self._pace.depth
 
-    def deliver(self) -> Iterator[tuple[int, Task, Any]]:
-        """Every task with its number and outcome, as it may be delivered."""
-        next_look = 0.0
+    def deliver(self) -> Iterator[list[tuple[int, Task, Any]]]:
+        """Every task with its number and outcome, as it may be delivered; some at a time."""
+        next_look, most = 0.0, 1
         while not all(ledger.finished for ledger in self._ledgers):
             self._hand_out()
             idle = True
             for ledger in self._ledgers:
-                while (done := ledger.next()) is not None:
+                while done := ledger.take(most):
                     idle = False
+                    begun = perf_counter()
                     yield done
                     if self._redo:
                         ledger.redo(*self._redo.pop())
                     self._attentive = 0.0
+                    now = perf_counter()
+                    most = self._bunch(len(done), now - begun)
                     # Workers may have run dry while the consumer was away; but a look at the
                     # sockets for each of many cheap datapoints would cost more than they do.
-                    if (now := perf_counter()) > next_look:
+                    if now > next_look:
                         self._take(self._crew.poll(0))
                         self._patience()
                         self._hand_out()
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
                 self._take(self._watch.wait(self._patience()))
+
+    def _bunch(self, count: int, seconds: float) -> int:
+        """How many to deliver at once, after the consumer took so long for so many."""
+        if self._part.batching is not None:
+            return 1  # each may be taken back
+        swift = int(count * _LOOK_SECONDS / seconds) if seconds else _BUNCH
+        return max(1, min(2 * count, swift, self._pace.spare, _BUNCH))
 
     def _hand_out(self) -> None:
         """Give every worker as much as it should hold."""

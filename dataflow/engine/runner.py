@@ -146,8 +146,8 @@ class Runner(ProxyDataFlow):
         tasks: list[Iterator[Task]],
         ordered: bool,
         redo: list[tuple[int, Task]],
-    ) -> Iterator[tuple[int, Task, Any]]:
-        """Every task with its number and its outcome, from workers; see `Run`."""
+    ) -> Iterator[list[tuple[int, Task, Any]]]:
+        """Every task with its number and its outcome, from workers; see `Run.deliver`."""
         key = part.key(epoch)
         crew = self._crews.get(key)
         if crew is None:  # the workers of an earlier epoch go on

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from dataflow.base import reset
 from dataflow.engine.batching import Blocks, Group
 from dataflow.engine.groups import Batching
-from dataflow.engine.messages import EXHAUSTED, Failed, Lease, Outcomes, Report, Whole
+from dataflow.engine.messages import EXHAUSTED, RECALL, Failed, Lease, Outcomes, Report, Whole
 from dataflow.engine.program import Program
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
@@ -86,12 +86,16 @@ class Worker:
             for stage in program.stages:
                 reset(stage)
 
-    def take(self, lease: Lease) -> None:
-        """Accept a lease; any thread may call this."""
-        self.todo.put(_Part(lease, deque(range(len(lease.tasks)))))
+    def take(self, message: Lease | str) -> None:
+        """Accept a lease, or give back what was not begun; any thread may call this."""
+        if isinstance(message, Lease):
+            self.todo.put(_Part(message, deque(range(len(message.tasks)))))
+        else:
+            assert message == RECALL, message
+            self._give_back()
 
-    def give_back(self) -> None:
-        """Report the tasks that no hand has begun as returned; any thread may call this."""
+    def _give_back(self) -> None:
+        """Report the tasks that no hand has begun as returned."""
         parts, others = [hand.part for hand in self._hands if hand.part is not None], []
         try:
             while True:
@@ -182,24 +186,26 @@ class _Hand:
         lease, pending = part
         self.part = part
         self._timed = True
-        worker = self._worker
+        worker, begin, number = self._worker, self._in_hand.begin, lease.number
         if len(pending) > 1 and worker.in_hand.hands > 1:
             worker.watched.set()
+        whole = any(isinstance(program, Batching) for program in worker.programs)
+        start = self._start if whole else self._make  # which is all that most tasks take
         while not worker.stopped:
             try:
                 index = pending.popleft()
             except IndexError:
                 break
-            self.start(lease, index)
+            begin(self._number, number, index)
+            start(lease, index)
         self.part = None
         # Many make a message worth it. If they waited for the next lease to be done, the consumer
         # could not send the one after it in time.
         if len(self._results) >= _GATHER_ENOUGH or (self._results and self._due()):
             self.report()
 
-    def start(self, lease: Lease, index: int) -> None:
-        """Work on a task from its key on."""
-        self._in_hand.begin(self._number, lease.number, index)
+    def _start(self, lease: Lease, index: int) -> None:
+        """Work on a task, which may be a whole batch."""
         if not isinstance(self._worker.programs[lease.tasks[index].program], Batching):
             self._make(lease, index)
             return

@@ -6,12 +6,17 @@ import ctypes
 import functools
 import os
 import sys
+from typing import Any
 
-__all__ = ["keep_freed_memory"]
+import numpy as np
+
+__all__ = ["keep_freed_memory", "size_of"]
 
 # From malloc.h of the GNU C library.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+
+_UNKNOWN = 1 << 20  # bytes of what cannot be looked into: it may well hold much
 
 
 @functools.cache
@@ -29,3 +34,17 @@ def keep_freed_memory() -> None:
     if hasattr(library, "mallopt") and hasattr(library, "gnu_get_libc_version"):
         library.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
         library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest that it takes
+
+
+def size_of(value: Any) -> int:
+    """Bytes that a datapoint takes, about; many for what is not of NumPy's or Python's types."""
+    match value:
+        case list() | tuple():
+            return sys.getsizeof(value) + sum(map(size_of, value))
+        case dict():
+            return sys.getsizeof(value) + sum(map(size_of, value.values()))
+        case np.ndarray() | np.generic():
+            return _UNKNOWN if value.dtype.hasobject else value.nbytes
+        case None | bool() | int() | float() | complex() | str() | bytes():
+            return sys.getsizeof(value)
+    return _UNKNOWN

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from dataflow.executor.events import Event, Reported
-from dataflow.executor.memory import keep_freed_memory
+from dataflow.executor.memory import keep_freed_memory, size_of
 from dataflow.transport.in_hand import Held
 from dataflow.transport.traffic import Traffic
 
@@ -42,7 +42,7 @@ class ThreadExecutor:
         workers: int = 1,
     ) -> None:
         keep_freed_memory()
-        self._reports: SimpleQueue[Any] = SimpleQueue()
+        self._reports: SimpleQueue[Reported] = SimpleQueue()
         self._crew = [make_worker(partial(_emit, self._reports, i)) for i in range(workers)]
         self._threads = [
             threading.Thread(target=worker.work, name=f"dataflow-hand-{i}", daemon=True)
@@ -76,17 +76,24 @@ class ThreadExecutor:
     def poll(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []
         try:
-            events.append(self._reports.get(timeout != 0, timeout))
+            events.append(self._received(timeout != 0, timeout))
             while True:
-                events.append(self._reports.get_nowait())
+                events.append(self._received(False, None))
         except Empty:
             return events
+
+    def _received(self, block: bool, timeout: float | None) -> Event:
+        event: Reported = self._reports.get(block, timeout)
+        # Nothing is copied here, so nobody knows how large it is. One of each run is looked at.
+        for run in event.report.results:
+            self.traffic.passed += len(run.outcomes) * size_of(run.outcomes[-1])
+        return event
 
     def close(self) -> None:
         self._finalizer()
 
 
-def _emit(reports: SimpleQueue[Any], worker: int, report: Any, block: Any = None) -> None:
+def _emit(reports: SimpleQueue[Reported], worker: int, report: Any, block: Any = None) -> None:
     reports.put(Reported(worker, report))
 
 
