@@ -11,7 +11,6 @@ and arrays of numbers, booleans and strings of fixed size, so the bytes may come
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections.abc import Mapping
@@ -19,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from dataflow.codec import careful
+from dataflow.codec.careful import brief
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.errors import CodecError
 
 __all__ = ["decode", "encode"]
 
-# Memory for a list is taken by the length that it claims; longer ones are looked through before.
-_LONG = 1 << 16
 _RANKS = 32
 _SIMPLE = re.compile(r"[<>|=][biufcSU][0-9]{1,9}")
 _ARRAYS = ({"nd", "type", "kind", "shape", "data"}, {"nd", "type", "shape", "data"})
@@ -59,34 +58,12 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
         CodecError: for whatever is not right with them. There is no other exception.
     """
     try:
-        return _unpacked(data)
+        return careful.unpack(data, lambda: {"ext_hook": _refused}, _restored, always=True)
     except CodecError:
         raise
     except Exception as error:  # msgpack and NumPy have many, for what bytes can be made to say
         what = str(error) or type(error).__name__
         raise CodecError(f"these bytes are no msgpack: {what}", reason="corrupt") from error
-
-
-def _unpacked(data: bytes | bytearray | memoryview) -> Any:
-    msgpack = plain_msgpack()
-    unpack = functools.partial(
-        msgpack.unpackb,
-        data,
-        object_pairs_hook=_restored,
-        ext_hook=_refused,
-        strict_map_key=False,  # `_restored` sees to the keys
-    )
-    try:
-        return unpack(max_array_len=min(_LONG, len(data)))
-    except CodecError:
-        raise
-    except ValueError as error:
-        if "max_array_len" not in str(error):
-            raise
-    walker = msgpack.Unpacker(max_buffer_size=len(data))
-    walker.feed(data)
-    walker.skip()  # raises where less is there than was claimed
-    return unpack(max_array_len=len(data))
 
 
 # -- writing -----------------------------------------------------------------------------------
@@ -111,7 +88,7 @@ def _check_key(key: Any) -> None:
     elif isinstance(key, (str, bytes)):
         return
     what = "keys of dicts must be str, bytes or integers below 2**60"
-    raise CodecError(f"{what}, not {repr(key)[:80]}", reason="unsupported")
+    raise CodecError(f"{what}, not {brief(key)}", reason="unsupported")
 
 
 def _described(value: Any) -> dict[bytes, Any]:
@@ -211,13 +188,13 @@ def _dtype(described: Any) -> np.dtype[Any]:
     if isinstance(described, (str, bytes)):
         text = _text(described)
         if not _SIMPLE.fullmatch(text):
-            raise CodecError(f"dtype {text[:80]!r} is not taken", reason="unsupported")
+            raise CodecError(f"dtype {brief(text)} is not taken", reason="unsupported")
         dtype = np.dtype(text)
     elif isinstance(described, (list, tuple)) and all(map(_is_field, described)):
         fields = [(_text(name), _dtype(of), *map(_shape, rest)) for name, of, *rest in described]
         dtype = np.dtype(fields)
     else:
-        raise CodecError(f"{repr(described)[:80]} is no dtype", reason="corrupt")
+        raise CodecError(f"{brief(described)} is no dtype", reason="corrupt")
     if not dtype.itemsize:
         raise CodecError(f"dtype {dtype} has no size", reason="unsupported")
     return dtype
@@ -237,7 +214,7 @@ def _shape(lengths: Any) -> tuple[int, ...]:
         or len(lengths) > _RANKS
         or not all(type(n) is int and n >= 0 for n in lengths)
     ):
-        raise CodecError(f"{repr(lengths)[:80]} is no shape", reason="corrupt")
+        raise CodecError(f"{brief(lengths)} is no shape", reason="corrupt")
     return tuple(lengths)
 
 
@@ -246,4 +223,4 @@ def _text(name: Any) -> str:
         return name.decode("utf-8", "replace")
     if isinstance(name, str):
         return name
-    raise CodecError(f"{repr(name)[:80]} is no text", reason="corrupt")
+    raise CodecError(f"{brief(name)} is no text", reason="corrupt")

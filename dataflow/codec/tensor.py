@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from dataflow.codec import careful
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.errors import CodecError
 
@@ -33,6 +34,10 @@ MAX_BODY = 64 << 20
 """Bytes of a body, at most: a byte of msgpack can become an object of 64."""
 
 MAX_RANK = 32
+
+MAX_KEYS = 8192
+"""Keys of a map that are neither text nor bytes, at most: numbers can be chosen so that each one
+is looked for where all others are."""
 
 _ARRAY, _SCALAR = 1, 2  # ext types of msgpack
 
@@ -202,7 +207,11 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
         bad("size", f"a body of {len(body)} bytes, more than {MAX_BODY}")
     arrays = _arrays(table, frames[1:])
     rest = iter(arrays)
-    msgpack = plain_msgpack()
+
+    def begin() -> dict[str, Any]:
+        nonlocal rest
+        rest = iter(arrays)
+        return {"ext_hook": extended}
 
     def extended(code: int, data: bytes) -> Any:
         if code == _SCALAR:
@@ -215,10 +224,10 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
         return array
 
     try:
-        found = msgpack.unpackb(body, ext_hook=extended, strict_map_key=False)
+        found = careful.unpack(body, begin, _mapping)
     except CodecError:
         raise
-    except (*_FAULTS, msgpack.UnpackException) as error:
+    except (*_FAULTS, plain_msgpack().UnpackException) as error:
         bad("body", f"not msgpack: {type(error).__name__}: {error}")
     if type(found) is not list or len(found) != count:
         bad("count", f"not the {count} datapoints that were announced")
@@ -278,11 +287,11 @@ def _row(row: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     name, shape = row
     dtype = _dtype(name)
     if dtype is None:
-        bad("dtype", f"dtype {name[:40]!r} is not one of those allowed")
+        bad("dtype", f"dtype {careful.brief(name)} is not one of those allowed")
     if len(shape) > MAX_RANK:
         bad("shape", f"{len(shape)} dimensions, more than {MAX_RANK}")
     if not all(type(extent) is int and 0 <= extent < 1 << 40 for extent in shape):
-        bad("shape", f"shape {str(shape)[:80]}")
+        bad("shape", f"shape [{', '.join(map(careful.brief, shape[:5]))}, …]")
     # NumPy multiplies the extents of empty arrays, too, zeros apart.
     if math.prod(extent or 1 for extent in shape) * dtype.itemsize >= 1 << 60:
         bad("shape", f"shape {str(shape)[:80]} is too large")
@@ -317,6 +326,17 @@ def _view(frame: Any) -> memoryview:
     """The bytes of a frame, whatever holds them."""
     view = memoryview(getattr(frame, "buffer", frame))
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map that has keys of other kinds than text."""
+    others = [key for key, _ in pairs if type(key) is not str and type(key) is not bytes]
+    if len(others) > MAX_KEYS:
+        bad("body", f"a map with {len(others)} keys that are no text, more than {MAX_KEYS}")
+    for key in others:
+        if not isinstance(key, (int, float, np.generic, type(None))) or isinstance(key, complex):
+            bad("body", f"{careful.brief(key)} as a key")
+    return dict(pairs)
 
 
 # -- NumPy's scalars --------------------------------------------------------------------------

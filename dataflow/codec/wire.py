@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
+from dataflow.codec import careful
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.codec.tensor import bad
 
@@ -139,14 +140,14 @@ def unpack(frame: Any) -> Message:
         bad("kind", f"message kind {view[3]}")
     msgpack = plain_msgpack()
     try:
-        fields = msgpack.unpackb(view[4:], strict_map_key=True)
+        fields = careful.unpack(view[4:])
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         bad("header", f"{kind.name}: not msgpack: {type(error).__name__}: {error}")
     if type(fields) is not dict:
         bad("header", f"{kind.name}: fields that are no map")
     for name, right in _FIELDS[kind].items():
         if name not in fields or not right(fields[name]):
-            bad("header", f"{kind.name}: {name} is {str(fields.get(name))[:40]!r}")
+            bad("header", f"{kind.name}: {name} is {careful.brief(fields.get(name))}")
     return Message(kind, fields)
 
 
