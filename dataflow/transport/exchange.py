@@ -27,6 +27,7 @@ from dataflow.codec import wire
 from dataflow.codec.wire import Kind, Message
 from dataflow.errors import CodecError, ConfigError, PeerError
 from dataflow.transport.bell import Bell
+from dataflow.transport.guard import PAUSE, Guard
 from dataflow.transport.keys import judged
 from dataflow.transport.link import Link, Party, Place
 from dataflow.transport.options import Options, prepare
@@ -45,6 +46,7 @@ _PUZZLED = 5  # connections in a row that ended before the greeting
 
 _LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_BEGAN = zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED
 
 
 class Exchange:
@@ -71,11 +73,13 @@ class Exchange:
         self._stopping = False
         self._departed: dict[bytes, Link] = {}
         self._bell = Bell()
-        self._cared = monotonic()
+        self._cared = self._looked = monotonic()
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._poller.register(self._bell.ear, zmq.POLLIN)
         self._judge: Any = None
+        # Receivers send heads only.
+        self._most = wire.HEAD_BYTES + (options.limit if party.role == "receiver" else 0)
         self._places = [Place(i, address) for i, address in enumerate(options.addresses)]
         try:
             if options.bind and options.keys is not None:
@@ -136,11 +140,14 @@ class Exchange:
                 self._answer()
             else:
                 self._attend(found)
+        self._look()
         self._bury()
 
     def _attend(self, socket: Any) -> None:
         for place in self._places:
-            if socket is place.monitor:
+            if socket is place.monitor and self._options.bind:
+                self._watch(place)
+            elif socket is place.monitor:
                 self._drain(place)  # what came before the end counts
                 self._notice(place)
             elif socket is place.socket:
@@ -155,6 +162,7 @@ class Exchange:
                 frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            place.guard.heard(frames[0])
             route = frames.pop(0).bytes if self._options.bind else None
             self._take(place, route, frames)
 
@@ -239,6 +247,9 @@ class Exchange:
         }
 
     def _join(self, place: Place, route: bytes | None, fields: dict[str, Any]) -> None:
+        if self._options.bind:
+            self._watch(place)  # the connection is among those that began
+        place.guard.greeted()
         now = monotonic()
         link = Link(fields["id"], fields["name"], place.number, fields["limit"], now)
         link._socket, link._route, link._spoke = place.socket, route, now
@@ -283,6 +294,7 @@ class Exchange:
             logger.warning("%s", text)
 
     def _say(self, place: Place, route: bytes | None, head: bytes) -> None:
+        place.guard.answered()
         with suppress(zmq.ZMQError):
             place.socket.send_multipart([head] if route is None else [route, head], zmq.NOBLOCK)
 
@@ -308,15 +320,20 @@ class Exchange:
         place.socket = self._socket(zmq.ROUTER)
         prepare(place.socket, self._options, place.address)
         place.socket.router_mandatory = True  # tell us who is gone
+        place.monitor = place.socket.get_monitor_socket(_BEGAN | zmq.EVENT_DISCONNECTED)
+        place.monitor.linger = 0
+        place.guard = Guard(self._most)
         place.socket.bind(place.address)
         place.address = place.socket.last_endpoint.rstrip(b"\0").decode()
         self._poller.register(place.socket, zmq.POLLIN)
+        self._poller.register(place.monitor, zmq.POLLIN)
 
     def _connect(self, place: Place) -> None:
         socket = place.socket = self._socket(zmq.DEALER)
         prepare(socket, self._options, place.address)
-        place.monitor = socket.get_monitor_socket(_LOST | _FAILED)
+        place.monitor = socket.get_monitor_socket(_BEGAN | _LOST | _FAILED)
         place.monitor.linger = 0
+        place.guard = Guard(self._most)
         place.since, place.again = monotonic(), None
         socket.connect(place.address)
         socket.send(wire.pack(Kind.HELLO, versions=list(wire.VERSIONS), **self._greeting()))
@@ -326,8 +343,10 @@ class Exchange:
     def _notice(self, place: Place) -> None:
         """Something happened to a connection of ours."""
         try:
-            event = recv_monitor_message(place.monitor, zmq.NOBLOCK)["event"]
+            event = self._event(place)
         except zmq.Again:
+            return
+        if event & _BEGAN:
             return
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             self._party.refused(PeerError(f"{place.address} does not allow our key"))
@@ -344,6 +363,34 @@ class Exchange:
         # What was under way when the connection ended shall still be read.
         self._drain(place)
         self._lose(place, "the connection broke")
+
+    def _watch(self, place: Place) -> None:
+        """Connections of others begin and end."""
+        with suppress(zmq.Again):
+            while True:
+                self._event(place)
+
+    def _event(self, place: Place) -> int:
+        """The next thing that happened to a connection."""
+        told = recv_monitor_message(place.monitor, zmq.NOBLOCK)
+        event = int(told["event"])
+        if event & _BEGAN:
+            place.guard.began(told["value"])
+        elif event == zmq.EVENT_DISCONNECTED and place.guard.ended(told["value"]):
+            text = f"more than max_message_bytes={self._options.limit}, or no ZMTP"
+            self._count("size", f"a peer at {place.address} was cut off: it sent {text}")
+        return event
+
+    def _look(self) -> None:
+        """Cut connections off that send without an end."""
+        now = monotonic()
+        if now - self._looked < PAUSE:
+            return
+        self._looked = now
+        for place in self._places:
+            for _ in range(place.guard.look()):
+                text = f"a peer at {place.address} was cut off: its message did not come to an end"
+                self._count("endless", text)
 
     def _lose(self, place: Place, why: str, delay: float = 0.0) -> None:
         """End a connection of ours; there will be another one."""
@@ -362,16 +409,18 @@ class Exchange:
             if socket is not None and socket in self._poller:
                 self._poller.unregister(socket)
         if place.monitor is not None:
+            self._watch(place)
             place.socket.disable_monitor()
             place.monitor.close()
         if place.socket is not None:
             place.socket.close(linger)
+        place.guard.close()
         place.socket = place.monitor = None
 
     def _care(self, now: float) -> float:
         """Heartbeats and reconnection; returns the seconds until the next."""
         options = self._options
-        due = now + options.heartbeat
+        due = now + min(options.heartbeat, PAUSE)
         # Where this process itself was stopped for long, what came meanwhile is not read yet.
         stopped = now - self._cared > options.silence / 2
         self._cared = now

@@ -11,6 +11,7 @@ import zmq
 
 from dataflow.codec.wire import Message
 from dataflow.errors import PeerError
+from dataflow.transport.guard import Guard
 
 __all__ = ["Link", "Party", "Place"]
 
@@ -59,7 +60,8 @@ class Place:
         number: counts the addresses.
         address: with the port, once it is known.
         socket: a ROUTER where it is bound, otherwise a DEALER.
-        monitor: tells what happens to the DEALER's connection.
+        monitor: tells what happens to the socket's connections.
+        guard: cuts those off that send too much at once.
         links: one of a DEALER, by None; any number of a ROUTER, by their routing ids.
         since: when the DEALER's connection was begun.
         again: when to begin it anew; None: there is one.
@@ -70,6 +72,7 @@ class Place:
     address: str
     socket: Any = None
     monitor: Any = None
+    guard: Guard = field(default_factory=Guard, repr=False)
     links: dict[bytes | None, Link] = field(default_factory=dict)
     since: float = 0.0
     again: float | None = None

@@ -1,0 +1,158 @@
+"""Connections that send a message which does not end.
+
+libzmq shows a message of several frames when all of it is there, and limits the size of a frame
+only: it keeps 64 bytes for each frame of none, as many as come. Nothing of that can be seen from
+outside, but the kernel counts what a connection has sent. Where that is more since its last whole
+message than a message may have, the connection is cut, and libzmq drops what it has kept.
+
+It is Linux that counts, and for TCP; connections over ``ipc`` are let be.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as network
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+__all__ = ["PAUSE", "Guard"]
+
+PAUSE = 0.1  # seconds between looks
+_GREETING = 64 << 10  # bytes that a connection may send at once before both sides know each other
+_PATIENCE = 3  # looks in a row; whole messages may wait to be read
+_ANSWERS = 1000  # to a connection on which nothing was agreed; it may not read them
+
+_ESTABLISHED = 1  # of the states of TCP
+_RECEIVED = struct.Struct("=B127xQ")  # tcpi_state, tcpi_bytes_received; <linux/tcp.h>
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """One that is open.
+
+    Attributes:
+        peer: its other end; file descriptors are used again.
+        seen: bytes that had come with its last whole message, or soon after.
+        whole: such a message was read since the last look.
+        over: looks in a row at which it had sent too much.
+        answers: that it got, on which nothing was agreed.
+        own: duplicate of the descriptor, of one that has greeted: tells afterwards who ended it.
+    """
+
+    peer: Any
+    seen: int = 0
+    whole: bool = False
+    over: int = 0
+    answers: int = 0
+    own: int | None = None
+
+
+class Guard:
+    """The connections of a socket.
+
+    Args:
+        limit: bytes that one which has greeted may send at once.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        self._limit = limit + limit // 8 + _GREETING  # what CURVE and frames add, too
+        self._connections: dict[int, _Connection] = {}
+        self._speaker = -1  # whose message was read last
+
+    def began(self, fd: int) -> None:
+        """There is a connection; libzmq has its descriptor."""
+        with suppress(OSError), _borrowed(fd) as socket:
+            peer = socket.getpeername()
+            if fd not in self._connections or self._connections[fd].peer != peer:
+                self.ended(fd)
+                self._connections[fd] = _Connection(peer)
+
+    def ended(self, fd: int) -> bool:
+        """It is gone; whether libzmq ended it, after it had greeted, for what it sent."""
+        connection = self._connections.pop(fd, None)
+        if connection is None or connection.own is None:
+            return False
+        state, _ = _told(connection.own)
+        os.close(connection.own)
+        return state == _ESTABLISHED
+
+    def heard(self, frame: Any) -> None:
+        """A whole message was read, of which this is a frame."""
+        self._speaker = _source(frame)
+        if (connection := self._connections.get(self._speaker)) is not None:
+            connection.whole = True
+
+    def greeted(self) -> None:
+        """Who sent that message is known now."""
+        self.began(self._speaker)  # where that was not told yet
+        connection = self._connections.get(self._speaker)
+        if connection is not None and connection.own is None:
+            with suppress(OSError):
+                connection.own = os.dup(self._speaker)
+
+    def answered(self) -> None:
+        """Who sent that message gets an answer outside of what was agreed."""
+        if (connection := self._connections.get(self._speaker)) is not None:
+            connection.answers += 1
+            if connection.answers > _ANSWERS:
+                self._cut(self._speaker, connection)
+
+    def look(self) -> int:
+        """Cut connections that have sent too much; returns how many."""
+        cut = 0
+        for fd, connection in list(self._connections.items()):
+            _, received = _told(fd if connection.own is None else connection.own)
+            limit, patience = (_GREETING, 1) if connection.own is None else (self._limit, _PATIENCE)
+            if connection.whole:
+                connection.seen, connection.whole, connection.over = received, False, 0
+            elif received - connection.seen > limit:
+                connection.over += 1
+                cut += connection.over == patience and self._cut(fd, connection)
+        return cut
+
+    def close(self) -> None:
+        """Let go of all."""
+        for fd in list(self._connections):
+            self.ended(fd)
+
+    def _cut(self, fd: int, connection: _Connection) -> bool:
+        with suppress(OSError), _borrowed(fd if connection.own is None else connection.own) as end:
+            if end.getpeername() == connection.peer:
+                # libzmq sees the end and closes; what still comes is refused by a reset.
+                end.setsockopt(network.SOL_SOCKET, network.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(network.SHUT_RDWR)
+                return True
+        return False
+
+
+@contextmanager
+def _borrowed(fd: int) -> Iterator[network.socket]:
+    """A descriptor of somebody else's as a socket."""
+    socket = network.socket(fileno=fd)
+    try:
+        yield socket
+    finally:
+        socket.detach()
+
+
+def _source(frame: Any) -> int:
+    """Descriptor of the connection that a frame came over."""
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return -1
+
+
+def _told(fd: int) -> tuple[int, int]:
+    """State of a connection, and bytes that have come over it; (0, 0): nobody knows."""
+    try:
+        with _borrowed(fd) as socket:
+            info = socket.getsockopt(network.IPPROTO_TCP, network.TCP_INFO, _RECEIVED.size)
+    except OSError:
+        return 0, 0
+    return _RECEIVED.unpack(info) if len(info) == _RECEIVED.size else (0, 0)
