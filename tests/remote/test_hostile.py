@@ -10,16 +10,13 @@ import statistics
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
 import pytest
-import zmq
 from network import Sending, Start, line, numbers, until
-from test_protocol import Peer
+from peer import Peer, Raw
 
 import dataflow as df
 from dataflow.codec import wire
@@ -64,6 +61,13 @@ def opening(first: bytes) -> bytes:
     return b"DF\x01\x04\x82\xa6stream\xc4\x10" + bytes(16) + b"\xa5first" + first
 
 
+def deep_shape(peer: Peer) -> bytes:
+    """A head of DATA with lists in lists as the shape of an array; msgpack would not write it."""
+    fields = {"seq": 0, "count": 1, "skip": 0, "epoch": 0, "position": 0, "arrays": 0}
+    head = wire.pack(Kind.DATA, stream=peer.stream, **fields)
+    return head[:-1] + b"\x91\x92\xa3|u1" + b"\x91" * 990 + b"\x90"
+
+
 Misbehave = Callable[[Peer], Any]
 MALFORMED: list[tuple[str, str, Misbehave]] = [
     ("bad magic", "magic", lambda p: p.socket.send(b"XX\x01\x06\x80")),
@@ -84,7 +88,7 @@ MALFORMED: list[tuple[str, str, Misbehave]] = [
     (
         "a deep shape",
         "shape",
-        lambda p: p.say_raw(b"\x91\x92\xa3|u1" + b"\x91" * 990 + b"\x90", ARRAY),
+        lambda p: p.socket.send_multipart([deep_shape(p), ARRAY]),
     ),
     ("too many arrays", "count", lambda p: p.data(0, 1, frames=[b"\x91\x01"], **table("|u1", 0))),
     ("deep msgpack", "body", lambda p: p.data(0, 1, frames=[b"\x91" * 60_000])),
@@ -92,13 +96,156 @@ MALFORMED: list[tuple[str, str, Misbehave]] = [
     ("huge lists", "body", lambda p: p.data(0, 1, frames=[b"\xdd\xff\xff\xff\xff" * 900])),
     ("long lists", "body", lambda p: p.data(0, 1, frames=[b"\xdc\xea\x60" * 900 + bytes(60_000)])),
     ("huge maps", "header", lambda p: p.socket.send(b"DF\x01\x04\xdf\xff\xff\xff\xff")),
-    ("timestamps as keys", "body", lambda p: p.data(0, 1, frames=[b"\x91\x81\x91\xc0\xc0"])),
+    ("lists as keys", "body", lambda p: p.data(0, 1, frames=[b"\x91\x81\x91\xc0\xc0"])),
 ]
 
 
-def say_raw(self: Peer, arrays: bytes, *frames: bytes) -> None:
-    """DATA with a table of arrays that msgpack itself would not write."""
-    fields = {"stream": self.stream, "seq": 0, "count": 1, "skip": 0, "epoch": 0, "position": 0}
-    packed = msgpack.packb(fields)
-    head = b"DF\x01\x06" + bytes([packed[0] + 1]) + packed[1:] + b"\xa6arrays" + arrays
-    self.socket.send_multipart([head, *frames])
+def test_malformed_messages_are_dropped_soon_and_counted(ds: Any) -> None:
+    """Row 20 of the faults, each kind of it, on connections of their own; a good one in between."""
+    address = ds.addresses[0]
+    for name, reason, misbehave in MALFORMED:
+        before = refused(ds).get(reason, 0)
+        seconds = []
+        for _ in range(5):
+            with Peer(address) as peer:
+                peer.open()
+                begun = time.perf_counter()
+                misbehave(peer)
+                told = peer.hear(Kind.REFUSE)
+                seconds.append(time.perf_counter() - begun)
+                assert told["reason"] == reason, f"{name}: {told}"
+                peer.socket.send(wire.pack(Kind.PING))
+                peer.hear(Kind.RESET)  # the side that binds is well
+                fields = {"acked": 0, "complete": False, "reason": ""}
+                peer.say(Kind.CLOSE, stream=peer.stream, **fields)
+        assert statistics.median(seconds) < 0.01, f"{name}: {seconds}"
+        assert refused(ds)[reason] == before + 5, name
+    sender = Sending(numbers(10), address)
+    assert [n for (n,) in ds] == list(range(10))
+    sender.join()
+
+
+@pytest.mark.parametrize("dtype", ["|O", "O", "object", "|V8"])
+def test_a_pickle_within_an_array_of_objects_is_not_read(
+    ds: Any, dtype: str, tmp_path: Path
+) -> None:
+    bomb = pickle.dumps(np.array([Bomb(tmp_path / "made")], dtype=object))
+    with Peer(ds.addresses[0]) as peer, Peer(ds.addresses[0]) as good:
+        peer.open()
+        peer.data(0, [1], frames=[ARRAY, bomb], **table(dtype, 1))
+        assert peer.hear(Kind.REFUSE)["reason"] == "dtype"
+        fields = {"acked": 0, "complete": False, "reason": ""}
+        peer.say(Kind.CLOSE, stream=peer.stream, **fields)
+        good.open()
+        good.data(0, [bomb])  # as bytes it may come
+        good.end(1)
+        assert list(ds) == [[bomb]]
+    assert not list(tmp_path.iterdir()), "nothing was executed"
+    pickle.loads(bomb)
+    assert list(tmp_path.iterdir()), "it would have been"
+
+
+# -- messages that are too large --------------------------------------------------------------
+
+
+def test_a_message_over_the_limit(ds: Any) -> None:
+    """Ours is not sent at all; a foreign one ends its connection."""
+    address = ds.addresses[0]
+    large = df.DataFromList([[np.zeros(1 << 16, np.uint8)]], shuffle=False)
+    with pytest.raises(df.CodecError, match=r"max_message_bytes"):
+        Sending(large, address).join()
+    with pytest.raises(df.CodecError, match=r"more than 49152 \(see max_message_bytes\)"):
+        Sending(large, address, max_message_bytes=1 << 16).join()
+    with Peer(address) as good, Raw(address) as raw:
+        good.open()
+        raw.greet()
+        before = refused(ds)
+        with pytest.raises(OSError):
+            raw.begin(bytes(1 << 18))
+            while True:
+                raw.hear()
+        until(lambda: refused(ds).get("size", 0) == before.get("size", 0) + 1)
+        good.data(0, [1])
+        good.end(1)
+        assert list(ds) == [[1]]
+
+
+# -- messages without an end ------------------------------------------------------------------
+
+
+ATTACKED = """
+    with df.receive(address, max_message_bytes=1 << 20) as ds:
+        print(ds.addresses[0], flush=True)
+        for (number,) in ds:
+            print(number, flush=True)
+        print(ds.stats()["stages"][0]["refused"], flush=True)
+"""
+
+
+FRAMES = {"empty": b"\x01\x00", "large": b"\x03" + struct.pack(">Q", 1 << 20) + bytes(1 << 20)}
+
+
+def memory(pid: int) -> int:
+    """Bytes that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_a_message_without_an_end(start: Start, frame: bytes, greeted: bool) -> None:
+    """Frames for ever, of nothing or of the largest size: the connection is cut in time."""
+    process = start(ATTACKED, LOOPBACK)
+    address = line(process)
+    with Raw(address) as raw:
+        if greeted:
+            raw.greet()
+        before = memory(process.pid)
+        many = frame * max(1, (1 << 16) // len(frame))
+        with pytest.raises(OSError):
+            for _ in range((2 << 30) // len(many)):  # two gigabytes, 64 of memory
+                raw.socket.sendall(many)
+        grown = memory(process.pid) - before
+    sender = Sending(numbers(3), address)
+    assert [line(process) for _ in range(3)] == ["0", "1", "2"]
+    sender.join()
+    assert line(process) == "{'endless': 1}"
+    assert grown < 1 << 30
+
+
+def test_answers_that_nobody_reads(ds: Any) -> None:
+    """What says nothing but nonsense, and does not listen, is cut off."""
+    with Raw(ds.addresses[0]) as raw, pytest.raises(OSError):
+        while True:
+            raw.socket.sendall(b"\x00\x04DF\x01\x08" * 100)
+    sender = Sending(numbers(3), ds.addresses[0])
+    assert len(list(ds)) == 3
+    sender.join()
+
+
+# -- open doors -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:{}", "tcp://*:{}", "tcp://[::]:{}"])
+def test_no_listening_for_everybody_without_keys(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    address = address.format(port)
+    for make in (
+        lambda: df.receive(address).addresses,
+        lambda: Sender(address, bind=True),
+        lambda: df.send(numbers(1), address, bind=True),
+    ):
+        with pytest.raises(df.ConfigError, match="let every host"):
+            make()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+    if "[" in address:
+        return  # there may be no IPv6
+    with df.receive(address, insecure=True) as ds:
+        assert ds.addresses
+        socket.create_connection(("127.0.0.1", port)).close()
+    assert "lets every host" not in caplog.text
+    with df.RemoteDataZMQ(address) as older:
+        assert older.addresses and "lets every host that reaches it connect" in caplog.text

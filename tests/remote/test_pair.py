@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import threading
 from itertools import count, islice
 from typing import Any
@@ -65,6 +66,47 @@ def test_stages_above_and_below() -> None:
         sender.join()
         below.close()
     assert [batch[0].tolist() for batch in batches] == np.arange(1, 80, 2).reshape(4, 10).tolist()
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_workers_above_what_is_received(ordered: bool) -> None:
+    """It is received here and mapped in other processes: once, epoch by epoch."""
+
+    def mapped(datapoint: Any) -> Any:
+        number, array = datapoint
+        return [number, int(array.sum()), os.getpid()]
+
+    points = df.DataFromList([[i, np.full(20_000, i % 251, "u1")] for i in range(60)], False)
+    with (
+        df.receive(LOOPBACK, window=1 << 18) as ds,
+        df.PrefetchDataZMQ(ds.map(mapped), 2, ordered=ordered) as workers,
+    ):
+        sender = Sending(points, ds.addresses[0], epochs=2)
+        for _ in range(2):
+            found = list(workers)
+            found = found if ordered else sorted(found)
+            assert [(n, total) for n, total, _ in found] == [
+                (i, i % 251 * 20_000) for i in range(60)
+            ]
+            assert os.getpid() not in {pid for *_, pid in found}
+        sender.join()
+        assert ds.stats()["stages"][0]["items"] == 120
+
+
+def test_workers_above_what_is_received_are_left() -> None:
+    """The next receiver gets what had not gone to the workers."""
+    with Sender(LOOPBACK, bind=True) as sender:
+        thread = threading.Thread(target=sender.send, args=(numbers(5000),), daemon=True)
+        thread.start()
+        ds = df.receive(sender.addresses[0], bind=False, window=1 << 16)
+        with df.PrefetchDataZMQ(ds.map(lambda dp: [dp[0]]), 2, ordered=True) as workers:
+            first = flat(islice(workers, 100))
+        assert first == list(range(100))
+        with df.receive(sender.addresses[0], bind=False) as other:
+            rest = flat(other)
+        thread.join(20)
+        assert not thread.is_alive()
+    assert rest[0] >= 100 and rest == list(range(rest[0], 5000))
 
 
 def test_the_sender_may_bind() -> None:

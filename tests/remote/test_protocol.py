@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
 import zmq
 from network import Sending, numbers, until
+from peer import Peer
 
 import dataflow as df
 from dataflow.codec import wire
@@ -21,70 +21,6 @@ from dataflow.remote import Sender
 from dataflow.transport.keys import make_keys
 
 LOOPBACK = "tcp://127.0.0.1:*"
-
-
-class Peer:
-    """A DEALER that says what a test wants."""
-
-    def __init__(self, address: str, role: str = "sender") -> None:
-        self._context = zmq.Context()
-        self.socket = self._context.socket(zmq.DEALER)
-        self.socket.linger = 0
-        self.socket.rcvtimeo = 10_000
-        self.socket.connect(address)
-        self.greeting = {
-            "role": role,
-            "id": secrets.token_bytes(16),
-            "heartbeat": 1000,
-            "name": "peer",
-            "limit": 1 << 20,
-        }
-        self.stream = secrets.token_bytes(16)
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.socket.close()
-        self._context.term()
-
-    def say(self, kind: Kind, *frames: bytes, **fields: Any) -> None:
-        self.socket.send_multipart([wire.pack(kind, **fields), *frames])
-
-    def hear(self, *kinds: Kind) -> dict[str, Any]:
-        """The next message of such a kind."""
-        while True:
-            message = wire.unpack(self.socket.recv_multipart()[0])
-            if message.kind in kinds:
-                return message.fields
-
-    def greet(self) -> None:
-        self.say(Kind.HELLO, versions=[1], **self.greeting)
-        assert self.hear(Kind.WELCOME)["role"] != self.greeting["role"]
-
-    def open(self) -> int:
-        """A stream; returns its credit."""
-        self.greet()
-        self.say(Kind.OPEN, stream=self.stream, first=0)
-        granted = self.hear(Kind.GRANT)
-        assert granted["stream"] == self.stream and granted["next"] == granted["acked"] == 0
-        return int(granted["limit"])
-
-    def data(self, seq: int, *points: Any, **changes: Any) -> None:
-        fields = {
-            "seq": seq,
-            "count": len(points),
-            "skip": 0,
-            "epoch": 0,
-            "position": 0,
-            "arrays": [],
-        }
-        body = msgpack.packb(list(points))
-        frames = changes.pop("frames", [body])
-        self.say(Kind.DATA, *frames, stream=self.stream, **{**fields, **changes})
-
-    def end(self, seq: int) -> None:
-        self.say(Kind.END, stream=self.stream, seq=seq, epoch=0, items=seq)
 
 
 @pytest.fixture
