@@ -104,7 +104,8 @@ def _described(value: Any) -> dict[bytes, Any]:
             b"type": described,
             b"kind": kind,
             b"shape": _shape(value.shape),
-            b"data": value.data if value.flags.c_contiguous else value.tobytes(),
+            # (Buffers cannot have every name of a field.)
+            b"data": value.data if value.flags.c_contiguous and not kind else value.tobytes(),
         }
     if isinstance(value, (np.bool_, np.number)) and _SIMPLE.fullmatch(value.dtype.str):
         return {b"nd": False, b"type": value.dtype.str, b"data": value.tobytes()}

@@ -25,7 +25,7 @@ from dataflow.codec import careful
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.errors import CodecError
 
-__all__ = ["INLINE", "MAX_BODY", "Encoder", "Payload", "bad", "decode"]
+__all__ = ["INLINE", "MAX_BODY", "MAX_KEYS", "Encoder", "Payload", "bad", "decode"]
 
 INLINE = 16384
 """Bytes from which on an array has a frame of its own. Part of the format."""
@@ -334,7 +334,7 @@ def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     if len(others) > MAX_KEYS:
         bad("body", f"a map with {len(others)} keys that are no text, more than {MAX_KEYS}")
     for key in others:
-        if not isinstance(key, (int, float, np.generic, type(None))) or isinstance(key, complex):
+        if not isinstance(key, (int, float, np.bool_, np.integer, np.floating, type(None))):
             bad("body", f"{careful.brief(key)} as a key")
     return dict(pairs)
 

@@ -420,7 +420,7 @@ class Exchange:
     def _care(self, now: float) -> float:
         """Heartbeats and reconnection; returns the seconds until the next."""
         options = self._options
-        due = now + min(options.heartbeat, PAUSE)
+        due = now + min(options.heartbeat, PAUSE)  # `_look` has to come often enough
         # Where this process itself was stopped for long, what came meanwhile is not read yet.
         stopped = now - self._cared > options.silence / 2
         self._cared = now

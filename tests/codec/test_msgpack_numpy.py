@@ -345,3 +345,9 @@ def test_any_buffer_is_read() -> None:
     packed = encode([1, b"x"])
     for data in (packed, bytearray(packed), memoryview(packed)):
         assert decode(data) == [1, b"x"]
+
+
+def test_fields_may_have_any_name() -> None:
+    value = np.zeros(2, [("a:b", "<i4"), ("{", "?", (2,))])
+    found = decode(encode(value))
+    assert found.dtype == value.dtype and found.tobytes() == value.tobytes()

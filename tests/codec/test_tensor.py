@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 import dataflow
 from dataflow.codec import wire
 from dataflow.codec.plain_msgpack import plain_msgpack
-from dataflow.codec.tensor import INLINE, MAX_BODY, Encoder, decode, size_of
+from dataflow.codec.tensor import INLINE, MAX_BODY, MAX_KEYS, Encoder, decode, size_of
 from dataflow.errors import CodecError
 
 LIMIT = 1 << 30
@@ -336,3 +336,23 @@ def test_the_example_in_the_documentation() -> None:
     assert same([[np.array([1, 2], "<i2"), 7]], decode(count, table, [body, block]))
     told = {"next": 0, "acked": 0, "limit": 64 << 20}
     assert grant == wire.pack(wire.Kind.GRANT, stream=bytes(16), **told)
+
+
+def test_keys_of_maps() -> None:
+    """Text, bytes and numbers; of numbers not so many that their hashes could be chosen."""
+    for value in ({1: 2, 0.5: "x", b"k": None}, {"a": {7: [np.int8(3)]}}):
+        assert same(value, through(value)[0])
+    many = {number: number for number in range(MAX_KEYS + 1)}
+    assert through({str(key): key for key in many}) == [{str(key): key for key in many}]
+    for value in (many, {1j: 0}, {np.complex64(1j): 0}):
+        with pytest.raises(CodecError, match=r"keys that are no text|as a key|cannot be sent"):
+            through(value)
+
+
+def test_lists_longer_than_they_may_claim_unseen() -> None:
+    value = [[np.arange(3), list(range(3000))], {5: [np.int64(1)] * 2000}]
+    assert same(value, through(*value))
+
+
+def test_timestamps_of_msgpack_are_numbers() -> None:
+    assert decode(1, [], [b"\x91\xd6\xff\x00\x00\x00\x01"]) == [1.0]

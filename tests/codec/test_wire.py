@@ -102,3 +102,12 @@ def test_a_head_of_too_many_arrays_is_refused() -> None:
     rows = [["<f8", [1, 1]]] * 600_000
     with pytest.raises(CodecError, match="too many arrays"):
         wire.pack(Kind.DATA, **{**FIELDS[Kind.DATA], "arrays": rows})
+
+
+@pytest.mark.parametrize("deep", [500, 1000, 5000])
+def test_a_deep_field_is_malformed_and_nothing_else(deep: int) -> None:
+    """`repr` of it would fail, and with it the thread that talks to all peers."""
+    head = wire.pack(Kind.OPEN, stream=bytes(16), first=0)
+    with pytest.raises(CodecError) as caught:
+        wire.unpack(head[:-1] + b"\x91" * deep + b"\xc0")
+    assert caught.value.reason == "header"
