@@ -75,7 +75,7 @@ def lines(target: str) -> list[str]:
 
 
 def keep(target: str, found: Path) -> None:
-    """Add to the corpus what goes ways through the code that nothing there does; short ones first."""
+    """Add to the corpus what goes new ways through the code; short ones first."""
     from tests.fuzz.targets import TARGETS
 
     known = lines(target)

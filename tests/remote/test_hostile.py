@@ -10,6 +10,7 @@ import statistics
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,34 @@ def test_a_message_without_an_end(start: Start, frame: bytes, greeted: bool) -> 
     sender.join()
     assert line(process) == "{'endless': 1}"
     assert grown < 1 << 30
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+@pytest.mark.parametrize("who", ["receiver", "sender"])
+def test_a_message_without_an_end_from_who_binds(who: str, greeted: bool) -> None:
+    """The side that connects cuts it, and connects again."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        if who == "sender":
+            end = stack.enter_context(Sender(address))
+        else:
+            end = stack.enter_context(df.receive(address, bind=False, max_message_bytes=1 << 20))
+            assert end.addresses
+        with Raw(server.accept()[0]) as raw:
+            hello = wire.unpack(raw.hear()).fields
+            if greeted:
+                role = "receiver" if who == "sender" else "sender"
+                fields = {name: hello[name] for name in ("id", "name", "limit", "heartbeat")}
+                raw.say(wire.pack(Kind.WELCOME, role=role, **fields))
+                raw.hear()  # OPEN or PING
+            with pytest.raises(OSError):
+                while True:
+                    raw.socket.sendall(FRAMES["empty"] * (1 << 15))
+        with Raw(server.accept()[0]) as raw:
+            assert wire.unpack(raw.hear()).kind is Kind.HELLO
+        refused = end.stats()["refused"] if who == "sender" else end.stats()["stages"][0]["refused"]
+        assert refused == {"endless": 1}
 
 
 def test_answers_that_nobody_reads(ds: Any) -> None:
