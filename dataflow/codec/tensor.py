@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -34,7 +34,7 @@ MAX_BODY = 64 << 20
 
 MAX_RANK = 32
 
-_ARRAY, _SCALAR = 1, 2  # ext types of msgpack
+_ARRAY, _SCALAR, _TUPLE = 1, 2, 3  # ext types of msgpack
 
 _NUMBERS = ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _DTYPES = {
@@ -74,17 +74,26 @@ class Encoder:
     Args:
         limit: bytes of a message, at most.
         copy: copy large arrays, too, for flows that write into them again later.
+        tuples: they arrive as tuples; otherwise as lists.
 
     Attributes:
         count: datapoints so far.
         size: bytes of frames so far.
     """
 
-    def __init__(self, limit: int, *, copy: bool = False) -> None:
+    def __init__(self, limit: int, *, copy: bool = False, tuples: bool = False) -> None:
         self._limit = limit
         self._copy = copy
-        self._pack = plain_msgpack().Packer(default=self._other, strict_types=True).pack
+        self._tuples = tuples
+        # One for each tuple in a tuple: a packer cannot be interrupted.
+        self._packs = [self._packer()]
+        self._depth = 0
         self._clear()
+
+    def _packer(self) -> Callable[[Any], bytes]:
+        pack: Callable[[Any], bytes]
+        pack = plain_msgpack().Packer(default=self._other, strict_types=True).pack
+        return pack
 
     def _clear(self) -> None:
         self._points: list[bytes] = []
@@ -102,7 +111,7 @@ class Encoder:
         """
         marks = len(self._table), len(self._small), len(self._large), self.size
         try:
-            packed = self._pack(datapoint)
+            packed = self._packs[0](datapoint)
             self.size += len(packed)
             if len(packed) > MAX_BODY - 5:
                 bad("size", f"{len(packed)} bytes beside arrays, more than {MAX_BODY}")
@@ -135,6 +144,14 @@ class Encoder:
         # Subclasses, and tuples: as what they are made of.
         if isinstance(value, Mapping):
             return dict(value)
+        if self._tuples and type(value) is tuple:
+            self._depth += 1
+            if self._depth == len(self._packs):
+                self._packs.append(self._packer())
+            try:
+                return plain_msgpack().ExtType(_TUPLE, self._packs[self._depth](list(value)))
+            finally:
+                self._depth -= 1
         if isinstance(value, (list, tuple)):
             return list(value)
         if isinstance(value, (int, float)):
@@ -170,10 +187,10 @@ class Encoder:
         where = "the datapoint"
         if isinstance(datapoint, (list, tuple, Mapping)):
             keys = list(datapoint) if isinstance(datapoint, Mapping) else range(len(datapoint))
-            probe = Encoder(self._limit)
+            probe = Encoder(self._limit, tuples=self._tuples)
             for key in keys:
                 try:
-                    probe._pack(datapoint[key])
+                    probe._packs[0](datapoint[key])
                 except _FAULTS:
                     where = f"component {key!r}"
                     break
@@ -181,7 +198,9 @@ class Encoder:
         raise told from None
 
 
-def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]:
+def decode(
+    count: int, table: Sequence[Any], frames: Sequence[Any], *, tuples: bool = False
+) -> list[Any]:
     """The datapoints of a message.
 
     Large arrays are views of their frames, which they keep alive, and writable where the frames
@@ -191,6 +210,7 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
         count: how many there should be.
         table: [dtype, shape] of each array.
         frames: body, block, large arrays.
+        tuples: there may be some.
 
     Raises:
         CodecError: where they are anything else than what `Encoder` makes.
@@ -207,6 +227,9 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
     def extended(code: int, data: bytes) -> Any:
         if code == _SCALAR:
             return _read_scalar(data)
+        if tuples and code == _TUPLE:
+            inside = unpack(data)
+            return tuple(inside) if type(inside) is list else bad("body", "a tuple that is none")
         if code != _ARRAY or data:
             bad("body", f"ext type {code} with {len(data)} bytes")
         array = next(rest, None)
@@ -214,8 +237,11 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
             bad("count", f"more than the {len(arrays)} arrays of the table")
         return array
 
+    def unpack(data: Any) -> Any:
+        return msgpack.unpackb(data, ext_hook=extended, strict_map_key=False)
+
     try:
-        found = msgpack.unpackb(body, ext_hook=extended, strict_map_key=False)
+        found = unpack(body)
     except CodecError:
         raise
     except (*_FAULTS, msgpack.UnpackException) as error:

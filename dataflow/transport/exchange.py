@@ -226,8 +226,9 @@ class Exchange:
         return None
 
     def _check_role(self, fields: dict[str, Any]) -> None:
-        if fields["role"] == self._party.role:
-            raise CodecError(f"both sides are {fields['role']}s", reason="role")
+        if fields["role"] != self._party.partner:
+            text = f"a {fields['role']} has nothing to say to a {self._party.role}"
+            raise CodecError(text, reason="role")
 
     def _greeting(self) -> dict[str, Any]:
         return {
