@@ -170,9 +170,11 @@ class _End:
     """The running part of it, which does not know the flow, so that this can be collected."""
 
     def __init__(self, options: Options, chain: list[str]) -> None:
+        from dataflow.executor.memory import keep_message_memory
         from dataflow.remote.pool import Pool
         from dataflow.transport.exchange import Exchange
 
+        keep_message_memory()
         self.numbers: Iterator[int] = count()
         self.pool = Pool(chain, options.limit, self.numbers)
         self.exchange = Exchange(options, self.pool)
