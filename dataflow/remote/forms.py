@@ -252,6 +252,8 @@ def read_report(fields: dict[str, Any], frames: Sequence[Any], stages: Sequence[
             bad("report", "figures that are none")
     for row in fields["returned"]:
         _check(row, (int, int))
+        if min(row) < 0:
+            bad("report", "a place that no lease has")
     return Report(
         results,
         [tuple(row) for row in fields["work"]],

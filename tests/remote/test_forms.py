@@ -133,6 +133,13 @@ def test_a_result_that_cannot_be_sent_becomes_a_failure() -> None:
     assert "object cannot be sent" in texts[0] and "more than" in texts[1]
 
 
+def test_a_place_before_the_first_is_refused() -> None:
+    (sent,) = pack_report(0, 1, report([1], DROPPED, [2]), LIMIT)
+    for name, value in [("returned", [[7, -1]]), ("runs", [[7, -1, b"dxd"]])]:
+        with pytest.raises(CodecError, match="no lease has"):
+            read_report({**head(sent), name: value}, sent[1], STAGES)
+
+
 hostile = st.recursive(
     st.one_of(plain, st.floats(), st.integers(-3, 12)),
     lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(st.text(), inner)),
