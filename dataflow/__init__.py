@@ -58,7 +58,13 @@ from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.methods import attach
-from dataflow.remote import RemoteDataZMQ, receive, send, send_dataflow_zmq
+from dataflow.remote import (
+    PrefetchDataRemote,
+    RemoteDataZMQ,
+    receive,
+    send,
+    send_dataflow_zmq,
+)
 from dataflow.sources import (
     Columns,
     DataFromGenerator,
@@ -155,6 +161,7 @@ __all__ = [
     "PeerError",
     "PoisonedDatapoint",
     "PrefetchData",
+    "PrefetchDataRemote",
     "PrefetchDataZMQ",
     "PrintData",
     "ProxyDataFlow",

@@ -6,6 +6,8 @@ so much at a time:
 - the consumer's thread, one: the user's loop, what a source and stages do there, and receiving;
 - the hands (threads) of a runner's workers, with the stages that share them, and sending;
 - the transfers of each stage that has many in flight;
+- the network between this machine and workers on others: nobody sees it at work, so it is taken to
+  be as busy as the consumer waits while those workers wait, too;
 - the cores of the machine, as many as there are: all processor time, wherever it is spent.
 
 With X datapoints/s, and D seconds that a datapoint demands of a station of m units, its
@@ -28,6 +30,7 @@ __all__ = ["explain"]
 
 LOOP = "The consumer's own loop"
 HANDLING = "The handling of the datapoints"
+NETWORK = "The network"
 _FULL = 0.85
 _WORTH = 1.05  # a prediction below this is none
 # Threads of one interpreter that use about one core between them are taken to wait for its lock.
@@ -50,6 +53,7 @@ class Station:
         parts: the share of it that each thing done there has.
         runner: the row of the runner whose hands these are.
         transfers: the row of the stage whose transfers these are.
+        through: bytes a second that pass it.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Station:
     parts: dict[str, float] = field(default_factory=dict)
     runner: dict[str, Any] | None = None
     transfers: dict[str, Any] | None = None
+    through: float = 0.0
 
     @property
     def largest(self) -> str:
@@ -92,6 +97,12 @@ def _stations(stats: dict[str, Any], elapsed: float) -> list[Station]:
                 parts[row["name"]] = parts.get(row["name"], 0.0) + share
         used = sum(parts.values())
         stations.append(Station(f"the hands of {name}", used, parts, runner=runner))
+        if "peers" in runner:
+            used = seconds["idle"] / elapsed * max(0.0, 1 - used)
+            through = runner["bytes"] / elapsed
+            stations.append(
+                Station("the network", used, {NETWORK: used}, runner=runner, through=through)
+            )
         lowest, highest = _LOCKED
         cpu = seconds["cpu"] / elapsed
         if runner["unit"] == "thread" and runner["hands"] > 1 and lowest < cpu < highest < used * 2:
@@ -127,6 +138,13 @@ def _verdict(limit: Station, rate: float) -> str:
     if name == LOOP:
         ready = ", and data is ready when it comes back" if share > _FULL else ""
         return f"{name} holds the run back: it is away {share:.0%} of the time{ready}."
+    if name == NETWORK:
+        assert limit.runner is not None, "it is that one's"
+        machines = _number(len(limit.runner["peers"]), "machine")
+        return (
+            f"{name} holds the run back: {limit.through / 1e6:,.1f} MB/s come "
+            f"from {machines}, and {share:.0%} of the time both sides wait."
+        )
     if (row := limit.transfers) is not None:
         return (
             f"{name} holds the run back: on average {share * row['units']:.0f} of {row['units']} "
@@ -151,6 +169,11 @@ def _verdict(limit: Station, rate: float) -> str:
 def _outlook(limit: Station, stations: list[Station], stats: dict[str, Any], rate: float) -> str:
     """What one more of the limiting kind would bring."""
     others = [station for station in stations if station is not limit]
+    if limit.largest == NETWORK:
+        return (
+            "One more worker brings nothing; smaller datapoints would (uint8 instead of float32, "
+            "decoding here), and where the way is long, a larger hwm."
+        )
     if limit.runner is not None:
         source = next((r for r in stats["stages"] if r["name"] == limit.largest), None)
         if source is not None and source["kind"] == "iterator" and source["units"] == 1:

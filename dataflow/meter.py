@@ -26,6 +26,7 @@ class Meter:
         errors: datapoints that failed in this stage.
         runner: the runner whose workers do the work; None where the consumer's thread does it.
         units: how many datapoints can be worked on at once: hands, or transfers.
+        workers: of a runner, over which its hands are spread.
         delivered: datapoints handed to the user's loop (of the flow that is iterated).
         waiting: seconds that the user's loop waited for them.
         away: seconds spent in the body of the user's loop.
@@ -46,6 +47,7 @@ class Meter:
     errors: int = 0
     runner: str | None = None
     units: int = 1
+    workers: int = 1
     delivered: int = 0
     waiting: float = 0.0
     away: float = 0.0

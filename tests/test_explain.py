@@ -119,6 +119,17 @@ def test_work_in_the_workers() -> None:
     assert "One more process should bring +50%, to 150.0 datapoints/s" in text
 
 
+def test_the_network_to_other_machines() -> None:
+    far = runner(4, peers=[{}, {}], bytes=5e7)
+    text = explain(stats(row("Decode", 0.2, 4, runner="R"), far, idle=9.5))
+    assert sentence(text) == "The network"
+    assert "5.0 MB/s come from 2 machines" in text and "One more worker brings nothing" in text
+    text = explain(stats(row("Decode", 0.9, 4, runner="R"), far, idle=9.5))
+    assert sentence(text) == "Decode"
+    text = explain(stats(row("Decode", 0.2, 4, runner="R"), far, row("Batch", 0.9), idle=0.5))
+    assert sentence(text) == "Batch"
+
+
 def test_the_consumer_bounds_what_one_more_brings() -> None:
     rows = [row("Decode", 0.95, 2, runner="R"), runner(2), row("BatchData", 0.8)]
     text = explain(stats(*rows, idle=2))

@@ -7,15 +7,11 @@ the current folder are found. Whoever receives runs `df.receive(ADDRESS)`.
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
-import sys
 from typing import Any
 
-from dataflow.base import is_flow
 from dataflow.cli.arguments import count
+from dataflow.cli.flow import load_flow
 from dataflow.epoch import Epoch, Stream
-from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
 
 
@@ -90,26 +86,6 @@ class _Shown(ProxyDataFlow):
             yield pair
             if self._bar.update():  # it draws now and then only
                 self._tell()
-
-
-def load_flow(name: str) -> Any:
-    """What ``package.module:function`` returns.
-
-    Raises:
-        ConfigError: there is no such function, or it returns something else.
-    """
-    module, colon, function = name.partition(":")
-    if not (module and colon and function):
-        raise ConfigError(f"{name!r} is not package.module:function")
-    sys.path.insert(0, os.getcwd())
-    try:
-        made = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{name}: {error}") from error
-    ds = made() if callable(made) and not is_flow(made) else made
-    if not is_flow(ds):
-        raise ConfigError(f"{name} returns a {type(ds).__name__}, not a dataflow")
-    return ds
 
 
 def _total(ds: Any, epochs: int | None) -> int | None:

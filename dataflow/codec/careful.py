@@ -23,6 +23,7 @@ def unpack(
     pairs: Callable[[list[tuple[Any, Any]]], Any] | None = None,
     *,
     always: bool = False,
+    once: bool = False,
 ) -> Any:
     """The value of some bytes.
 
@@ -33,6 +34,7 @@ def unpack(
         pairs: makes maps of pairs where there are keys that are neither text nor bytes; None: there
             must not be any.
         always: let `pairs` make all maps.
+        once: never try again; for bytes within others, where trials would multiply.
 
     Raises:
         ValueError, TypeError, RecursionError, UnpackException: they are no msgpack.
@@ -43,6 +45,9 @@ def unpack(
     attempts = [{"max_array_len": _SHORT, "max_map_len": _SHORT, **plain}, plain]
     if pairs is not None and not always:
         attempts.append(mapped)
+    if once:
+        attempts = [mapped]
+        _walk(data)
     while True:
         options = attempts.pop(0)
         try:
@@ -53,9 +58,14 @@ def unpack(
             if not told or not attempts:
                 raise
         if "max_array_len" in options:
-            walker = msgpack.Unpacker(max_buffer_size=len(data))
-            walker.feed(data)
-            walker.skip()  # raises where less is there than was claimed
+            _walk(data)
+
+
+def _walk(data: Any) -> None:
+    """Raise where less is there than was claimed."""
+    walker = plain_msgpack().Unpacker(max_buffer_size=len(data))
+    walker.feed(data)
+    walker.skip()
 
 
 def brief(value: Any) -> str:

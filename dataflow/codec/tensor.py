@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -39,7 +39,7 @@ MAX_KEYS = 8192
 """Keys of a map that are neither text nor bytes, at most: numbers can be chosen so that each one
 is looked for where all others are."""
 
-_ARRAY, _SCALAR = 1, 2  # ext types of msgpack
+_ARRAY, _SCALAR, _TUPLE = 1, 2, 3  # ext types of msgpack
 
 _NUMBERS = ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _DTYPES = {
@@ -79,17 +79,26 @@ class Encoder:
     Args:
         limit: bytes of a message, at most.
         copy: copy large arrays, too, for flows that write into them again later.
+        tuples: they arrive as tuples; otherwise as lists.
 
     Attributes:
         count: datapoints so far.
         size: bytes of frames so far.
     """
 
-    def __init__(self, limit: int, *, copy: bool = False) -> None:
+    def __init__(self, limit: int, *, copy: bool = False, tuples: bool = False) -> None:
         self._limit = limit
         self._copy = copy
-        self._pack = plain_msgpack().Packer(default=self._other, strict_types=True).pack
+        self._tuples = tuples
+        # One for each tuple in a tuple: a packer cannot be interrupted.
+        self._packs = [self._packer()]
+        self._depth = 0
         self._clear()
+
+    def _packer(self) -> Callable[[Any], bytes]:
+        pack: Callable[[Any], bytes]
+        pack = plain_msgpack().Packer(default=self._other, strict_types=True).pack
+        return pack
 
     def _clear(self) -> None:
         self._points: list[bytes] = []
@@ -107,7 +116,7 @@ class Encoder:
         """
         marks = len(self._table), len(self._small), len(self._large), self.size
         try:
-            packed = self._pack(datapoint)
+            packed = self._packs[0](datapoint)
             self.size += len(packed)
             if len(packed) > MAX_BODY - 5:
                 bad("size", f"{len(packed)} bytes beside arrays, more than {MAX_BODY}")
@@ -140,6 +149,14 @@ class Encoder:
         # Subclasses, and tuples: as what they are made of.
         if isinstance(value, Mapping):
             return dict(value)
+        if self._tuples and type(value) is tuple:
+            self._depth += 1
+            if self._depth == len(self._packs):
+                self._packs.append(self._packer())
+            try:
+                return plain_msgpack().ExtType(_TUPLE, self._packs[self._depth](list(value)))
+            finally:
+                self._depth -= 1
         if isinstance(value, (list, tuple)):
             return list(value)
         if isinstance(value, (int, float)):
@@ -175,10 +192,10 @@ class Encoder:
         where = "the datapoint"
         if isinstance(datapoint, (list, tuple, Mapping)):
             keys = list(datapoint) if isinstance(datapoint, Mapping) else range(len(datapoint))
-            probe = Encoder(self._limit)
+            probe = Encoder(self._limit, tuples=self._tuples)
             for key in keys:
                 try:
-                    probe._pack(datapoint[key])
+                    probe._packs[0](datapoint[key])
                 except _FAULTS:
                     where = f"component {key!r}"
                     break
@@ -186,7 +203,9 @@ class Encoder:
         raise told from None
 
 
-def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]:
+def decode(
+    count: int, table: Sequence[Any], frames: Sequence[Any], *, tuples: bool = False
+) -> list[Any]:
     """The datapoints of a message.
 
     Large arrays are views of their frames, which they keep alive, and writable where the frames
@@ -196,6 +215,7 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
         count: how many there should be.
         table: [dtype, shape] of each array.
         frames: body, block, large arrays.
+        tuples: there may be some.
 
     Raises:
         CodecError: where they are anything else than what `Encoder` makes.
@@ -206,32 +226,44 @@ def decode(count: int, table: Sequence[Any], frames: Sequence[Any]) -> list[Any]
     if len(body) > MAX_BODY:
         bad("size", f"a body of {len(body)} bytes, more than {MAX_BODY}")
     arrays = _arrays(table, frames[1:])
-    rest = iter(arrays)
-
-    def begin() -> dict[str, Any]:
-        nonlocal rest
-        rest = iter(arrays)
-        return {"ext_hook": extended}
+    place = 0
 
     def extended(code: int, data: bytes) -> Any:
+        nonlocal place
         if code == _SCALAR:
             return _read_scalar(data)
+        if tuples and code == _TUPLE:
+            inside = unpack(data, once=True)
+            return tuple(inside) if type(inside) is list else bad("body", "a tuple that is none")
         if code != _ARRAY or data:
             bad("body", f"ext type {code} with {len(data)} bytes")
-        array = next(rest, None)
-        if array is None:
+        if place == len(arrays):
             bad("count", f"more than the {len(arrays)} arrays of the table")
-        return array
+        place += 1
+        return arrays[place - 1]
+
+    def unpack(data: Any, once: bool = False) -> Any:
+        first = place
+
+        def begin() -> dict[str, Any]:
+            nonlocal place
+            place = first
+            return {"ext_hook": extended}
+
+        return careful.unpack(data, begin, mapping, once=once)
+
+    def mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        return _mapping(pairs, (*_KEYS, tuple) if tuples else _KEYS)
 
     try:
-        found = careful.unpack(body, begin, _mapping)
+        found = unpack(body)
     except CodecError:
         raise
     except (*_FAULTS, plain_msgpack().UnpackException) as error:
         bad("body", f"not msgpack: {type(error).__name__}: {error}")
     if type(found) is not list or len(found) != count:
         bad("count", f"not the {count} datapoints that were announced")
-    if next(rest, None) is not None:
+    if place < len(arrays):
         bad("count", f"fewer than the {len(arrays)} arrays of the table")
     return found
 
@@ -328,13 +360,16 @@ def _view(frame: Any) -> memoryview:
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
-def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+_KEYS = (int, float, np.bool_, np.integer, np.floating, type(None))
+
+
+def _mapping(pairs: list[tuple[Any, Any]], kinds: tuple[type, ...]) -> dict[Any, Any]:
     """A map that has keys of other kinds than text."""
     others = [key for key, _ in pairs if type(key) is not str and type(key) is not bytes]
     if len(others) > MAX_KEYS:
         bad("body", f"a map with {len(others)} keys that are no text, more than {MAX_KEYS}")
     for key in others:
-        if not isinstance(key, (int, float, np.bool_, np.integer, np.floating, type(None))):
+        if not isinstance(key, kinds):
             bad("body", f"{careful.brief(key)} as a key")
     return dict(pairs)
 

@@ -39,6 +39,18 @@ class Kind(IntEnum):
     PING = 8
     CLOSE = 9
     RESET = 10
+    # Between a trainer and those that work for it.
+    JOIN = 11
+    START = 12
+    STOP = 13
+    LEASE = 14
+    RECALL = 15
+    KILL = 16
+    UP = 17
+    REPORT = 18
+    HANDS = 19
+    DOWN = 20
+    LEAVE = 21
 
 
 class Message(NamedTuple):
@@ -73,7 +85,19 @@ def _flag(value: Any) -> bool:
 
 
 def _role(value: Any) -> bool:
-    return value in ("sender", "receiver")
+    return value in ("sender", "receiver", "trainer", "worker")
+
+
+def _lines(value: Any) -> bool:
+    return _list(value) and len(value) <= 1000 and all(map(_text, value))
+
+
+def _seconds(value: Any) -> bool:
+    return type(value) is float and 0 <= value < 1e9
+
+
+def _status(value: Any) -> bool:
+    return type(value) is int and -256 < value < 1 << 32
 
 
 _Check: TypeAlias = Callable[[Any], bool]
@@ -85,6 +109,8 @@ _GREETING: dict[str, _Check] = {
     "limit": _number,
     "heartbeat": _number,
 }
+
+_WORKER: dict[str, _Check] = {"part": _number, "worker": _number}
 
 _FIELDS: dict[Kind, dict[str, _Check]] = {
     Kind.HELLO: {"versions": _versions, **_GREETING},
@@ -105,6 +131,28 @@ _FIELDS: dict[Kind, dict[str, _Check]] = {
     Kind.PING: {},
     Kind.CLOSE: {"stream": _id, "acked": _number, "complete": _flag, "reason": _text},
     Kind.RESET: {},
+    Kind.JOIN: {"chain": _lines, "procs": _number, "threads": _number},
+    Kind.START: {"part": _number, "hands": _number, "slots": _number},
+    Kind.STOP: {"part": _number},
+    Kind.LEASE: {**_WORKER, "lease": _number, "seed": _number, "count": _number, "arrays": _list},
+    Kind.RECALL: _WORKER,
+    Kind.KILL: _WORKER,
+    Kind.UP: {**_WORKER, "hands": _number, "pid": _number},
+    Kind.REPORT: {
+        **_WORKER,
+        "runs": _list,
+        "work": _list,
+        "gauges": _list,
+        "returned": _list,
+        "finished": _number,
+        "cpu": _seconds,
+        "sending": _seconds,
+        "count": _number,
+        "arrays": _list,
+    },
+    Kind.HANDS: {**_WORKER, "held": _list},
+    Kind.DOWN: {**_WORKER, "status": _status, "held": _list},
+    Kind.LEAVE: {"reason": _text},
 }
 
 

@@ -15,10 +15,12 @@ class Balance:
 
     Args:
         hands: threads in each worker; so many tasks are begun, and cannot go elsewhere.
+        distance: seconds that a message to a worker and back may take.
     """
 
-    def __init__(self, hands: int) -> None:
-        self._hands = hands
+    def __init__(self, hands: int, distance: float = 0.0) -> None:
+        self.hands = hands
+        self._patience = _SILENT_SECONDS + 2 * distance
         self._heard: dict[int, float] = {}
         self._asked: set[int] = set()
 
@@ -66,10 +68,10 @@ class Balance:
         ages = {
             worker: now - self._heard[worker]
             for worker in workers
-            if held.get(worker, 0) > self._hands
+            if held.get(worker, 0) > self.hands
             and worker in self._heard
             and worker not in self._asked
         }
-        late = [worker for worker, age in ages.items() if age >= _SILENT_SECONDS]
-        others = [_SILENT_SECONDS - age for age in ages.values() if age < _SILENT_SECONDS]
+        late = [worker for worker, age in ages.items() if age >= self._patience]
+        others = [self._patience - age for age in ages.values() if age < self._patience]
         return late, min(others, default=None)

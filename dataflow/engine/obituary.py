@@ -31,8 +31,9 @@ def obituary(
     accused = [entry.task for part in lost for entry in (*part.suspects, *part.convicted)]
     names = ", ".join(describe(task, is_keyed(task)) for task in accused)
     others = sum(len(part.returned) for part in lost)
+    where = f" of {died.where}" if died.where else ""
     return (
-        f"worker process {died.pid} {how}, with {names or 'no datapoint'} in hand; "
+        f"worker process {died.pid}{where} {how}, with {names or 'no datapoint'} in hand; "
         f"{others} other datapoints go to others"
     )
 

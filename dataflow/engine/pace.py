@@ -23,19 +23,29 @@ class Pace:
         hands: threads in each worker.
         transfers: datapoints that its asynchronous stages can have in flight.
         limit: the most tasks that a worker may hold, some milliseconds' worth of small ones apart.
+        distance: seconds that a message to a worker and back may take.
     """
 
-    def __init__(self, *, hands: int, transfers: int, limit: int) -> None:
-        self._hands = hands
+    def __init__(self, *, hands: int, transfers: int, limit: int, distance: float = 0.0) -> None:
         self._transfers = transfers
-        # What is in flight, and as much again arrived or about to start.
-        self._least = 2 * transfers + 2 * hands
-        self._limit = max(limit, self._least)
-        # All hands together shall find work within what a worker may hold.
-        self._most = max(1, (self._limit - 2 * transfers) // (2 * hands))
+        self._asked = limit
+        # What a worker holds has to last until the next lease is there.
+        self._lease_seconds = _LEASE_SECONDS + distance
+        self._spare_seconds = _SPARE_SECONDS + distance
+        self._farther = 1 + int(distance / _LEASE_SECONDS)
         self._cost: float | None = None
         self._bytes = 0.0
         self.size = max(1, transfers // 4)
+        self.staff(hands)
+
+    def staff(self, hands: int) -> None:
+        """So many threads has each worker now."""
+        self._hands = hands
+        # What is in flight, and as much again arrived or about to start.
+        self._least = 2 * self._transfers + 2 * hands
+        self._limit = max(self._asked, self._least)
+        # All hands together shall find work within what a worker may hold.
+        self._most = max(1, (self._limit - 2 * self._transfers) // (2 * hands))
 
     @property
     def depth(self) -> int:
@@ -62,7 +72,7 @@ class Pace:
         # Small ones between large ones count for little, a large one counts at once.
         self._bytes = max(size / items, 0.8 * self._bytes + 0.2 * size / items)
         most = max(self._most, self.spare)
-        wanted = int(_LEASE_SECONDS / self._cost) if self._cost > 0 else _LARGEST
+        wanted = int(self._lease_seconds / self._cost) if self._cost > 0 else _LARGEST
         # Grow step by step: the first datapoints are often the cheap ones.
         self.size = max(1, min(wanted, 2 * self.size, most, _LARGEST))
 
@@ -71,4 +81,5 @@ class Pace:
         """How many datapoints take hardly any time and memory together; 0 where one is too much."""
         if not self._bytes or not self._cost:
             return 0
-        return int(min(_SPARE, _SPARE_SECONDS / self._cost, _SPARE_BYTES / self._bytes))
+        most = min(_SPARE, _SPARE_BYTES / self._bytes) * self._farther
+        return int(min(most, self._spare_seconds / self._cost))

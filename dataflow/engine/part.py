@@ -16,7 +16,7 @@ from typing import Any
 
 from dataflow.base import inputs, is_native, mark_ready, stage_number, walk
 from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
-from dataflow.engine.groups import Batching, Found
+from dataflow.engine.groups import Batching, Found, batching_of
 from dataflow.engine.messages import LOADER, Task
 from dataflow.engine.program import FlowLoader, Program, pack
 from dataflow.engine.progress import Remaining
@@ -27,7 +27,7 @@ from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.order import Feed, OrderStage
 
-__all__ = ["Part", "is_part", "make_part", "source_part", "stays"]
+__all__ = ["Part", "is_part", "make_part", "parts_below", "source_part", "stays"]
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +165,27 @@ def is_part(flow: Any, *, below_runner: bool) -> bool:
         and (below_runner or not (is_runner(below) and _runs_whole(below)))
         for below in inputs(flow)
     )
+
+
+def parts_below(runner: Any) -> list[Part]:
+    """What the workers of a runner run, from the top down; so another host can say which."""
+
+    def below(flow: Any) -> Iterator[Part]:
+        if is_part(flow, below_runner=True):
+            part = make_part(flow, below_runner=True)
+            part.place_below(runner)
+            yield part
+        elif (found := batching_of(flow)) is not None and is_part(
+            found.batch.ds, below_runner=True
+        ):
+            part = make_part(found.batch.ds, below_runner=True)
+            part.add_batches(found, below=[runner])
+            yield part
+        else:
+            for one in inputs(flow):
+                yield from below(one)
+
+    return list(below(runner.ds))
 
 
 def make_part(flow: Any, *, below_runner: bool) -> Part:

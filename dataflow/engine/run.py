@@ -18,7 +18,7 @@ from dataflow.engine.part import Part
 from dataflow.engine.watch import Gauges, Watch
 from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
-from dataflow.executor.events import Died, Event, Executor, Reported, Started
+from dataflow.executor.events import Died, Event, Executor, Left, Reported, Started
 from dataflow.meter import Meter
 from dataflow.sources.keyed import KeyedSource
 from dataflow.utils.machine import usable_cores
@@ -74,19 +74,24 @@ class Run:
         self._count = workers
         self._max_restarts = max_restarts
         self._meter = meter
+        # Others' workers come and go, and each may hold as much as may wait here.
         self._pace = Pace(
-            hands=hands, transfers=part.transfers, limit=max(1, buffer_size // workers)
+            hands=hands,
+            transfers=part.transfers,
+            limit=buffer_size if crew.distance else max(1, buffer_size // workers),
+            distance=crew.distance,
         )
         self._buffer_size = buffer_size
-        self._ledgers = [
-            Ledger(feed, seed=epoch.seed, window=self._window, ordered=ordered) for feed in tasks
-        ]
         # Worker numbers by seat; a dead worker's seat goes to the next. Seats share the ledger, or
         # have one each where every worker runs the whole flow.
         self._seats: list[int | None] = [None] * self._count
+        self._seated = 0  # hands of all
+        self._ledgers = [
+            Ledger(feed, seed=epoch.seed, window=self._window, ordered=ordered) for feed in tasks
+        ]
         self._held: dict[int, int] = {}
         self._isolated: set[int] = set()  # workers that run a suspect, and nothing else
-        self._balance = Balance(hands)
+        self._balance = Balance(hands, crew.distance)
         for worker in crew.ready:
             self._balance.heard(worker, perf_counter())
         self._deadlines = (
@@ -112,7 +117,7 @@ class Run:
     @property
     def _window(self) -> int:
         # What the workers hold comes on top of what may wait for the consumer.
-        return self._buffer_size + self._count * self._pace.depth
+        return self._buffer_size + len(self._seats) * self._pace.depth
 
     def deliver(self) -> Iterator[list[tuple[int, Task, Any]]]:
         """Every task with its number and outcome, as it may be delivered; some at a time."""
@@ -218,8 +223,23 @@ class Run:
         idle = [worker for worker in crew.workers if worker not in seated]
         wanted = self._count if self._reported else self._at_first
         for seat, worker in enumerate(self._seats):
-            if worker is None and (idle or len(crew.workers) < wanted):
+            if worker is None and (idle or len(crew.workers) - len(crew.guests) < wanted):
                 self._seats[seat] = idle.pop() if idle else crew.start()
+        self._seats += idle
+        if crew.guests:
+            self._welcome()
+
+    def _welcome(self) -> None:
+        """Other machines' workers have threads as they like."""
+        seated = [worker for worker in self._seats if worker is not None]
+        hands = [self._crew.hands_of(worker) for worker in seated]
+        if sum(hands) != self._seated:
+            self._seated = sum(hands)
+            self._pace.staff(max(hands))
+            self._balance.hands = max(hands)
+            self._watch.staff(len(seated), sum(hands))
+            for ledger in self._ledgers:
+                ledger.window = self._window
 
     def _take(self, events: list[Event]) -> None:
         items, seconds = 0, 0.0
@@ -234,6 +254,8 @@ class Run:
                 self._balance.heard(event.worker, perf_counter())
             elif isinstance(event, Died):
                 self._bury(event)
+            elif isinstance(event, Left):
+                self._say_goodbye(event.worker)
         self._watch.look(sum(ledger.ready for ledger in self._ledgers))
         if items:
             self._adapt(items, seconds)
@@ -284,10 +306,7 @@ class Run:
             in_hand = []  # one iterator cannot leave out a datapoint
         timed_out = late is not None
         lost = [ledger.revoke(worker, in_hand, certain=timed_out) for ledger in self._ledgers]
-        self._held.pop(worker, None)
-        self._isolated.discard(worker)
-        self._balance.forget(worker)
-        self._seats = [None if seated == worker else seated for seated in self._seats]
+        self._forget(worker)
         self._meter.restarts += 1
         text = obituary(died, lost, timed_out, self._is_keyed)
         if not timed_out and not any(part.alone for part in lost):
@@ -302,6 +321,20 @@ class Run:
             for entry in part.convicted:
                 error = conviction(entry.task, text, timed_out, self._is_keyed)
                 ledger.condemn(entry, Failed.of(error, UNSENT))
+
+    def _say_goodbye(self, worker: int) -> None:
+        """A worker is gone, which is nobody's fault: its tasks go out again."""
+        for ledger in self._ledgers:
+            ledger.revoke(worker)
+        if self._deadlines is not None:
+            self._deadlines.killed(worker)
+        self._forget(worker)
+
+    def _forget(self, worker: int) -> None:
+        self._held.pop(worker, None)
+        self._isolated.discard(worker)
+        self._balance.forget(worker)
+        self._seats = [None if seated == worker else seated for seated in self._seats]
 
     def _is_keyed(self, task: Task) -> bool:
         one = (members_of(task) or [task])[0]

@@ -58,7 +58,6 @@ class Runner(ProxyDataFlow):
         self._task_timeout = task_timeout
         self._crews: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
-        self._workers = 1
 
     _unit = "process"  # what one more of would be added
 
@@ -110,11 +109,11 @@ class Runner(ProxyDataFlow):
         meter = self._meter
         if not meter.items:
             return []  # below another runner, which does its work
-        hands = meter.units // self._workers
+        hands = meter.units // max(1, meter.workers)
         return [
             meter.row(type(self).__name__, "runner")
             | {
-                "workers": self._workers,
+                "workers": meter.workers,
                 "hands": hands,
                 "unit": self._unit,
                 "restarts": meter.restarts,
@@ -152,7 +151,6 @@ class Runner(ProxyDataFlow):
         crew = self._crews.get(key)
         if crew is None:  # the workers of an earlier epoch go on
             crew = self._crews[key] = self._hire(part)
-        self._workers = self._worker_count(part)
         self._meter.runner = type(self).__name__
         complete = False
         try:
@@ -163,7 +161,7 @@ class Runner(ProxyDataFlow):
                 tasks,
                 redo,
                 ordered=ordered,
-                workers=self._workers,
+                workers=self._worker_count(part),
                 hands=self._hands(part),
                 buffer_size=self._buffer_of(part),
                 max_restarts=self._max_restarts,

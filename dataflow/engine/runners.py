@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from dataflow.base import is_flow
 from dataflow.engine.part import Part
@@ -16,6 +16,9 @@ from dataflow.failures import OnError
 from dataflow.transport.in_hand import InHand
 from dataflow.utils.spelling import renamed
 
+if TYPE_CHECKING:
+    from dataflow.executor.process import ProcessExecutor
+
 __all__ = [
     "MultiProcessPrefetchData",
     "MultiProcessRunner",
@@ -26,6 +29,8 @@ __all__ = [
     "PrefetchDataZMQ",
     "ThreadRunner",
     "positive",
+    "slots_of",
+    "start_processes",
 ]
 
 
@@ -211,17 +216,9 @@ class PrefetchDataZMQ(Runner):
         return 1 if part.sequential and not self.replicate else self.num_proc
 
     def _hire(self, part: Part) -> Executor:
-        from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
-
-        part.leave_to_workers()
-        # A message in hand, one being written, and the worker's part of what may wait here.
-        slots = 4 + self._hands(part) + -(-self._buffer_of(part) // self._worker_count(part))
-        return ProcessExecutor(
-            module="dataflow.engine.process",
-            programs=part.packed(),
-            hands=self._hands(part),
-            slots_each=min(slots, 64),
-        )
+        hands = self._hands(part)
+        waiting = -(-self._buffer_of(part) // self._worker_count(part))
+        return start_processes(part, hands, slots_of(hands, waiting))
 
 
 class MultiProcessRunner(PrefetchDataZMQ):
@@ -262,6 +259,27 @@ class MultiProcessRunner(PrefetchDataZMQ):
             task_timeout=task_timeout,
             max_restarts=max_restarts,
         )
+
+
+def slots_of(hands: int, waiting: int) -> int:
+    """How many messages a process has under way: in hand, being written, waiting for the loop."""
+    return min(4 + hands + waiting, 64)
+
+
+def start_processes(
+    part: Part, hands: int, slots: int, numbers: Iterator[int] | None = None
+) -> ProcessExecutor:
+    """What starts worker processes of this machine for a part."""
+    from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
+
+    part.leave_to_workers()
+    return ProcessExecutor(
+        module="dataflow.engine.process",
+        programs=part.packed(),
+        hands=hands,
+        slots_each=slots,
+        numbers=numbers,
+    )
 
 
 # tensorpack's other names.

@@ -64,7 +64,12 @@ class Watch:
         self._begun: float | None = perf_counter() if self._crew_is_new else None
         self._ready = 0
         self._looked = self._started = perf_counter()
-        meter.units = workers * hands
+        self.staff(workers, workers * hands)
+
+    def staff(self, workers: int, hands: int) -> None:
+        """So many workers there are now, with so many threads together."""
+        part, meter = self._part, self._meter
+        meter.units, meter.workers = hands, workers
         for (program, stage), owner in self._meters.items():
             if stage >= part.sent[program]:
                 continue  # the consumer runs it
@@ -72,7 +77,7 @@ class Watch:
             if stage == LOADER and runs.loader is None and not isinstance(runs, Batching):
                 continue  # its datapoints are read here
             concurrency = stage != LOADER and getattr(runs.stages[stage], "concurrency", None)
-            owner.units = workers * (concurrency or hands)
+            owner.units = workers * concurrency if concurrency else hands
             owner.runner = meter.runner
 
     def wait(self, timeout: float | None) -> list[Event]:

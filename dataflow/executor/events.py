@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from dataflow.transport.in_hand import Held
 from dataflow.transport.traffic import Traffic
 
-__all__ = ["Died", "Event", "Executor", "Reported", "Started"]
+__all__ = ["Died", "Event", "Executor", "Left", "Reported", "Started"]
 
 
 class Reported(NamedTuple):
@@ -18,9 +18,15 @@ class Reported(NamedTuple):
 
 
 class Started(NamedTuple):
-    """A worker process is up and listens."""
+    """A worker process is up and listens.
+
+    Attributes:
+        worker: its number.
+        hands: its threads, where that is up to the worker.
+    """
 
     worker: int
+    hands: int = 0
 
 
 class Died(NamedTuple):
@@ -31,15 +37,23 @@ class Died(NamedTuple):
         pid: what its process id was.
         status: the exit status, negative for a signal.
         in_hand: what its hands were working on.
+        where: the machine, if it is another one.
     """
 
     worker: int
     pid: int
     status: int
     in_hand: list[Held]
+    where: str = ""
 
 
-Event: TypeAlias = Reported | Started | Died
+class Left(NamedTuple):
+    """A worker of another machine is gone, for a reason that is not its datapoints'."""
+
+    worker: int
+
+
+Event: TypeAlias = Reported | Started | Died | Left
 
 
 class Executor(Protocol):
@@ -51,6 +65,12 @@ class Executor(Protocol):
     ready: set[int]
     """Those of them that have started."""
 
+    guests: set[int]
+    """Those that came by themselves, and may leave."""
+
+    distance: float
+    """Seconds that a message to a worker and back may take, about."""
+
     traffic: Traffic
     """What came from them; stays zero where results are only passed on."""
 
@@ -59,6 +79,9 @@ class Executor(Protocol):
 
     def start(self) -> int:
         """Start one more worker; returns its number."""
+
+    def hands_of(self, worker: int) -> int:
+        """How many threads a worker has."""
 
     def in_hand(self, worker: int) -> list[Held]:
         """What a worker's hands are working on now."""

@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -50,9 +51,18 @@ class ProcessExecutor:
         programs: its programs, pickled.
         hands: threads in each worker.
         slots_each: messages with arrays that a worker can have under way.
+        numbers: of the workers, where others have some of them.
     """
 
-    def __init__(self, *, module: str, programs: bytes, hands: int, slots_each: int) -> None:
+    def __init__(
+        self,
+        *,
+        module: str,
+        programs: bytes,
+        hands: int,
+        slots_each: int,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
         self._module = module
         self._slots = slots_each
         self._hands = hands
@@ -75,8 +85,10 @@ class ProcessExecutor:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._pidfds: dict[int, int] = {}
         self._in_hand: dict[int, InHand] = {}
-        self._number = 0
+        self._numbers = count() if numbers is None else numbers
         self.workers: list[int] = []
+        self.guests: set[int] = set()
+        self.distance = 0.0
         self.ready: set[int] = set()
         self._next_look = 0.0
         self._poller = zmq.Poller()
@@ -97,7 +109,7 @@ class ProcessExecutor:
         )
 
     def start(self) -> int:
-        number, self._number = self._number, self._number + 1
+        number = next(self._numbers)
         reader = slots.SlotReader(self._slots) if slots.available() else None
         folder = self._end.add(number, reader)
         memory = reader.fd if reader is not None else -1
@@ -131,6 +143,17 @@ class ProcessExecutor:
 
     def send(self, worker: int, lease: Any) -> None:
         self._end.send(worker, lease)
+
+    def listen(self, ear: int) -> None:
+        """Let `poll` return, too, when there is something to read from this file."""
+        self._poller.register(ear, zmq.POLLIN)
+
+    def pid_of(self, worker: int) -> int:
+        """A worker's process id."""
+        return self._processes[worker].pid
+
+    def hands_of(self, worker: int) -> int:
+        return self._hands
 
     def in_hand(self, worker: int) -> list[Held]:
         return self._in_hand[worker].held()

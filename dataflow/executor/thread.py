@@ -55,7 +55,10 @@ class ThreadExecutor:
         ]
         for thread in self._threads:
             thread.start()
+        self._hands = hands
         self.workers = list(range(workers))
+        self.guests: set[int] = set()
+        self.distance = 0.0
         self.traffic = Traffic()
         self.ready = set(self.workers)
         # The threads hold the workers, not this object: who forgets it ends them.
@@ -66,6 +69,9 @@ class ThreadExecutor:
 
     def send(self, worker: int, lease: Any) -> None:
         self._crew[worker].take(lease)
+
+    def hands_of(self, worker: int) -> int:
+        return self._hands
 
     def in_hand(self, worker: int) -> list[Held]:
         return []  # nobody asks: threads do not die

@@ -1,7 +1,16 @@
-"""Preprocessing on other machines: a sender there, a receiver here (``docs/wire.md``)."""
+"""Preprocessing on other machines: senders there, or workers (``docs/wire.md``)."""
 
 from dataflow.remote.older import RemoteDataZMQ, send_dataflow_zmq
 from dataflow.remote.receiver import Receiver, receive
+from dataflow.remote.runner import PrefetchDataRemote
 from dataflow.remote.sender import Sender, send
 
-__all__ = ["Receiver", "RemoteDataZMQ", "Sender", "receive", "send", "send_dataflow_zmq"]
+__all__ = [
+    "PrefetchDataRemote",
+    "Receiver",
+    "RemoteDataZMQ",
+    "Sender",
+    "receive",
+    "send",
+    "send_dataflow_zmq",
+]

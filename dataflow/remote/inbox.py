@@ -110,6 +110,7 @@ class Inbox:
     """
 
     role = "receiver"
+    partner = "sender"
 
     def __init__(
         self,

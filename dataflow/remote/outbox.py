@@ -50,6 +50,7 @@ class Outbox:
     """
 
     role = "sender"
+    partner = "receiver"
 
     def __init__(
         self,

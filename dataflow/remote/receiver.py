@@ -153,9 +153,11 @@ class _End:
     """The running part of a receiver. It does not know the receiver, which can be collected so."""
 
     def __init__(self, options: Options, window: int, senders: int, endless: bool) -> None:
+        from dataflow.executor.memory import keep_message_memory
         from dataflow.remote.inbox import Inbox
         from dataflow.transport.exchange import Exchange
 
+        keep_message_memory()
         self.inbox = Inbox(
             limit=options.limit,
             window=window,

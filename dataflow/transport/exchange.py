@@ -79,7 +79,7 @@ class Exchange:
         self._poller.register(self._bell.ear, zmq.POLLIN)
         self._judge: Any = None
         # Receivers send heads only.
-        self._most = wire.HEAD_BYTES + (options.limit if party.role == "receiver" else 0)
+        self._most = wire.HEAD_BYTES + (0 if party.role == "sender" else options.limit)
         self._places = [Place(i, address) for i, address in enumerate(options.addresses)]
         try:
             if options.bind and options.keys is not None:
@@ -234,8 +234,9 @@ class Exchange:
         return None
 
     def _check_role(self, fields: dict[str, Any]) -> None:
-        if fields["role"] == self._party.role:
-            raise CodecError(f"both sides are {fields['role']}s", reason="role")
+        if fields["role"] != self._party.partner:
+            text = f"a {fields['role']} has nothing to say to a {self._party.role}"
+            raise CodecError(text, reason="role")
 
     def _greeting(self) -> dict[str, Any]:
         return {

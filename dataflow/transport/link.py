@@ -83,6 +83,8 @@ class Party(Protocol):
     """Who uses the links. All of it is called in the exchange's thread."""
 
     role: str
+    partner: str
+    """The role of those that it talks to."""
 
     def joined(self, link: Link) -> None:
         """A peer is there, or there again."""

@@ -68,6 +68,7 @@ def check(result: dict[str, Any], name: str) -> None:
     ("name", "cases"),
     [
         ("augment", 44),
+        ("pool", 4),
         ("overhead", 2),
         ("parallel", 6),
         ("transport", 2),

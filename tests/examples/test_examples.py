@@ -215,3 +215,24 @@ def test_two_machines(cache: Path, tmp_path: Path) -> None:
         )
         for sender in senders:
             assert sender.result() == ("sent 6 batches, 1.7 MB\n", "")
+
+
+def test_a_pool_of_machines(cache: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    command = ["dataflow", "worker", "pooled:flow", address, "--procs", "1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT / "examples" / "distributed",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    ) as worker:
+        try:
+            out, err = run("distributed/pooled.py", address, cache=cache, folder=tmp_path)
+        finally:
+            worker.terminate()
+        worker.communicate(timeout=20)
+    assert (out, err) == (
+        "epoch 0: 1000 images, 500 of them discs\nepoch 1: 1000 images, 500 of them discs\n",
+        "",
+    )

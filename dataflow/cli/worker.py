@@ -1,0 +1,97 @@
+"""Work for a trainer on another machine.
+
+FLOW is package.module:function, a function without arguments that returns the same dataflow as the
+trainer's; modules in the current folder are found. The trainer runs `df.PrefetchDataRemote(flow(),
+ADDRESS)`. Where the function's dataflow has a PrefetchDataRemote in it, what is below that counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from typing import Any
+
+from dataflow.cli.arguments import count
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("flow", metavar="FLOW", help="package.module:function")
+    parser.add_argument(
+        "address", metavar="ADDRESS", nargs="+", help="of the trainer, such as tcp://trainer:5555"
+    )
+    parser.add_argument("--procs", type=count, metavar="N", help="processes (one a core)")
+    parser.add_argument(
+        "--threads", type=count, metavar="T", help="threads in each (as the dataflow says)"
+    )
+    parser.add_argument("--keys", metavar="FOLDER", help="encrypt with these (see dataflow keys)")
+    parser.add_argument(
+        "--server-key", metavar="KEY", help="public key of the trainer, or its file (own key)"
+    )
+    parser.add_argument(
+        "--stay", action="store_true", help="wait for the next trainer when one has finished"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Work, with a progress bar, until the trainer has finished."""
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from dataflow.cli.flow import load_flow
+    from dataflow.remote.host import Host
+    from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
+    from dataflow.transport.exchange import Exchange
+    from dataflow.utils.machine import usable_cores
+
+    options = options_of(
+        args.address,
+        bind=False,
+        keys=args.keys,
+        server_key=args.server_key,
+        insecure=False,
+        timeout=5.0,
+        max_message_bytes=MESSAGE_BYTES,
+        max_peers=1,
+    )
+    procs = args.procs or usable_cores()
+    host = Host(
+        load_flow(args.flow),
+        procs=procs,
+        threads=args.threads,
+        limit=options.limit,
+        stay=args.stay,
+    )
+    exchange = Exchange(options, host)
+    host.wake = exchange.wake
+    # Told to stop, it leaves in order: the trainer need not wait until it is missed.
+    signal.signal(signal.SIGTERM, lambda *_: host.ended.set())
+    with logging_redirect_tqdm(), contextlib.ExitStack() as stack:
+        bar = stack.enter_context(tqdm(unit="datapoint", smoothing=0.1, file=sys.stderr))
+        stack.callback(host.close)
+        stack.callback(exchange.stop)
+        exchange.start()
+        missing, notice = 0.0, Notice("trainer", exchange.addresses)
+        while not host.ended.wait(0.2):
+            missing = 0.0 if host.trainer else missing + 0.2
+            notice(missing)
+            _show(bar, host)
+        _show(bar, host)
+    if host.error is not None:
+        raise host.error
+    return 0
+
+
+def _show(bar: Any, host: Any) -> None:
+    found = host.tally
+    where = f"for {host.trainer}" if host.trainer else "waiting for a trainer"
+    text = f"{found.bytes / 1e6:,.1f} MB, {host.workers} processes {where}"
+    if found.failures:
+        text += f", {found.failures} failed"
+    if found.restarts:
+        text += f", {found.restarts} processes died"
+    bar.set_postfix_str(text, refresh=False)
+    bar.update(found.datapoints - bar.n)
+    bar.refresh()

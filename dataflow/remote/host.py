@@ -1,0 +1,334 @@
+"""The worker's side of a pool: processes of this machine that work for a trainer on another one.
+
+The exchange's thread talks to the trainer. Each part of the chain has a bench: a thread with the
+processes that work at it, which are the same as those of `PrefetchDataZMQ`. Their deaths, and what
+they had in hand, are told to the trainer, who decides what becomes of the datapoints.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from dataflow.base import walk
+from dataflow.codec import wire
+from dataflow.codec.wire import Kind, Message
+from dataflow.engine.messages import RECALL, Failed, Report
+from dataflow.engine.part import Part, parts_below
+from dataflow.engine.runner import Runner
+from dataflow.engine.runners import start_processes
+from dataflow.errors import PeerError
+from dataflow.executor.events import Died, Event, Reported, Started
+from dataflow.remote.forms import Sent, pack_held, pack_report, read_lease
+from dataflow.remote.runner import PrefetchDataRemote
+from dataflow.resume import fingerprint
+from dataflow.transport.bell import Bell
+from dataflow.transport.link import Link
+
+__all__ = ["Host"]
+
+logger = logging.getLogger(__name__)
+
+_HANDS_SECONDS = 0.25  # between two words about what is in hand
+_MOST_SLOTS = 64
+
+
+@dataclass
+class Tally:
+    """What was done so far.
+
+    Attributes:
+        datapoints: that were made.
+        bytes: that were sent.
+        failures: datapoints that failed, here.
+        restarts: processes that died.
+    """
+
+    datapoints: int = 0
+    bytes: int = 0
+    failures: int = 0
+    restarts: int = 0
+
+
+class Host:
+    """The worker's `Party`.
+
+    Args:
+        flow: the chain; where there is a `PrefetchDataRemote` in it, the chain below that.
+        procs: processes for each part.
+        threads: in each of them; None: as many as the chain says.
+        limit: bytes of a message, at most.
+        stay: wait for the next trainer when one has finished.
+
+    Attributes:
+        wake: makes the exchange's thread look here.
+        trainer: the one that it works for now, for a person; None: it waits for one.
+        tally: what was done.
+        ended: set when it is over: the trainer has finished, or something makes it impossible.
+        error: what does.
+    """
+
+    role = "worker"
+    partner = "trainer"
+
+    def __init__(
+        self, flow: Any, *, procs: int, threads: int | None, limit: int, stay: bool = False
+    ) -> None:
+        for one in walk(flow):
+            if isinstance(one, PrefetchDataRemote):
+                flow = one.ds
+                break
+        runner = Runner(flow, ordered=None, buffer_size=1)
+        self._chain = fingerprint(flow)
+        self._parts = parts_below(runner)
+        self._procs = procs
+        self._threads = threads
+        self._limit = limit
+        self._stay = stay
+        self._link: Link | None = None
+        self._benches: dict[int, _Bench] = {}
+        self._ending: list[_Bench] = []
+        self._outgoing: deque[Sent] = deque()
+        self.wake: Callable[[], None] = lambda: None
+        self.trainer: str | None = None
+        self.tally = Tally()
+        self.ended = threading.Event()
+        self.error: BaseException | None = None
+
+    @property
+    def workers(self) -> int:
+        """How many processes are up."""
+        return sum(len(bench.up) for bench in list(self._benches.values()))
+
+    def close(self) -> None:
+        """End all processes. Called when the exchange has stopped."""
+        for number in list(self._benches):
+            self._end(number)
+        for bench in self._ending:
+            bench.join()
+
+    # -- the benches' threads ----------------------------------------------------------------
+
+    def say(self, sent: Sent) -> None:
+        """Send a message to the trainer, if there is one."""
+        self._outgoing.append(sent)
+        self.wake()
+
+    def give_up(self, error: BaseException) -> None:
+        """It cannot go on."""
+        self.error = self.error or error
+        self.ended.set()
+
+    # -- the exchange's thread ---------------------------------------------------------------
+
+    def joined(self, link: Link) -> None:
+        self._outgoing.clear()
+        self._link = link
+        self.trainer = link.name
+        fields = {"chain": self._chain, "procs": self._procs, "threads": self._threads or 0}
+        link.send(wire.pack(Kind.JOIN, **fields))
+        logger.info("works for %s", link.name)
+
+    def left(self, link: Link) -> None:
+        if link is self._link:
+            self._link, self.trainer = None, None
+            for bench in self._benches.values():
+                bench.ask(("forget",))
+
+    def received(self, link: Link, message: Message, frames: list[Any]) -> None:
+        fields = message.fields
+        part = fields.get("part", 0)
+        if message.kind is Kind.LEAVE:
+            logger.info("%s has no more work: %s", link.name, fields["reason"])
+            for number in list(self._benches):
+                self._end(number)
+            if not self._stay:
+                self.ended.set()
+        elif message.kind is Kind.START:
+            self._start(part, fields)
+        elif (bench := self._benches.get(part)) is None:
+            return  # stopped meanwhile
+        elif message.kind is Kind.STOP:
+            self._end(part)
+        elif message.kind is Kind.LEASE:
+            lease = read_lease(fields, frames, len(self._parts[part].programs))
+            bench.ask((fields["worker"], lease))
+        elif message.kind is Kind.RECALL:
+            bench.ask((fields["worker"], RECALL))
+        elif message.kind is Kind.KILL:
+            bench.ask(("kill", fields["worker"]))
+
+    def _start(self, number: int, fields: dict[str, Any]) -> None:
+        if number >= len(self._parts):
+            raise PeerError(f"the trainer runs part {number}; there are {len(self._parts)} here")
+        bench = self._benches.get(number)
+        if bench is not None:
+            bench.ask(("present",))
+            return
+        part = self._parts[number]
+        hands = self._threads or max(1, min(fields["hands"], 1024))
+        slots = max(4, min(fields["slots"], _MOST_SLOTS))
+        self._benches[number] = _Bench(self, number, part, self._procs, hands, slots, self._limit)
+
+    def _end(self, number: int) -> None:
+        bench = self._benches.pop(number)
+        bench.stop()
+        self._ending = [one for one in self._ending if one.alive] + [bench]
+
+    def tick(self, now: float) -> float:
+        while self._outgoing:
+            head, frames = self._outgoing.popleft()
+            if self._link is not None:
+                self._link.send(head, frames)
+        return 1.0
+
+    def refused(self, error: PeerError) -> None:
+        self.give_up(error)
+
+    def failed(self, error: BaseException) -> None:
+        self.give_up(error)
+
+    def closing(self) -> None:
+        self.tick(0.0)
+        if self._link is not None:
+            text = f"{type(self.error).__name__}: {self.error}" if self.error else "it was stopped"
+            self._link.send(wire.pack(Kind.LEAVE, reason=" ".join(text.split())[:900]))
+
+
+class _Bench:
+    """A thread with the processes that work at one part.
+
+    Args:
+        host: takes what is to be sent.
+        number: the part's.
+        part: what they run.
+        procs: how many.
+        hands: threads in each.
+        slots: messages that each may have under way.
+        limit: bytes of a message, at most.
+    """
+
+    def __init__(
+        self, host: Host, number: int, part: Part, procs: int, hands: int, slots: int, limit: int
+    ) -> None:
+        self._host = host
+        self._number = number
+        self._part = part
+        self._procs = procs
+        self._hands = hands
+        self._slots = slots
+        self._limit = limit
+        self._asked: deque[tuple[Any, ...]] = deque()
+        self._bell = Bell()
+        self._stopped = False
+        self._told = 0.0
+        self.up: dict[int, int] = {}
+        self._holding: set[int] = set()
+        self._thread = threading.Thread(target=self._run, name="dataflow-bench", daemon=True)
+        self._thread.start()
+
+    def ask(self, command: tuple[Any, ...]) -> None:
+        """What to do next; any thread may call this."""
+        self._asked.append(command)
+        self._bell.ring()
+
+    def stop(self) -> None:
+        """End the processes."""
+        self._stopped = True
+        self._bell.ring()
+
+    @property
+    def alive(self) -> bool:
+        """Whether there are processes."""
+        return self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait until they have ended."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            crew = self._crew = start_processes(self._part, self._hands, self._slots)
+            try:
+                crew.listen(self._bell.ear)
+                for _ in range(self._procs):
+                    crew.start()
+                while not self._stopped:
+                    for event in crew.poll(_HANDS_SECONDS):
+                        self._take(event)
+                    self._bell.quiet()
+                    while self._asked:
+                        self._do(*self._asked.popleft())
+                    self._tell_hands()
+            finally:
+                crew.close()
+        except BaseException as error:  # whoever started this waits for it
+            self._host.give_up(error)
+        finally:
+            self._bell.close()
+
+    def _do(self, what: Any, *rest: Any) -> None:
+        crew = self._crew
+        if what == "present":
+            for worker in crew.ready:
+                self._present(worker)
+        elif what == "forget":  # what they have is others' now
+            for worker in crew.workers:
+                crew.send(worker, RECALL)
+        elif what == "kill":
+            if rest[0] in crew.workers:
+                crew.kill(rest[0])
+        elif what in crew.workers:
+            crew.send(what, rest[0])
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._present(event.worker)
+        elif isinstance(event, Reported):
+            if isinstance(event.report, Failed):  # it could not even start
+                raise event.report.exception()
+            self._report(event.worker, event.report)
+        elif isinstance(event, Died):
+            self.up.pop(event.worker, None)
+            self._host.tally.restarts += 1
+            logger.warning(
+                "worker process %d ended with status %d; another one takes its place",
+                event.pid,
+                event.status,
+            )
+            held = pack_held(event.in_hand)
+            self._say(Kind.DOWN, event.worker, status=event.status, held=held)
+            self._crew.start()
+
+    def _present(self, worker: int) -> None:
+        self.up[worker] = pid = self._crew.pid_of(worker)
+        self._say(Kind.UP, worker, hands=self._hands, pid=pid)
+
+    def _report(self, worker: int, report: Report) -> None:
+        tally = self._host.tally
+        tally.datapoints += report.items
+        for run in report.results:
+            tally.failures += sum(isinstance(outcome, Failed) for outcome in run.outcomes)
+        for sent in pack_report(self._number, worker, report, self._limit):
+            tally.bytes += len(sent[0]) + sum(getattr(f, "nbytes", len(f)) for f in sent[1])
+            self._host.say(sent)
+
+    def _tell_hands(self) -> None:
+        """What the processes are at, for the trainer's `task_timeout`."""
+        now = monotonic()
+        if now - self._told < _HANDS_SECONDS:
+            return
+        self._told = now
+        for worker in self.up:
+            held = self._crew.in_hand(worker)
+            if held or worker in self._holding:
+                self._say(Kind.HANDS, worker, held=pack_held(held))
+            (self._holding.add if held else self._holding.discard)(worker)
+
+    def _say(self, kind: Kind, worker: int, **fields: Any) -> None:
+        self._host.say((wire.pack(kind, part=self._number, worker=worker, **fields), []))

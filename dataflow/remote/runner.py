@@ -1,0 +1,183 @@
+"""The pool of workers on other machines, as a flow."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from dataflow.engine.part import Part, parts_below
+from dataflow.engine.runner import Runner
+from dataflow.engine.runners import slots_of, start_processes
+from dataflow.errors import ConfigError
+from dataflow.executor.events import Executor
+from dataflow.failures import OnError
+from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
+from dataflow.resume import fingerprint
+from dataflow.transport.options import Options
+from dataflow.utils.spelling import renamed
+
+__all__ = ["PrefetchDataRemote"]
+
+
+class PrefetchDataRemote(Runner):
+    """Runs the chain below it in worker processes of other machines; each datapoint comes once.
+
+    On the other machines, ``dataflow worker package.module:function ADDRESS`` builds the same
+    chain and works for whoever binds ADDRESS. Workers come and go at any time: what one had that
+    is gone goes to others. Only keys go there and results come back, as arrays, numbers, text,
+    bytes, None, and lists, tuples and dicts of these: no code, and no pickle.
+
+    The chain there must be this one: stages, their plain arguments, the number of the source's
+    datapoints (or none: keys come from here). A worker with another one is refused, and told what
+    differs. Equal bytes also take equal versions of the packages and equal data.
+
+    Everything else is as with `PrefetchDataZMQ`: order, states, seeds, errors, batches below it.
+    Without any worker it waits, and says so now and then.
+
+    Args:
+        ds: the chain.
+        address: one or several of ``tcp://HOST:PORT`` and ``ipc://PATH``, to listen on. A port may
+            be ``*``; see `addresses`.
+        hwm: datapoints that may wait to be delivered, and that each worker process may hold;
+            more where they are cheap and small.
+        num_proc: processes of this machine that help.
+        ordered: deliver in the source's order; None means: if a seed was set.
+        buffer_size: the same as `hwm`, which it overrides.
+        on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a
+            function of error and datapoint that returns a replacement or None.
+        task_timeout: seconds that a datapoint may keep a worker process.
+        max_restarts: processes that may die without anything getting done in between. Machines
+            that are cut off do not count.
+        keys: folder of keys (see `dataflow.transport.keys`): connections are encrypted, and only
+            allowed keys get in.
+        insecure: listen without keys where other hosts can connect.
+        timeout: a machine that is silent for half as many seconds is taken for gone.
+        max_message_bytes: of a message; a datapoint may have three quarters of it.
+        max_peers: how many machines at once.
+
+    Raises:
+        ConfigError: an argument makes no sense, or would let everybody in.
+        WorkerDied: (from the iterator) beyond `max_restarts`.
+    """
+
+    _elsewhere = True
+    _unit = "process"
+
+    @renamed(nr_proc="num_proc")
+    def __init__(
+        self,
+        ds: Any,
+        address: str | list[str],
+        hwm: int = 50,
+        *,
+        num_proc: int = 0,
+        ordered: bool | None = None,
+        buffer_size: int | None = None,
+        on_error: OnError = "raise",
+        task_timeout: float | None = None,
+        max_restarts: int = 3,
+        keys: str | Path | None = None,
+        insecure: bool = False,
+        timeout: float = 5.0,
+        max_message_bytes: int = MESSAGE_BYTES,
+        max_peers: int = 256,
+    ) -> None:
+        super().__init__(
+            ds,
+            ordered=ordered,
+            buffer_size=hwm if buffer_size is None else buffer_size,
+            on_error=on_error,
+            max_restarts=max_restarts,
+            task_timeout=task_timeout,
+        )
+        if num_proc < 0:
+            raise ConfigError(f"num_proc={num_proc!r} must not be negative")
+        self.num_proc = int(num_proc)
+        self._options = options_of(
+            address,
+            bind=True,
+            keys=keys,
+            server_key=None,
+            insecure=insecure,
+            timeout=timeout,
+            max_message_bytes=max_message_bytes,
+            max_peers=max_peers,
+        )
+        self._end: _End | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, ports filled in. Listening begins at the latest now."""
+        return self._opened().exchange.addresses
+
+    def peers(self) -> list[dict[str, Any]]:
+        """A row for each machine: ``name``, its ``workers``, the ``leases`` that they have and the
+        datapoints ``outstanding`` in these; ``datapoints`` and ``bytes`` that came, ``rate`` in
+        datapoints a second since it joined, and seconds of ``cpu`` that they took there.
+        """
+        return [] if self._end is None else self._end.pool.peers()
+
+    def close(self) -> None:
+        super().close()
+        if self._end is not None:
+            self._options = replace(self._options, addresses=self._end.exchange.addresses)
+            self._end = None
+            self._finalizer()
+
+    def _worker_count(self, part: Part) -> int:
+        return self.num_proc
+
+    def _hire(self, part: Part) -> Executor:
+        from dataflow.executor.remote import RemoteExecutor
+
+        end = self._opened()
+        part.leave_to_workers()
+        flows = [_flows_of(one) for one in parts_below(self)]
+        number = flows.index(_flows_of(part))
+        hands, slots = self._hands(part), slots_of(self._hands(part), self._buffer_of(part))
+        local = None
+        if self.num_proc:
+            local = start_processes(part, hands, slots, end.numbers)
+        end.pool.describe(number, hands, slots, [len(one.stages) for one in part.programs])
+        return RemoteExecutor(end.pool, number, local, end.notice)
+
+    def _stage_rows(self) -> list[dict[str, Any]]:
+        rows = super()._stage_rows()
+        for row in rows:
+            row["peers"] = self.peers()
+            row["refused"] = {} if self._end is None else dict(self._end.exchange.refusals)
+        return rows
+
+    def _opened(self) -> _End:
+        if self._end is None:
+            self._end = _End(self._options, fingerprint(self.ds))
+            self._finalizer = weakref.finalize(self, self._end.exchange.stop)
+        return self._end
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_end": None, "_finalizer": None}
+
+
+def _flows_of(part: Part) -> set[int]:
+    return {id(flow) for flow in part.owners.values()}
+
+
+class _End:
+    """The running part of it, which does not know the flow, so that this can be collected."""
+
+    def __init__(self, options: Options, chain: list[str]) -> None:
+        from dataflow.executor.memory import keep_message_memory
+        from dataflow.remote.pool import Pool
+        from dataflow.transport.exchange import Exchange
+
+        keep_message_memory()
+        self.numbers: Iterator[int] = count()
+        self.pool = Pool(chain, options.limit, self.numbers)
+        self.exchange = Exchange(options, self.pool)
+        self.pool.wake = self.exchange.wake
+        self.notice = Notice("worker", self.exchange.addresses)
+        self.exchange.start()

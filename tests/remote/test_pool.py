@@ -1,0 +1,350 @@
+"""The pool of workers on other machines: exact, whatever becomes of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import chains
+import numpy as np
+import pytest
+from network import ROOT, Proxy, until
+
+import dataflow as df
+from dataflow.errors import CodecError, ConfigError, WorkerError
+from dataflow.transport.keys import make_keys
+
+LOOPBACK = "tcp://127.0.0.1:*"
+
+Work = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Work]:
+    """Start ``dataflow worker chains:NAME ADDRESS …``; its `log` is a file."""
+    started = []
+
+    def start(name: str, address: str, *options: str, procs: int = 1) -> subprocess.Popen[str]:
+        log = tmp_path / f"worker-{len(started)}.txt"
+        command = ["-m", "dataflow", "worker", f"chains:{name}", address, "--procs", str(procs)]
+        with log.open("w") as told:
+            process = subprocess.Popen(
+                [sys.executable, *command, *options],
+                cwd=Path(__file__).parent,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=told,
+                text=True,
+            )
+        process.log = log  # type: ignore[attr-defined]
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+    for process in started:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, with equal types, down to the bytes."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and bool((one == other).all())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def pool(ds: Any, **options: Any) -> df.PrefetchDataRemote:
+    return df.PrefetchDataRemote(ds, LOOPBACK, **options)
+
+
+def numbers_of(found: list[Any]) -> list[int]:
+    return sorted(int(one) for dp in found for one in np.ravel(dp[0]))
+
+
+@pytest.mark.parametrize("name", ["random", "batches", "two_sources"])
+def test_the_same_bytes_as_without_a_pool(work: Work, name: str) -> None:
+    plain = getattr(chains, name)().seed(5)
+    plain.reset_state()
+    expected = [list(plain), list(plain)]
+    with pool(getattr(chains, name)(), ordered=True).seed(5) as ds:
+        work(name, ds.addresses[0])
+        work(name, ds.addresses[0], "--threads", "2")
+        found = [list(ds), list(ds)]
+    assert same(found, expected)
+
+
+@pytest.mark.parametrize("name", ["random", "batches"])
+def test_every_datapoint_once(work: Work, name: str) -> None:
+    with pool(getattr(chains, name)()) as ds:
+        processes = [work(name, ds.addresses[0], procs=2), work(name, ds.addresses[0])]
+        for _ in range(2):
+            found = list(ds)
+            assert numbers_of(found) == list(range(300))
+        until(lambda: len(ds.peers()) == 2)
+        assert sum(peer["workers"] for peer in ds.peers()) <= 3
+        assert all(peer["outstanding"] == 0 for peer in ds.peers())
+        assert all(array.flags.writeable for dp in found for array in dp if hasattr(array, "flags"))
+    assert [process.wait(10) for process in processes] == [0, 0], "the trainer has finished"
+
+
+def test_processes_of_this_machine_help(work: Work) -> None:
+    with pool(chains.slow(), num_proc=1) as ds:
+        iterator = iter(ds)
+        found = list(islice(iterator, 10))  # alone at first
+        work("slow", ds.addresses[0])
+        found += iterator
+        assert numbers_of(found) == list(range(300))
+        (peer,) = ds.peers()
+        assert 0 < peer["datapoints"] < 300
+
+
+def test_a_machine_that_is_killed(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    with pool(chains.slow()) as ds, caplog.at_level(logging.WARNING):
+        victim, _ = work("slow", ds.addresses[0], procs=2), work("slow", ds.addresses[0])
+        found = []
+        iterator = iter(ds)
+        while len(ds.peers()) < 2 or len(found) < 30:
+            found.append(next(iterator))
+        victim.kill()
+        killed = time.monotonic()
+        while len(ds.peers()) > 1:
+            found.append(next(iterator))
+        assert time.monotonic() - killed < 3.5
+        found += iterator
+        assert numbers_of(found) == list(range(300))
+    (told,) = [record.message for record in caplog.records if "dataflow" in record.name]
+    assert "does not work here any more" in told
+
+
+def test_machines_that_join_and_leave(work: Work) -> None:
+    with pool(chains.slow()) as ds:
+        first = work("slow", ds.addresses[0])
+        iterator = iter(ds)
+        found = list(islice(iterator, 20))
+        second = work("slow", ds.addresses[0])
+        while sum(peer["datapoints"] > 0 for peer in ds.peers()) < 2:
+            found.append(next(iterator))
+        first.terminate()
+        found += iterator
+        assert numbers_of(found) == list(range(300))
+        assert first.wait(10) == 0
+        (peer,) = ds.peers()
+        assert str(second.pid) in peer["name"]
+
+
+def test_a_process_that_dies_is_replaced(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    with pool(chains.slow()) as ds, caplog.at_level(logging.WARNING):
+        worker = work("slow", ds.addresses[0])
+        iterator = iter(ds)
+        found = list(islice(iterator, 20))
+        children = Path(f"/proc/{worker.pid}/task")
+        (child,) = {
+            int(pid)
+            for task in children.iterdir()
+            for pid in (task / "children").read_text().split()
+        }
+        os.kill(child, signal.SIGKILL)
+        found += iterator
+        assert numbers_of(found) == list(range(300))
+        assert ds.stats()["stages"][-1]["restarts"] == 1
+    (told,) = [record.message for record in caplog.records if "dataflow" in record.name]
+    assert f"worker process {child} of" in told and "SIGKILL" in told
+
+
+def test_a_datapoint_that_kills_its_worker(work: Work) -> None:
+    with pool(chains.one_is_fatal(), on_error="skip") as ds:
+        work("one_is_fatal", ds.addresses[0], procs=2)
+        assert numbers_of(list(ds)) == [i for i in range(150) if i != 77]
+        assert [one.reason for one in ds.errors()] == ["poison"]
+
+
+def test_a_datapoint_that_never_ends(work: Work) -> None:
+    with pool(chains.one_hangs(), on_error="skip", task_timeout=0.7) as ds:
+        work("one_hangs", ds.addresses[0], procs=2)
+        assert numbers_of(list(ds)) == [i for i in range(150) if i != 77]
+        assert [one.reason for one in ds.errors()] == ["timeout"]
+
+
+def test_what_raises_there_raises_here(work: Work) -> None:
+    with pool(chains.some_fail(), ordered=True) as ds:
+        work("some_fail", ds.addresses[0])
+        with pytest.raises(WorkerError, match="twenty") as raised:
+            list(ds)
+        assert raised.value.type_name == "builtins.KeyError"
+        assert "in work" in raised.value.traceback
+
+
+def test_failures_that_are_skipped_are_counted(work: Work) -> None:
+    seen = []
+
+    def note(error: Exception, key: Any) -> None:
+        seen.append(error)
+
+    with pool(chains.some_fail(), ordered=True, on_error=note) as ds:
+        work("some_fail", ds.addresses[0])
+        assert [dp[0] for dp in ds] == [i for i in range(60) if i not in (20, 30, 40)]
+    unreadable, unsendable = seen[1:]
+    assert type(unreadable) is df.errors.DecodeError
+    assert (unreadable.reason, unreadable.url, unreadable.status) == (
+        "not_image",
+        "http://a/b",
+        200,
+    )
+    assert type(unsendable) is CodecError and "function cannot be sent" in str(unsendable)
+
+
+def test_a_key_that_cannot_be_sent(work: Work) -> None:
+    source = df.DataFromList([(i, (object(), i)) for i in range(300)], shuffle=True)
+    with pool(source.map(chains.drawn)) as ds:
+        work("random", ds.addresses[0])
+        with pytest.raises(CodecError, match=r"key of datapoint .* cannot be sent"):
+            list(ds)
+
+
+def test_another_chain_is_refused(work: Work) -> None:
+    with pool(chains.random()) as ds:
+        assert ds.addresses
+        worker = work("another", ds.addresses[0])
+        assert worker.wait(20) == 1
+        told = worker.log.read_text()  # type: ignore[attr-defined]
+        assert "-DataFromList(300 datapoints" in told and "+DataFromList(299 datapoints" in told
+        assert until(lambda: ds._end.exchange.refusals)["chain"] == 1
+
+
+@pytest.mark.parametrize("name", ["without_keys", "pool_and_more"])
+def test_chains_that_are_the_same_for_a_worker(work: Work, name: str) -> None:
+    with pool(chains.random()) as ds:
+        work(name, ds.addresses[0])
+        assert numbers_of(list(ds)) == list(range(300))
+
+
+def test_a_state_goes_on_with_another_pool(work: Work) -> None:
+    with pool(chains.random().seed(3)) as ds:
+        expected = list(chains.random().seed(3))
+        work("random", ds.addresses[0])
+        iterator = iter(ds)
+        before = list(islice(iterator, 130))
+        state = ds.state_dict()
+    with pool(chains.random()) as again:
+        again.load_state_dict(state)
+        work("random", again.addresses[0], procs=2)
+        after = list(again)
+    assert same(before + after, expected)
+
+
+def test_a_trainer_that_is_killed_and_started_again(work: Work, start: Any) -> None:
+    program = """
+        import sys
+        sys.path.insert(0, "tests/remote")
+        import chains
+        with df.PrefetchDataRemote(chains.slow(), address) as ds:
+            for count, dp in enumerate(ds):
+                if count % 10 == 0:
+                    print(count, flush=True)
+    """
+    with pool(chains.slow()) as probe:  # a free port
+        address = probe.addresses[0]
+    worker = work("slow", address)
+    first = start(program, address)
+    assert first.stdout.readline() == "0\n"
+    first.kill()
+    second = start(program, address)
+    assert second.communicate(timeout=30)[0].split() == [str(i) for i in range(0, 300, 10)]
+    assert worker.wait(10) == 0
+
+
+def test_a_connection_that_is_cut_again_and_again(work: Work) -> None:
+    with pool(chains.slow(), ordered=True, timeout=2.0).seed(1) as ds:
+        expected = list(chains.slow(0).seed(1))
+        with Proxy(ds.addresses[0]) as proxy:
+            work("slow", proxy.address, procs=2)
+            found = []
+            for dp in ds:
+                found.append(dp)
+                if len(found) % 100 == 50:
+                    proxy.cut()
+            assert proxy.connections >= 3
+    assert same(found, expected)
+
+
+def test_a_pool_with_keys(work: Work, tmp_path: Path) -> None:
+    make_keys(tmp_path / "keys")
+    make_keys(tmp_path / "others")
+    with pool(chains.random(), keys=tmp_path / "keys") as ds:
+        stranger = work("random", ds.addresses[0], "--keys", str(tmp_path / "others"))
+        work("random", ds.addresses[0], "--keys", str(tmp_path / "keys"))
+        assert numbers_of(list(ds)) == list(range(300))
+        assert len(ds.peers()) == 1
+    assert stranger.poll() is None or stranger.returncode == 1
+
+
+def test_arguments_that_make_no_sense() -> None:
+    ds = chains.random()
+    with pytest.raises(ConfigError, match="would let every host"):
+        df.PrefetchDataRemote(ds, "tcp://0.0.0.0:5555")
+    with pytest.raises(ConfigError, match="num_proc=-1"):
+        df.PrefetchDataRemote(ds, LOOPBACK, num_proc=-1)
+
+
+def test_explain_knows_the_machines(work: Work) -> None:
+    with pool(chains.slow()) as ds:
+        work("slow", ds.addresses[0], procs=2)
+        list(ds)
+        assert "MapData holds the run back" in ds.explain()
+        row = ds.stats()["stages"][-1]
+    assert row["workers"] == 2 and row["bytes"] > 300 * 2000
+    assert row["peers"][0]["datapoints"] == 300
+
+
+@pytest.mark.parametrize(
+    "name, seconds", [("some", 6.0), pytest.param("many", 60.0, marks=pytest.mark.soak)]
+)
+def test_kills_joins_leaves_and_cuts_at_random(work: Work, name: str, seconds: float) -> None:
+    """In the end, what was delivered is the source, exactly."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    chain = getattr(chains, name)()
+    with (
+        pool(chain, timeout=2.0) as ds,
+        Proxy(ds.addresses[0]) as proxy,
+    ):
+        machines = [work(name, proxy.address), work(name, ds.addresses[0])]
+        ends, found, events = time.monotonic() + seconds, [], 0
+        next_event = time.monotonic() + 1.5
+        for dp in ds:
+            found.append(int(dp[0]))
+            assert (dp[1] == dp[0] % 251).all()
+            if (now := time.monotonic()) > next_event and now < ends:
+                next_event, events = now + rng.uniform(0.1, 1.0), events + 1
+                what = rng.choice(["kill", "leave", "cut", "join", "child"])
+                alive = [machine for machine in machines if machine.poll() is None]
+                if what == "cut":
+                    proxy.cut()
+                elif what in ("kill", "leave") and len(alive) > 1:
+                    getattr(rng.choice(alive), "kill" if what == "kill" else "terminate")()
+                elif len(alive) < 4:
+                    address = rng.choice([proxy.address, ds.addresses[0]])
+                    machines.append(work(name, address))
+        assert sorted(found) == list(range(len(chain)))
+    assert events > seconds / 2
