@@ -95,6 +95,7 @@ from dataflow.stages import (
 from dataflow.version import __version__
 
 if typing.TYPE_CHECKING:
+    from dataflow.engine.ray import PrefetchDataRay
     from dataflow.formats import (
         CaffeLMDB,
         HDF5Data,
@@ -161,6 +162,7 @@ __all__ = [
     "PeerError",
     "PoisonedDatapoint",
     "PrefetchData",
+    "PrefetchDataRay",
     "PrefetchDataRemote",
     "PrefetchDataZMQ",
     "PrintData",
@@ -192,29 +194,28 @@ __all__ = [
 
 attach(DataFlow)
 
-# Files of other fields are the business of few programs: loaded when one of these is used.
-_FORMATS = frozenset(
-    {
-        "CaffeLMDB",
-        "HDF5Data",
-        "HDF5Serializer",
-        "LMDBData",
-        "LMDBDataDecoder",
-        "LMDBSerializer",
-        "NumpySerializer",
-        "SVMLightData",
-        "TFRecordData",
-        "TFRecordSerializer",
-    }
-)
+# The business of few programs: loaded when one of these is used.
+_LATER = {
+    "CaffeLMDB": "dataflow.formats",
+    "HDF5Data": "dataflow.formats",
+    "HDF5Serializer": "dataflow.formats",
+    "LMDBData": "dataflow.formats",
+    "LMDBDataDecoder": "dataflow.formats",
+    "LMDBSerializer": "dataflow.formats",
+    "NumpySerializer": "dataflow.formats",
+    "PrefetchDataRay": "dataflow.engine.ray",
+    "SVMLightData": "dataflow.formats",
+    "TFRecordData": "dataflow.formats",
+    "TFRecordSerializer": "dataflow.formats",
+}
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name not in _FORMATS:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dataflow import formats
+    import importlib
 
-    return getattr(formats, name)
+    return getattr(importlib.import_module(_LATER[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -152,8 +152,8 @@ def _verdict(limit: Station, rate: float) -> str:
         )
     if (runner := limit.runner) is not None:
         workers = _number(runner["workers"] * runner["hands"], "thread")
-        if runner["unit"] == "process":
-            workers += f" in {_number(runner['workers'], 'process')}"
+        if runner["unit"] != "thread":
+            workers += f" in {_number(runner['workers'], runner['unit'])}"
         what = "sending" if name == runner["name"] else "it"
         verb = "is" if runner["units"] == 1 else "are"
         return (
@@ -179,7 +179,7 @@ def _outlook(limit: Station, stations: list[Station], stats: dict[str, Any], rat
         if source is not None and source["kind"] == "iterator" and source["units"] == 1:
             return "It is one iterator, which only one process can run: one more brings nothing."
         one = limit.runner["unit"]
-        count = limit.runner["workers" if one == "process" else "hands"]
+        count = limit.runner["hands" if one == "thread" else "workers"]
     elif limit.transfers is not None:
         one, count = "transfer", limit.transfers["units"]
     else:

@@ -13,6 +13,7 @@ from dataflow.executor.events import Died
 
 __all__ = ["conviction", "obituary"]
 
+_MOST = 8  # datapoints to name
 _short = Repr()
 _short.maxstring = _short.maxother = 80
 _short.maxlist = _short.maxtuple = _short.maxdict = 4
@@ -22,18 +23,23 @@ def obituary(
     died: Died, lost: Iterable[Lost], timed_out: bool, is_keyed: Callable[[Task], bool]
 ) -> str:
     """One line: process id, signal or exit status, what was in hand, what goes to others."""
+    who = f"worker process {died.pid}" if died.pid else "a worker process"
     if timed_out:
         how = "was killed because it took longer than task_timeout"
+    elif isinstance(died.status, str):
+        how = died.status
     elif died.status < 0:
         how = f"was killed by {_signal_name(-died.status)}"
     else:
         how = f"ended with exit status {died.status}"
     accused = [entry.task for part in lost for entry in (*part.suspects, *part.convicted)]
-    names = ", ".join(describe(task, is_keyed(task)) for task in accused)
+    names = ", ".join(describe(task, is_keyed(task)) for task in accused[:_MOST])
+    if len(accused) > _MOST:
+        names += f" and {len(accused) - _MOST} more"
     others = sum(len(part.returned) for part in lost)
     where = f" of {died.where}" if died.where else ""
     return (
-        f"worker process {died.pid}{where} {how}, with {names or 'no datapoint'} in hand; "
+        f"{who}{where} {how}, with {names or 'no datapoint'} in hand; "
         f"{others} other datapoints go to others"
     )
 

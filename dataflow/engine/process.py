@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataflow.engine.messages import Report
+    from dataflow.engine.outgoing import Spent
     from dataflow.engine.worker import Worker
     from dataflow.transport.ipc import WorkerEnd
     from dataflow.transport.slots import Block
@@ -49,6 +50,7 @@ def main() -> None:
     os.environ.update(setup["environ"])
 
     from dataflow.engine.messages import LOADER, Failed
+    from dataflow.engine.outgoing import Spent
     from dataflow.engine.worker import Worker
     from dataflow.executor.memory import keep_freed_memory
     from dataflow.transport.in_hand import InHand
@@ -63,7 +65,7 @@ def main() -> None:
     hands: int = setup["hands"]
     try:
         # The user's modules are imported here, and the stages' reset_state is called.
-        emit = partial(_send, end, _Spent(end))
+        emit = partial(_send, end, Spent(end))
         worker = Worker(pickle.loads(setup["programs"]), emit, InHand(hands, hands_fd), end)
     except BaseException as error:  # told to the consumer, which raises it
         problem = Failed.of(error, LOADER).sealed()
@@ -134,31 +136,14 @@ def _listen(
     os._exit(1)
 
 
-class _Spent:
-    """What this process spent, and what of it was told already."""
-
-    def __init__(self, end: WorkerEnd) -> None:
-        self._end = end
-        self._told = time.process_time(), 0.0
-        self._lock = threading.Lock()
-
-    def enter(self, report: Report) -> None:
-        """Tell what is new in a report."""
-        with self._lock:
-            before = self._told
-            self._told = now = time.process_time(), self._end.traffic.seconds
-        report.cpu, report.sending = now[0] - before[0], now[1] - before[1]
-
-
-def _send(end: WorkerEnd, spent: _Spent, report: Report, block: Block | None = None) -> None:
+def _send(end: WorkerEnd, spent: Spent, report: Report, block: Block | None = None) -> None:
     """Send a report; a result that cannot be pickled becomes a failure of its own."""
-    from dataflow.engine.messages import Failed, Loose, Outcomes, Report
+    from dataflow.engine.messages import Outcomes, Report
+    from dataflow.engine.outgoing import fit, seal
     from dataflow.transport.ipc import OversizeError
 
     spent.enter(report)
-    for _, _, outcomes in report.results:
-        if {Failed, Loose} & set(map(type, outcomes)):
-            outcomes[:] = map(_sealed, outcomes)
+    seal(report)
     try:
         end.send(report, block, any_size=report.items < 2)
     except OversizeError:
@@ -173,33 +158,8 @@ def _send(end: WorkerEnd, spent: _Spent, report: Report, block: Block | None = N
         _send(end, spent, report)
         _send(end, spent, Report(each[half:]))
     except Exception:  # pickling the user's objects raises anything; other faults come again below
-        for _, _, outcomes in report.results:
-            outcomes[:] = map(_fit, outcomes)
+        fit(report)
         end.send(report, block)
-
-
-def _sealed(outcome: Any) -> Any:
-    """An outcome as it can travel."""
-    from dataflow.engine.messages import Failed, Loose
-
-    if isinstance(outcome, Loose):
-        return Loose([_sealed(one) for one in outcome.outcomes])
-    return outcome.sealed() if isinstance(outcome, Failed) else outcome
-
-
-def _fit(outcome: Any) -> Any:
-    """The same, or a failure that says why it cannot travel."""
-    from dataflow.codec import local
-    from dataflow.engine.messages import UNSENT, Failed, Loose
-
-    if isinstance(outcome, Loose):
-        return Loose([_fit(one) for one in outcome.outcomes])
-    try:
-        local.encode(outcome)
-    except Exception as error:  # as above
-        failure = TypeError(f"the resulting datapoint cannot be pickled: {error}")
-        return Failed.of(failure, UNSENT).sealed()
-    return outcome
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Who runs workers: threads of this process, or processes."""
+"""Who runs workers: threads of this process, processes, or the actors of a Ray cluster."""

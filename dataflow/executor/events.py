@@ -34,15 +34,15 @@ class Died(NamedTuple):
 
     Attributes:
         worker: its number.
-        pid: what its process id was.
-        status: the exit status, negative for a signal.
-        in_hand: what its hands were working on.
+        pid: what its process id was; 0 where it died before it told.
+        status: the exit status, negative for a signal; where nobody knows it, what is known.
+        in_hand: what its hands were working on, or may have been.
         where: the machine, if it is another one.
     """
 
     worker: int
     pid: int
-    status: int
+    status: int | str
     in_hand: list[Held]
     where: str = ""
 

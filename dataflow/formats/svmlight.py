@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dataflow.errors import CodecError, MissingData
-from dataflow.formats.extras import need
 from dataflow.sources.keyed import KeyedSource
+from dataflow.utils.extras import need
 
 __all__ = ["SVMLightData"]
 

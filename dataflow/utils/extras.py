@@ -1,4 +1,4 @@
-"""The libraries behind the formats, none of which is needed for the rest of the package."""
+"""Libraries that only some parts need, and that are extras therefore."""
 
 from __future__ import annotations
 
