@@ -25,7 +25,7 @@ from dataflow.codec import careful
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.errors import CodecError
 
-__all__ = ["INLINE", "MAX_BODY", "MAX_KEYS", "Encoder", "Payload", "bad", "decode"]
+__all__ = ["INLINE", "MAX_BODY", "MAX_KEYS", "MAX_TUPLES", "Encoder", "Payload", "bad", "decode"]
 
 INLINE = 16384
 """Bytes from which on an array has a frame of its own. Part of the format."""
@@ -38,6 +38,9 @@ MAX_RANK = 32
 MAX_KEYS = 8192
 """Keys of a map that are neither text nor bytes, at most: numbers can be chosen so that each one
 is looked for where all others are."""
+
+MAX_TUPLES = 32
+"""Tuples within tuples: each level takes 50 kB of the stack while it is read."""
 
 _ARRAY, _SCALAR, _TUPLE = 1, 2, 3  # ext types of msgpack
 
@@ -150,6 +153,8 @@ class Encoder:
         if isinstance(value, Mapping):
             return dict(value)
         if self._tuples and type(value) is tuple:
+            if self._depth == MAX_TUPLES:
+                bad("type", f"more than {MAX_TUPLES} tuples within each other")
             self._depth += 1
             if self._depth == len(self._packs):
                 self._packs.append(self._packer())
@@ -226,14 +231,18 @@ def decode(
     if len(body) > MAX_BODY:
         bad("size", f"a body of {len(body)} bytes, more than {MAX_BODY}")
     arrays = _arrays(table, frames[1:])
-    place = 0
+    place = depth = 0
 
     def extended(code: int, data: bytes) -> Any:
-        nonlocal place
+        nonlocal place, depth
         if code == _SCALAR:
             return _read_scalar(data)
         if tuples and code == _TUPLE:
+            if depth == MAX_TUPLES:
+                bad("body", f"more than {MAX_TUPLES} tuples within each other")
+            depth += 1
             inside = unpack(data, once=True)
+            depth -= 1
             return tuple(inside) if type(inside) is list else bad("body", "a tuple that is none")
         if code != _ARRAY or data:
             bad("body", f"ext type {code} with {len(data)} bytes")
@@ -243,11 +252,11 @@ def decode(
         return arrays[place - 1]
 
     def unpack(data: Any, once: bool = False) -> Any:
-        first = place
+        first, level = place, depth
 
         def begin() -> dict[str, Any]:
-            nonlocal place
-            place = first
+            nonlocal place, depth
+            place, depth = first, level
             return {"ext_hook": extended}
 
         return careful.unpack(data, begin, mapping, once=once)

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 import dataflow
 from dataflow.codec import wire
 from dataflow.codec.plain_msgpack import plain_msgpack
-from dataflow.codec.tensor import INLINE, MAX_BODY, MAX_KEYS, Encoder, decode, size_of
+from dataflow.codec.tensor import INLINE, MAX_BODY, MAX_KEYS, MAX_TUPLES, Encoder, decode, size_of
 from dataflow.errors import CodecError
 
 LIMIT = 1 << 30
@@ -356,3 +356,21 @@ def test_lists_longer_than_they_may_claim_unseen() -> None:
 
 def test_timestamps_of_msgpack_are_numbers() -> None:
     assert decode(1, [], [b"\x91\xd6\xff\x00\x00\x00\x01"]) == [1.0]
+
+
+def test_tuples_within_tuples_have_an_end() -> None:
+    """Read without a limit they would overflow the stack, and end the process."""
+    deep: Any = ()
+    for _ in range(MAX_TUPLES - 1):
+        deep = (deep, {1: 0})
+    encoder = Encoder(LIMIT, tuples=True)
+    encoder.add([deep])
+    payload = encoder.take()
+    assert decode(1, [], payload.frames, tuples=True) == [[deep]]
+    with pytest.raises(CodecError, match="tuples within each other"):
+        encoder.add([(deep,)])
+    body = b"\x90"
+    for _ in range(2000):
+        body = b"\x92\xc9" + len(body).to_bytes(4, "big") + b"\x03" + body + b"\x81\x01\x00"
+    with pytest.raises(CodecError, match="tuples within each other"):
+        decode(1, [], [b"\x91" + body], tuples=True)
