@@ -113,9 +113,9 @@ def test_versions_and_roles_are_refused_with_a_message(ds: Any) -> None:
         assert "you speak versions 2, 3 of the protocol, this side speaks 1" in refused["text"]
         peer.say(Kind.HELLO, versions=[1], **{**peer.greeting, "role": "receiver"})
         refused = peer.hear(Kind.REFUSE)
-        assert refused["reason"] == "role" and "both sides are receivers" in refused["text"]
+        assert refused["reason"] == "role" and "nothing to say to a receiver" in refused["text"]
     # Ours says so where it is refused itself.
-    text = "refuses this side: both sides are receivers"
+    text = "refuses this side: a receiver has nothing to say to a receiver"
     with df.receive(ds.addresses[0], bind=False) as other, pytest.raises(df.PeerError, match=text):
         next(iter(other))
 
