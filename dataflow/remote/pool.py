@@ -300,7 +300,7 @@ class Pool:
                 worker.leases[lease] -= count
                 if worker.leases[lease] <= 0:
                     del worker.leases[lease]
-        size = sum(len(frame.buffer) for frame in frames)
+        size = sum(memoryview(frame).nbytes for frame in frames)
         machine.datapoints += report.items
         machine.bytes += size
         machine.cpu += report.cpu

@@ -22,7 +22,7 @@ from typing import Any
 
 CORPUS = Path(__file__).parent / "corpus"
 FOUND = Path("out/fuzz")
-NAMES = ("wire", "tensor", "msgpack_numpy", "protobuf", "inbox", "outbox")
+NAMES = ("wire", "tensor", "msgpack_numpy", "protobuf", "inbox", "outbox", "pool")
 _LARGEST = 200  # bytes of an input that is kept
 
 

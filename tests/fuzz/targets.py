@@ -5,6 +5,7 @@ A target may be called by hypothesis, by atheris (`python -m tests.fuzz`) or wit
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -15,9 +16,14 @@ import numpy as np
 from dataflow.codec import msgpack_numpy, protobuf, tensor, wire
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.codec.wire import Kind, Message
+from dataflow.engine.ledger import Ledger
+from dataflow.engine.messages import Task
 from dataflow.errors import CodecError
+from dataflow.executor.events import Reported
 from dataflow.remote.inbox import Inbox
 from dataflow.remote.outbox import Outbox
+from dataflow.remote.pool import Pool
+from dataflow.transport.bell import Bell
 from dataflow.transport.link import Link
 
 __all__ = ["TARGETS"]
@@ -246,7 +252,73 @@ def sent(data: bytes) -> None:
                 assert place == stream.next or not stream.kept
 
 
-def tell(box: Inbox | Outbox, link: Link, kind: Kind, fields: Any, parts: Any = ()) -> None:
+def reported(data: bytes) -> None:
+    """`Pool`: a machine that was given a lease says what it likes.
+
+    Pieces (see `pieces`): a kind, its fields as msgpack, then frames.
+    """
+    bell = Bell()
+    events: deque[Any] = deque()
+    pool = Pool(["A(8 datapoints)"], 1 << 20, count())
+    pool.describe(0, 1, 4, [2, 0])
+    pool.open(0, events, bell)
+    link = gone(1)
+    link.dead = False
+    link.send = lambda *sent: None  # type: ignore[method-assign]
+    tell(pool, link, Kind.JOIN, {"chain": ["A(8 datapoints)"], "procs": 1, "threads": 1})
+    tell(pool, link, Kind.UP, {"part": 0, "worker": 0, "hands": 1, "pid": 1})
+    ledger = Ledger(iter(Task((0, i), i % 2, i) for i in range(8)), seed=0, window=8, ordered=False)
+    lease = ledger.lease(0, 8)
+    assert lease is not None, "there are eight tasks"
+    pool.send(0, 0, lease)
+    usual = {
+        "runs": [[lease.number, 0, b"dd"]],
+        "work": [],
+        "gauges": [],
+        "returned": [],
+        "finished": 2,
+        "cpu": 0.0,
+        "sending": 0.0,
+        "part": 0,
+        "worker": 0,
+        "count": 2,
+        "arrays": [],
+        "status": 0,
+        "held": [],
+        "hands": 1,
+        "pid": 1,
+        "reason": "",
+        "procs": 1,
+        "threads": 1,
+        "chain": [],
+    }
+    parts = [*pieces(data)]
+    while parts:
+        kind, said = parts.pop(0), parts.pop(0) if parts else b""
+        frames, parts = parts[:1], parts[1:]
+        fields = usual
+        with suppress(ValueError, TypeError, RecursionError, plain_msgpack().UnpackException):
+            told = plain_msgpack().unpackb(said, strict_map_key=False)
+            if type(told) is dict:
+                fields = usual | {key: value for key, value in told.items() if key in usual}
+        with suppress(ValueError, TypeError, OverflowError):  # more than 64 bits, say
+            number = kind[0] if kind else 0
+            tell(pool, link, Kind(number % 11 + 11), fields, frames or [b"\xdd\0\0\0\2\1\2"])
+        pool.peers()
+    delivered = []
+    for event, _ in events:
+        if isinstance(event, Reported):
+            for run in event.report.results:
+                ledger.settle(*run)
+            for pair in event.report.returned:
+                ledger.take_back(*pair)
+        delivered += ledger.take(100)
+    places = [place for place, _, _ in delivered]
+    assert len(places) == len(set(places)) and set(places) <= set(range(8))
+    bell.close()
+
+
+def tell(box: Inbox | Outbox | Pool, link: Link, kind: Kind, fields: Any, parts: Any = ()) -> None:
     """What the exchange does with a message: through its bytes, and refused where it is wrong."""
     with suppress(CodecError):
         found: Message = wire.unpack(wire.pack(kind, **fields))
@@ -260,4 +332,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "protobuf": message,
     "inbox": received,
     "outbox": sent,
+    "pool": reported,
 }
