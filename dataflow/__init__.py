@@ -98,6 +98,7 @@ if typing.TYPE_CHECKING:
         LMDBSerializer,
         NumpySerializer,
         SVMLightData,
+        TenData,
         TFRecordData,
         TFRecordSerializer,
     )
@@ -169,6 +170,7 @@ __all__ = [
     "StateError",
     "TFRecordData",
     "TFRecordSerializer",
+    "TenData",
     "TestDataSpeed",
     "TooManyErrors",
     "UnknownLength",
@@ -198,16 +200,17 @@ _FORMATS = frozenset(
         "SVMLightData",
         "TFRecordData",
         "TFRecordSerializer",
+        "TenData",
     }
 )
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name not in _FORMATS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dataflow import formats
+    if name in _FORMATS:
+        from dataflow import formats
 
-    return getattr(formats, name)
+        return getattr(formats, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
