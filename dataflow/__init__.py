@@ -47,6 +47,7 @@ from dataflow.errors import (
     MissingExtra,
     NotResumable,
     PeerError,
+    PeerTimeout,
     PoisonedDatapoint,
     StateError,
     TooManyErrors,
@@ -102,6 +103,7 @@ if typing.TYPE_CHECKING:
         TFRecordData,
         TFRecordSerializer,
     )
+    from dataflow.remote.tensorcom import Connection, serve
 
 __all__ = [
     "AugmentImageComponent",
@@ -115,6 +117,7 @@ __all__ = [
     "Columns",
     "ConcatData",
     "ConfigError",
+    "Connection",
     "DataFlow",
     "DataFlowError",
     "DataFlowTerminated",
@@ -154,6 +157,7 @@ __all__ = [
     "NotResumable",
     "NumpySerializer",
     "PeerError",
+    "PeerTimeout",
     "PoisonedDatapoint",
     "PrefetchData",
     "PrefetchDataZMQ",
@@ -182,6 +186,7 @@ __all__ = [
     "receive",
     "send",
     "send_dataflow_zmq",
+    "serve",
     "utils",
 ]
 
@@ -203,6 +208,7 @@ _FORMATS = frozenset(
         "TenData",
     }
 )
+_TENSORCOM = frozenset({"Connection", "serve"})
 
 
 def __getattr__(name: str) -> typing.Any:
@@ -210,6 +216,10 @@ def __getattr__(name: str) -> typing.Any:
         from dataflow import formats
 
         return getattr(formats, name)
+    if name in _TENSORCOM:
+        from dataflow.remote import tensorcom
+
+        return getattr(tensorcom, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
