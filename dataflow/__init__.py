@@ -47,6 +47,7 @@ from dataflow.errors import (
     MissingExtra,
     NotResumable,
     PeerError,
+    PeerTimeout,
     PoisonedDatapoint,
     StateError,
     TooManyErrors,
@@ -105,9 +106,11 @@ if typing.TYPE_CHECKING:
         LMDBSerializer,
         NumpySerializer,
         SVMLightData,
+        TenData,
         TFRecordData,
         TFRecordSerializer,
     )
+    from dataflow.remote.tensorcom import Connection, serve
 
 __all__ = [
     "AugmentImageComponent",
@@ -121,6 +124,7 @@ __all__ = [
     "Columns",
     "ConcatData",
     "ConfigError",
+    "Connection",
     "DataFlow",
     "DataFlowError",
     "DataFlowTerminated",
@@ -160,6 +164,7 @@ __all__ = [
     "NotResumable",
     "NumpySerializer",
     "PeerError",
+    "PeerTimeout",
     "PoisonedDatapoint",
     "PrefetchData",
     "PrefetchDataRay",
@@ -178,6 +183,7 @@ __all__ = [
     "StateError",
     "TFRecordData",
     "TFRecordSerializer",
+    "TenData",
     "TestDataSpeed",
     "TooManyErrors",
     "UnknownLength",
@@ -189,6 +195,7 @@ __all__ = [
     "receive",
     "send",
     "send_dataflow_zmq",
+    "serve",
     "utils",
 ]
 
@@ -197,6 +204,7 @@ attach(DataFlow)
 # The business of few programs: loaded when one of these is used.
 _LATER = {
     "CaffeLMDB": "dataflow.formats",
+    "Connection": "dataflow.remote.tensorcom",
     "HDF5Data": "dataflow.formats",
     "HDF5Serializer": "dataflow.formats",
     "LMDBData": "dataflow.formats",
@@ -207,6 +215,8 @@ _LATER = {
     "SVMLightData": "dataflow.formats",
     "TFRecordData": "dataflow.formats",
     "TFRecordSerializer": "dataflow.formats",
+    "TenData": "dataflow.formats",
+    "serve": "dataflow.remote.tensorcom",
 }
 
 

@@ -20,6 +20,7 @@
         ├── NotResumable                `state_dict()` of what cannot be taken to its place again
         ├── StateError (ValueError)     `load_state_dict()` of another chain's state
         └── PeerError                   the other end of a connection refuses us
+            └── PeerTimeout (TimeoutError)  … or does nothing for longer than `timeout`
     BaseException
     └── DataFlowTerminated              this iterator was closed, by a newer one or by `close()`
 
@@ -44,6 +45,7 @@ __all__ = [
     "MissingExtra",
     "NotResumable",
     "PeerError",
+    "PeerTimeout",
     "PoisonedDatapoint",
     "StateError",
     "TooManyErrors",
@@ -164,6 +166,10 @@ class StateError(DataFlowError, ValueError):
 
 class PeerError(DataFlowError):
     """The other end of a connection refuses us. The message says who, and why."""
+
+
+class PeerTimeout(PeerError, TimeoutError):
+    """Nothing came from the other end of a connection, or it took nothing, for too long."""
 
 
 class UnknownLength(DataFlowError, NotImplementedError, TypeError):

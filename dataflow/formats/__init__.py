@@ -8,6 +8,7 @@ from dataflow.formats.hdf5 import HDF5Data, HDF5Serializer
 from dataflow.formats.lmdb import LMDBData, LMDBDataDecoder, LMDBSerializer
 from dataflow.formats.npz import NumpySerializer
 from dataflow.formats.svmlight import SVMLightData
+from dataflow.formats.ten import TenData
 from dataflow.formats.tfrecord import TFRecordData, TFRecordSerializer
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "SVMLightData",
     "TFRecordData",
     "TFRecordSerializer",
+    "TenData",
 ]
