@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -117,7 +118,7 @@ sys.stdin.read()
 
 
 def test_the_script() -> None:
-    words = "--workers 2 --delay 2ms --rate 1gbit --at 0.2 kill worker2".split()
+    words = shlex.split("--workers 2 --delay 2ms --rate 1gbit --at 0.2 kill worker2")
     trainer = "sh -c 'sleep 1; echo {workers} at {trainer}'"
     done = subprocess.run(
         [sys.executable, SCRIPT, *words, "--trainer", trainer, "--worker", "sleep 100"],

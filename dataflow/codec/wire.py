@@ -13,7 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.codec.tensor import bad
 
-__all__ = ["HEAD_BYTES", "VERSION", "VERSIONS", "Kind", "Message", "pack", "unpack"]
+__all__ = [
+    "HEAD_BYTES",
+    "STATE_CHARACTERS",
+    "VERSION",
+    "VERSIONS",
+    "Kind",
+    "Message",
+    "pack",
+    "unpack",
+]
 
 VERSION = 1
 VERSIONS = (1,)
@@ -21,6 +30,9 @@ VERSIONS = (1,)
 
 HEAD_BYTES = 4 << 20
 """The largest head. (A byte of msgpack can become an object of 64.)"""
+
+STATE_CHARACTERS = 1 << 16
+"""Of a sender's state, at most."""
 
 _MAGIC = b"DF"
 
@@ -38,6 +50,8 @@ class Kind(IntEnum):
     PING = 8
     CLOSE = 9
     RESET = 10
+    MARK = 11
+    RESUME = 12
 
 
 class Message(NamedTuple):
@@ -57,6 +71,10 @@ def _id(value: Any) -> bool:
 
 def _text(value: Any) -> bool:
     return type(value) is str and len(value) <= 1000 and value.isprintable()  # it may be logged
+
+
+def _state(value: Any) -> bool:
+    return type(value) is str and len(value) <= STATE_CHARACTERS
 
 
 def _list(value: Any) -> bool:
@@ -104,6 +122,8 @@ _FIELDS: dict[Kind, dict[str, _Check]] = {
     Kind.PING: {},
     Kind.CLOSE: {"stream": _id, "acked": _number, "complete": _flag, "reason": _text},
     Kind.RESET: {},
+    Kind.MARK: {"stream": _id, "seq": _number, "state": _state, "since": _number},
+    Kind.RESUME: {"stream": _id, "new": _id, "state": _state, "since": _number},
 }
 
 

@@ -139,10 +139,10 @@ def start() -> Iterator[Start]:
     """Start a Python program with `df`, `np` and `address` in a process of its own."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(program: str, address: str = "") -> subprocess.Popen[str]:
+    def start(program: str, address: str = "", *words: str) -> subprocess.Popen[str]:
         head = f"import sys, numpy as np, dataflow as df\naddress = {address!r}\n"
         process = subprocess.Popen(
-            [sys.executable, "-c", head + textwrap.dedent(program)],
+            [sys.executable, "-c", head + textwrap.dedent(program), *words],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
