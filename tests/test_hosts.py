@@ -119,9 +119,9 @@ sys.stdin.read()
 
 def test_the_script() -> None:
     words = shlex.split("--workers 2 --delay 2ms --rate 1gbit --at 0.2 kill worker2")
-    trainer = "sh -c 'sleep 1; echo {workers} at {trainer}'"
+    trainer = "sh -c 'sleep 0.6; echo {workers} at {trainer}'"
     done = subprocess.run(
-        [sys.executable, SCRIPT, *words, "--trainer", trainer, "--worker", "sleep 100"],
+        [sys.executable, SCRIPT, *words, "--trainer", trainer, "--worker", "sleep 0.8"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -144,6 +144,7 @@ def start() -> Iterator[Start]:
         process = subprocess.Popen(
             [sys.executable, "-c", head + textwrap.dedent(program), *words],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -153,9 +154,8 @@ def start() -> Iterator[Start]:
 
     yield start
     for process in started:
-        if process.poll() is None:
+        with process:  # which waits, and closes its files
             process.kill()
-        process.communicate()
 
 
 def line(process: subprocess.Popen[str]) -> str:
