@@ -12,103 +12,24 @@ import secrets
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from dataflow.codec import wire
 from dataflow.codec.tensor import bad, decode
 from dataflow.codec.wire import Kind, Message
 from dataflow.errors import DataFlowTerminated, NotResumable, PeerError
+from dataflow.remote.arrivals import Asked, Run, Stream
 from dataflow.remote.parcels import DATAPOINT_COST
 from dataflow.transport.link import Link
 
-__all__ = ["Inbox", "Run", "Stream"]
+__all__ = ["Inbox"]
 
 logger = logging.getLogger(__name__)
 
 _SELDOM = 1.0  # seconds between grants that say nothing new
 _SOON = 0.02  # seconds after which deliveries are acknowledged at the latest
 _MISSED = 2.0  # seconds that a connection may be broken before anybody is told
-
-
-@dataclass(eq=False, slots=True)
-class Stream:
-    """What comes from one sender.
-
-    Attributes:
-        id: of the stream.
-        peer: the sender.
-        name: tells it to a person.
-        place: number of the address.
-        link: the connection; None while there is none.
-        heard: when the sender last said anything.
-        next: number of the item that comes next.
-        delivered: items that the loop has taken; `acked`: those of which the sender was told.
-        received: credit that was used, in bytes.
-        taken: credit of what the loop has taken.
-        granted: credit that was given.
-        runs: what waits for the loop.
-        ended: it has come to the end of its epoch in this pass.
-        closed: the sender has said goodbye; `complete`: at its end.
-        due: a grant should be sent.
-        told: that it is missing was told.
-        datapoints: that came, `repeated` ones apart.
-        bytes: of frames that came.
-        epoch: of the last message.
-        state: where the sender's flow was (`dataflow.remote.places`); empty: it is not known.
-        marked: items delivered there; negative where they were another stream's.
-        awaited: nothing can come before the sender was told where to go on.
-        asked: the sender wants to begin a stream of this id instead, over this link.
-    """
-
-    id: bytes
-    peer: bytes
-    name: str
-    place: int
-    next: int
-    delivered: int
-    acked: int
-    link: Link | None = None
-    heard: float = 0.0
-    received: int = 0
-    taken: int = 0
-    granted: int = 0
-    runs: deque[Run] = field(default_factory=deque)
-    ended: bool = False
-    closed: bool = False
-    complete: bool = False
-    due: bool = True
-    spoken: float = 0.0
-    told: bool = False
-    datapoints: int = 0
-    repeated: int = 0
-    bytes: int = 0
-    epoch: int = 0
-    state: str = ""
-    marked: int = 0
-    awaited: bool = False
-    asked: _Asked | None = None
-
-    @property
-    def since(self) -> int:
-        """Items delivered since the sender's flow was there."""
-        return self.delivered - self.marked
-
-
-class _Asked(NamedTuple):
-    link: Link
-    stream: bytes
-
-
-@dataclass(eq=False, slots=True)
-class Run:
-    """The datapoints of one message; without any it is the end of an epoch, or a place."""
-
-    stream: Stream
-    datapoints: list[Any]
-    cost: int = 0
-    place: tuple[str, int] | None = None
 
 
 class Inbox:
@@ -374,7 +295,7 @@ class Inbox:
         with self._lock:
             stream = self._streams.get(fields["stream"])
             if stream is None and (other := self._instead(link, fields)) is not None:
-                other.asked = _Asked(link, fields["stream"])
+                other.asked = Asked(link, fields["stream"])
                 if not self._in_hand(other):
                     self._resume(other, *other.asked)
                 return

@@ -7,7 +7,6 @@ go on from there: because one of the two was started again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -41,6 +40,8 @@ class Place(NamedTuple):
 
     def told(self) -> str | None:
         """As text; None where it is too long to be told."""
+        import json
+
         text = json.dumps(self)
         return text if len(text) <= STATE_CHARACTERS else None
 
@@ -55,6 +56,8 @@ def read_place(text: str) -> Place:
     Raises:
         CodecError: it is none.
     """
+    import json
+
     try:
         place = Place(*json.loads(text))
         whole = all(type(number) is int and number >= 0 for number in place[1:5])

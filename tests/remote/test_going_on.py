@@ -164,7 +164,7 @@ def epochs_of(lines: list[str]) -> Counter[tuple[str, ...]]:
 WHOLE = {(str(e), str(n), str(i)) for e in range(2) for n in range(4) for i in range(COUNT)}
 
 
-@pytest.mark.parametrize("enough", [1500, 6000])
+@pytest.mark.parametrize("enough", [1500, pytest.param(6000, marks=pytest.mark.soak)])
 def test_a_killed_receiver_with_a_state(start: Start, enough: int) -> None:
     """With four senders: nothing is lost, nothing comes twice. (Row 14.)"""
     receiver = start(RECEIVER, LOOPBACK, "", "0")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import secrets
 import socket
 import sys
 import threading
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hosts import Hosts, why_not
-from network import ROOT, Sending, Start, line, numbers, until
+from network import ROOT, Start, line, until
 
 import dataflow as df
 from dataflow.remote import Sender
@@ -283,7 +282,7 @@ def ended(connection: socket.socket) -> bool:
 @pytest.mark.parametrize(
     ("seconds", "handshake", "encrypted"),
     [
-        pytest.param(1.2, 2000, True, id="with keys"),
+        pytest.param(0.8, 1500, True, id="with keys"),
         pytest.param(8.0, 10_000, True, marks=pytest.mark.soak, id="with keys, as it is"),
         pytest.param(8.0, 10_000, False, marks=pytest.mark.soak, id="without keys, as it is"),
     ],
@@ -340,18 +339,3 @@ def test_a_thousand_half_open_connections_and_strangers(
             thread.join(20)
             assert not thread.is_alive()
     assert after >= 0.9 * before > 0
-
-
-def test_noise_instead_of_a_greeting() -> None:
-    """Whoever begins with anything else is thrown out at once."""
-    with df.receive(LOOPBACK) as ds, ExitStack() as stack:
-        to = ("127.0.0.1", int(ds.addresses[0].rpartition(":")[2]))
-        connections = [stack.enter_context(socket.create_connection(to)) for _ in range(20)]
-        for number, connection in enumerate(connections):
-            with suppress(OSError):
-                connection.sendall(
-                    b"\xff" + secrets.token_bytes(8) + b"\x7e" + secrets.token_bytes(100 + number)
-                )
-        sender = Sending(numbers(1000), ds.addresses[0])
-        assert len(list(ds)) == 1000
-        sender.join()
