@@ -42,6 +42,7 @@ class Epoch(NamedTuple):
         conductor: the engine's part in it, a `dataflow.engine.conductor.Conductor`.
         runners: those above the flow that is opened, from the top down. The first one runs it.
         in_order: a stage above depends on the order, so no runner may change it.
+        in_step: the flow's datapoints are delivered one by one, before the next one is read.
         last: nobody will ask for another pass of the flow that is opened, so workers may go.
         path: which input was taken at each stage with several, from the top down; part of the
             tags, so that equal inputs draw different random numbers.
@@ -53,6 +54,7 @@ class Epoch(NamedTuple):
     conductor: Any = None
     runners: tuple[Any, ...] = ()
     in_order: bool = False
+    in_step: bool = False
     last: bool = False
     path: tuple[int, ...] = ()
 

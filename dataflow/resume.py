@@ -25,10 +25,10 @@ from difflib import unified_diff
 from typing import Any
 
 from dataflow.base import DataFlow, inputs, is_native
-from dataflow.epoch import Pass
+from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
 
-__all__ = ["checked", "fingerprint", "state_of"]
+__all__ = ["checked", "fingerprint", "in_fixed_order", "state_of"]
 
 _VERSION = 1
 
@@ -89,6 +89,13 @@ def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
 def fingerprint(flow: Any) -> list[str]:
     """A line for each flow from `flow` down, runners left out."""
     return list(_lines(flow, ""))
+
+
+def in_fixed_order(flow: DataFlow) -> bool:
+    """Whether what is left of a pass comes in the same order wherever its state is loaded."""
+    seed, seeded = flow._seed_of_chain()
+    runners = [one for one in _walk(flow) if hasattr(one, "_is_ordered")]
+    return all(runner._is_ordered(Epoch(seed, 0, seeded)) for runner in runners)
 
 
 def _lines(flow: Any, indent: str) -> Iterator[str]:

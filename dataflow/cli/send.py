@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure", action="store_true", help="listen without keys where others can connect"
     )
+    parser.add_argument(
+        "--name", help="started again with it, the sender goes on where its receiver is"
+    )
     times = parser.add_mutually_exclusive_group()
     times.add_argument("--epochs", type=count, default=1, metavar="N", help="how often (1)")
     times.add_argument("--forever", action="store_true", help="epoch after epoch, until Ctrl-C")
@@ -59,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
             keys=args.keys,
             server_key=args.server_key,
             insecure=args.insecure,
+            name=args.name,
         ) as sender,
         tqdm(total=_total(ds, epochs), unit="datapoint", smoothing=0.1) as bar,
     ):

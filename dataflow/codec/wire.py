@@ -14,7 +14,16 @@ from dataflow.codec import careful
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.codec.tensor import bad
 
-__all__ = ["HEAD_BYTES", "VERSION", "VERSIONS", "Kind", "Message", "pack", "unpack"]
+__all__ = [
+    "HEAD_BYTES",
+    "STATE_CHARACTERS",
+    "VERSION",
+    "VERSIONS",
+    "Kind",
+    "Message",
+    "pack",
+    "unpack",
+]
 
 VERSION = 1
 VERSIONS = (1,)
@@ -22,6 +31,9 @@ VERSIONS = (1,)
 
 HEAD_BYTES = 4 << 20
 """The largest head. (A byte of msgpack can become an object of 64.)"""
+
+STATE_CHARACTERS = 1 << 16
+"""Of a sender's state, at most."""
 
 _MAGIC = b"DF"
 
@@ -39,6 +51,8 @@ class Kind(IntEnum):
     PING = 8
     CLOSE = 9
     RESET = 10
+    MARK = 22
+    RESUME = 23
     # Between a trainer and those that work for it.
     JOIN = 11
     START = 12
@@ -70,6 +84,10 @@ def _id(value: Any) -> bool:
 
 def _text(value: Any) -> bool:
     return type(value) is str and len(value) <= 1000 and value.isprintable()  # it may be logged
+
+
+def _state(value: Any) -> bool:
+    return type(value) is str and len(value) <= STATE_CHARACTERS
 
 
 def _list(value: Any) -> bool:
@@ -131,6 +149,8 @@ _FIELDS: dict[Kind, dict[str, _Check]] = {
     Kind.PING: {},
     Kind.CLOSE: {"stream": _id, "acked": _number, "complete": _flag, "reason": _text},
     Kind.RESET: {},
+    Kind.MARK: {"stream": _id, "seq": _number, "state": _state, "since": _number},
+    Kind.RESUME: {"stream": _id, "new": _id, "state": _state, "since": _number},
     Kind.JOIN: {"chain": _lines, "procs": _number, "threads": _number},
     Kind.START: {"part": _number, "hands": _number, "slots": _number},
     Kind.STOP: {"part": _number},

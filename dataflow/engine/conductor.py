@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from dataflow.base import stage_number
 from dataflow.engine.consumer import Consumer
+from dataflow.engine.feeds import Outputs
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
 from dataflow.engine.messages import Failed, Members, Task, Whole
 from dataflow.engine.part import Part, is_part, make_part, source_part
@@ -53,6 +54,8 @@ class Conductor:
         self._refused: str | None = None
         self.lost: str | None = None
         self._unordered = False
+        self._once: str | None = None
+        self._apart = False
 
     # -- what flows ask for ------------------------------------------------------------------
 
@@ -99,6 +102,7 @@ class Conductor:
         make: Callable[[dict[str, Any]], _Cursor],
         *,
         sticky: bool = False,
+        beside: str = "",
     ) -> _Cursor:
         """A stage's place in an epoch, which is part of the pass's state.
 
@@ -107,8 +111,9 @@ class Conductor:
             epoch: the epoch that it was opened with.
             make: builds the cursor from what its `state()` was, from {} at the beginning.
             sticky: it stays in force when the pass is over.
+            beside: tells it from the engine's own for the same flow.
         """
-        key = ".".join(map(str, (*epoch.path, stage_number(flow))))
+        key = ".".join(map(str, (*epoch.path, stage_number(flow)))) + beside
         saved = self._saved.pop(key, {})
         if saved and not sticky and saved["epoch"] != epoch.number:
             saved = {}
@@ -125,7 +130,13 @@ class Conductor:
 
     def apart(self, saved: Mapping[str, Any]) -> Conductor:
         """One for a pass below a stage that does it again where it must; not part of the state."""
-        return Conductor(saved, resumed=self.resumed)
+        inner = Conductor(saved, resumed=self.resumed)
+        inner._apart = True
+        return inner
+
+    def once(self, why: str) -> None:
+        """Some flow tells its place, but could not do the pass again from the beginning."""
+        self._once = self._once or why
 
     def need(self, check: Callable[[], object]) -> None:
         """The pass can only be resumed where `check` raises no `NotResumable`."""
@@ -166,6 +177,8 @@ class Conductor:
         why = next((one._refused for one, _ in inner if one._refused), None)
         if why is None:
             return None
+        if (once := next((one._once for one, _ in inner if one._once), None)) is not None:
+            raise NotResumable(f"{why}, and {once}")
         if any(one._unordered for one, _ in inner):
             raise NotResumable(
                 f"{why}, and a runner below delivers in no fixed order. Give it "
@@ -206,6 +219,8 @@ class Conductor:
     def _alone(self, part: Part, epoch: Epoch, progress: Progress) -> Stream:
         """Without workers: one after the other, here."""
         consumer = Consumer(part, epoch.seed, alone=True)
+        in_step = type(part.feeds[0]) is Outputs and not self._apart
+        epoch = epoch._replace(in_step=in_step and not epoch.runners)
         remaining = progress.remaining()
         places = remaining.places()
 

@@ -12,11 +12,16 @@ from dataflow.epoch import DROPPED, Epoch
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import Feed, OrderStage
 
-__all__ = ["Endless", "Keys", "Ordered", "Outputs", "Shifted"]
+__all__ = ["Endless", "Keys", "Ordered", "Outputs", "Shifted", "goes_on"]
 
 _tuple = tuple.__new__
 
 # The payload of a pair is (program number, key).
+
+
+def goes_on(flow: Any) -> bool:
+    """Whether a flow read in step begins by itself where its cursor was, not at the beginning."""
+    return bool(getattr(flow, "_goes_on", False))
 
 
 class Keys:
@@ -51,6 +56,8 @@ class Outputs:
         self._flow = flow
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
+        if epoch.in_step and goes_on(self._flow):
+            return self._pairs(epoch)
         return islice(self._pairs(epoch), start, None)
 
     def _pairs(self, epoch: Epoch) -> Iterator[tuple[Any, Any]]:

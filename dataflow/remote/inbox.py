@@ -8,87 +8,28 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
 from dataflow.codec import wire
 from dataflow.codec.tensor import bad, decode
 from dataflow.codec.wire import Kind, Message
-from dataflow.errors import DataFlowTerminated, PeerError
+from dataflow.errors import DataFlowTerminated, NotResumable, PeerError
+from dataflow.remote.arrivals import Asked, Run, Stream
 from dataflow.remote.parcels import DATAPOINT_COST
 from dataflow.transport.link import Link
 
-__all__ = ["Inbox", "Run", "Stream"]
+__all__ = ["Inbox"]
 
 logger = logging.getLogger(__name__)
 
 _SELDOM = 1.0  # seconds between grants that say nothing new
 _SOON = 0.02  # seconds after which deliveries are acknowledged at the latest
 _MISSED = 2.0  # seconds that a connection may be broken before anybody is told
-
-
-@dataclass(eq=False, slots=True)
-class Stream:
-    """What comes from one sender.
-
-    Attributes:
-        id: of the stream.
-        peer: the sender.
-        name: tells it to a person.
-        place: number of the address.
-        link: the connection; None while there is none.
-        heard: when the sender last said anything.
-        next: number of the item that comes next.
-        delivered: items that the loop has taken; `acked`: those of which the sender was told.
-        received: credit that was used, in bytes.
-        taken: credit of what the loop has taken.
-        granted: credit that was given.
-        runs: what waits for the loop.
-        ended: it has come to the end of its epoch in this pass.
-        closed: the sender has said goodbye; `complete`: at its end.
-        due: a grant should be sent.
-        told: that it is missing was told.
-        datapoints: that came, `repeated` ones apart.
-        bytes: of frames that came.
-        epoch: of the last message.
-    """
-
-    id: bytes
-    peer: bytes
-    name: str
-    place: int
-    next: int
-    delivered: int
-    acked: int
-    link: Link | None = None
-    heard: float = 0.0
-    received: int = 0
-    taken: int = 0
-    granted: int = 0
-    runs: deque[Run] = field(default_factory=deque)
-    ended: bool = False
-    closed: bool = False
-    complete: bool = False
-    due: bool = True
-    spoken: float = 0.0
-    told: bool = False
-    datapoints: int = 0
-    repeated: int = 0
-    bytes: int = 0
-    epoch: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class Run:
-    """The datapoints of one message; without any it is the end of an epoch."""
-
-    stream: Stream
-    datapoints: list[Any]
-    cost: int = 0
 
 
 class Inbox:
@@ -137,6 +78,8 @@ class Inbox:
         self._ended = 0  # senders that came to an end in this pass
         self._finished = 0  # those that left at their end before
         self._failure: BaseException | None = None
+        self._hand: Run | None = None  # the loop has it
+        self._restored = False
         self.wake: Callable[[], None] = lambda: None
         self.on_wait: Callable[[float], None] = lambda seconds: None
         self.bytes = 0
@@ -172,6 +115,7 @@ class Inbox:
                     raise self._failure
                 if self._ready:
                     if (run := self._next()) is not None:
+                        self._hand = run
                         return run
                 elif self._over(monotonic()):
                     return None
@@ -185,6 +129,9 @@ class Inbox:
         """All of a run was delivered."""
         stream = run.stream
         stream.taken += run.cost
+        self._hand = None
+        if stream.asked is not None:
+            self.wake()
         if stream.granted - stream.taken < self._window * 3 // 4 and not stream.due:
             stream.due = True
             self.wake()
@@ -202,7 +149,10 @@ class Inbox:
         stream.delivered += 1
         stream.due = True
         self.wake()
-        if not self._endless:
+        if run.place is not None:
+            stream.state, since = run.place
+            stream.marked = stream.delivered - since
+        elif not self._endless:
             stream.ended = True
             self._ended += 1
         return None
@@ -236,6 +186,47 @@ class Inbox:
                 for stream in self._streams.values()
             ]
 
+    def state(self) -> dict[str, Any]:
+        """Where the pass is, for `restore`.
+
+        Raises:
+            NotResumable: a sender did not say where its flow is.
+        """
+        with self._lock:
+            senders = {}
+            for stream in self._streams.values():
+                state, since = stream.state, stream.since
+                if not stream.delivered and stream.runs and not stream.awaited:
+                    state, since = stream.runs[0].place or ("", 0)
+                if stream.delivered and not state:
+                    raise NotResumable(
+                        f"what came from sender {stream.name} does not come again: its flow has "
+                        "no state or no fixed order (give it a seed), or it has other receivers"
+                    )
+                if state:
+                    senders[stream.peer.hex()] = {
+                        "name": stream.name,
+                        "address": stream.place,
+                        "place": state,
+                        "since": since,
+                        "ended": stream.ended,
+                        "complete": stream.complete and not stream.runs,
+                    }
+            return {"senders": senders, "ended": self._ended, "finished": self._finished}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on where `state` was told; before anybody can connect."""
+        self._restored = True
+        self._ended, self._finished = int(saved["ended"]), int(saved["finished"])
+        for peer, row in saved["senders"].items():
+            known = bytes.fromhex(peer), row["name"], row["address"]
+            stream = Stream(secrets.token_bytes(16), *known, next=0, delivered=0, acked=0)
+            stream.state, stream.marked = row["place"], -row["since"]
+            stream.ended, stream.heard = row["ended"], monotonic()
+            stream.closed = stream.complete = stream.told = row["complete"]
+            stream.awaited = not stream.complete
+            self._streams[stream.id] = stream
+
     # -- the exchange's thread ---------------------------------------------------------------
 
     def joined(self, link: Link) -> None:
@@ -253,7 +244,7 @@ class Inbox:
         fields = message.fields
         if message.kind is Kind.OPEN:
             return self._open(link, fields)
-        if message.kind not in (Kind.DATA, Kind.END, Kind.CLOSE):
+        if message.kind not in (Kind.DATA, Kind.END, Kind.MARK, Kind.CLOSE):
             bad("kind", f"{message.kind.name} to a receiver")
         stream = self._streams.get(fields["stream"])
         if stream is None:
@@ -273,6 +264,8 @@ class Inbox:
     def tick(self, now: float) -> float:
         wait = _SELDOM
         for stream in list(self._streams.values()):
+            if stream.asked is not None and not self._in_hand(stream):
+                self._resume(stream, *stream.asked)
             if stream.link is None:
                 self._tell(stream, now)
                 continue
@@ -302,6 +295,11 @@ class Inbox:
     def _open(self, link: Link, fields: dict[str, Any]) -> None:
         with self._lock:
             stream = self._streams.get(fields["stream"])
+            if stream is None and (other := self._instead(link, fields)) is not None:
+                other.asked = Asked(link, fields["stream"])
+                if not self._in_hand(other):
+                    self._resume(other, *other.asked)
+                return
             if stream is None:
                 for old in [s for s in self._streams.values() if s.peer == link.peer]:
                     self._take_back(old)
@@ -318,8 +316,46 @@ class Inbox:
             elif stream.told:
                 logger.warning("sender %s is back", stream.name)
             stream.link, stream.heard, stream.told = link, link.heard, False
+            stream.awaited, stream.name, stream.place = False, link.name, link.place
             self._grant(stream, monotonic())
             self._changed.notify_all()
+
+    def _instead(self, link: Link, fields: dict[str, Any]) -> Stream | None:
+        """The stream with which a sender shall go on, instead of one of its own."""
+        old = next((s for s in self._streams.values() if s.peer == link.peer), None)
+        begun = fields.get("begun") is not False
+        if old is not None:
+            again = not begun and old.state and not old.complete  # it was started again
+            return old if old.awaited or again else None
+        if not (self._restored and begun):
+            return None
+        # It came after our state was taken, so that has none of it.
+        known = secrets.token_bytes(16), link.peer, link.name, link.place
+        stream = Stream(*known, next=0, delivered=0, acked=0, awaited=True)
+        self._streams[stream.id] = stream
+        return stream
+
+    def _in_hand(self, stream: Stream) -> bool:
+        """Whether the loop is just taking some of it, so that its place moves."""
+        return self._hand is not None and self._hand.stream is stream
+
+    def _resume(self, stream: Stream, link: Link, asked: bytes) -> None:
+        """Tell a sender where to go on, in a stream of an id that only we can have given it."""
+        with self._lock:
+            stream.asked = None
+            if not stream.awaited:
+                logger.warning("sender %s was started again, and goes on", link.name)
+                del self._streams[stream.id]
+                stream.marked = -stream.since
+                stream.runs.clear()
+                stream.next = stream.delivered = stream.acked = 0
+                stream.received = stream.taken = stream.granted = 0
+                stream.id, stream.awaited, stream.closed = secrets.token_bytes(16), True, False
+                stream.link, stream.told = None, True
+                self._streams[stream.id] = stream
+            stream.heard = link.heard
+            fields = {"stream": asked, "new": stream.id, "state": stream.state}
+            link.send(wire.pack(Kind.RESUME, **fields, since=stream.since if stream.state else 0))
 
     def _take_back(self, stream: Stream) -> None:
         """The sender took this receiver for gone and gave its datapoints to others."""
@@ -349,12 +385,12 @@ class Inbox:
             return None
         if fields["seq"] != stream.next:
             bad("sequence", f"item {fields['seq']} where {stream.next} was expected")
-        stream.epoch = fields["epoch"]
-        if message.kind is Kind.END:
+        if message.kind is not Kind.DATA:
             if frames:
-                bad("length", "an end with frames")
+                bad("length", f"{message.kind.name} with frames")
             stream.next += 1
-            return Run(stream, [])
+            is_mark = message.kind is Kind.MARK
+            return Run(stream, [], place=(fields["state"], fields["since"]) if is_mark else None)
         size = sum(map(len, frames))
         if size > self._limit:
             bad("size", f"a message of {size} bytes, more than max_message_bytes={self._limit}")
@@ -364,6 +400,7 @@ class Inbox:
         cost = size + DATAPOINT_COST * count
         stream.next += items
         stream.received += cost
+        stream.epoch = fields["epoch"]
         stream.datapoints += items
         stream.bytes += size
         self.bytes += size

@@ -8,6 +8,7 @@ where the receiver has granted credit, and is kept until the receiver's loop has
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ from dataflow.codec import wire
 from dataflow.codec.tensor import Encoder, bad
 from dataflow.codec.wire import Kind, Message
 from dataflow.errors import CodecError, DataFlowTerminated, PeerError
-from dataflow.remote.parcels import Parcel, Stream
+from dataflow.remote.parcels import Mark, Parcel, Stream
+from dataflow.remote.places import GoBack, Place, read_place
 from dataflow.transport.link import Link
 
 __all__ = ["Outbox"]
@@ -29,6 +31,8 @@ _ENOUGH_BYTES = 256 << 10  # for one message …
 _ENOUGH_DATAPOINTS = 4096
 _ENOUGH_SECONDS = 0.01
 _WAITING_BYTES = 8 << 20  # that are packed before anybody has granted credit
+_MARK_SECONDS = 1.0  # between places that are told
+_PLACES = 64  # that are remembered
 
 
 class Outbox:
@@ -78,6 +82,16 @@ class Outbox:
         self._begun = 0.0  # when the message that is being packed was begun
         self._epoch = self._position = 0
         self._goodbye = ("stopped", False)
+        self._run = secrets.token_hex(8)
+        self._call = 0
+        self._item = 0  # the next one's number
+        self._front = 0  # the first one that nobody was sent yet
+        self._skip = 0  # items to come that the receiver has had
+        self._places: list[tuple[int, str]] = []  # by item
+        self._first: str | None = None  # place of the very first
+        self._marked = 0.0  # when the last place was noted
+        self._asked = False  # another one should be
+        self._wanted: tuple[Place, str, int] | None = None  # where to go on instead
         self.wake: Callable[[], None] = lambda: None
         self.on_wait: Callable[[float], None] = lambda seconds: None
         self.datapoints = 0
@@ -85,17 +99,68 @@ class Outbox:
 
     # -- the dataflow's thread ---------------------------------------------------------------
 
-    def add(self, datapoint: Any) -> None:
+    def begin(self) -> None:
+        """Another flow's items begin."""
+        with self._lock:
+            self._call += 1
+            self._epoch = 0
+            self._places.clear()
+
+    def mark(self, state: dict[str, Any] | None) -> None:
+        """Note the place of the flow, which is before the next datapoint or end.
+
+        Args:
+            state: of the flow; None where it cannot be taken to a place.
+        """
+        with self._lock:
+            self._marked, self._asked = monotonic(), False
+            if state is None:
+                return
+            place = Place(
+                self._run, self._call, self._item, self._epoch, self._position, state
+            ).told()
+            if place is None:
+                return
+            self._places.append((self._item, place))
+            self._first = self._first or place
+            oldest = self._oldest()
+            while len(self._places) > 1 and self._places[1][0] <= oldest:
+                del self._places[0]
+            if len(self._places) > _PLACES:
+                del self._places[1:-1:2]
+
+    def go_back(self) -> Place:
+        """The place from which the flow has to go on, after `GoBack` was raised."""
+        with self._lock:
+            assert self._wanted is not None, "somebody asked for it"
+            place, text, self._skip = self._wanted
+            self._wanted = None
+            self._run, self._item = place.run, place.item
+            self._epoch, self._position = place.epoch, place.position
+            self._places = [(place.item, text)]
+            return place
+
+    def add(self, datapoint: Any) -> bool:
         """Take a datapoint; waits while too many wait.
 
+        Returns:
+            whether `mark` should be called before the next one.
+
         Raises:
+            GoBack: the flow has to go on elsewhere.
             CodecError: it cannot be sent.
             PeerError: a receiver refuses this side.
         """
         with self._lock:
             self._check()
+            if self._skip:
+                self._skip -= 1
+                self._item += 1
+                self._position += 1
+                return False
             encoder = self._encoder
             encoder.add(datapoint)
+            self._item += 1
             self._position += 1
             self.datapoints += 1
             if encoder.size >= self._enough or encoder.count >= _ENOUGH_DATAPOINTS:
@@ -104,13 +169,18 @@ class Outbox:
             elif encoder.count == 1:
                 self._begun = monotonic()
                 self.wake()
+            return self._asked
 
     def end_epoch(self) -> None:
         """All datapoints of the epoch were taken."""
         with self._lock:
             self._check()
             self._seal()
-            self._waiting.append(Parcel(self._position, self._epoch))
+            if self._skip:
+                self._skip -= 1
+            else:
+                self._waiting.append(Parcel(self._position, self._epoch, item=self._item))
+            self._item += 1
             self._epoch += 1
             self._position = 0
             self.wake()
@@ -145,9 +215,17 @@ class Outbox:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+        if self._wanted is not None:
+            raise GoBack
 
     def _has_room(self) -> bool:
         return sum(parcel.cost for parcel in self._waiting) < _WAITING_BYTES
+
+    def _oldest(self) -> int:
+        """Number of the first item that is still here."""
+        kept = [parcel for stream in self._streams.values() for _, parcel in stream.kept]
+        items = [parcel.item for parcel in (*kept, *self._waiting) if isinstance(parcel, Parcel)]
+        return min(items, default=self._item - self._encoder.count)
 
     def _kept(self) -> bool:
         return any(stream.kept for stream in self._streams.values())
@@ -169,12 +247,9 @@ class Outbox:
         if not self._encoder.count:
             return
         payload = self._encoder.take()
-        position = self._position - payload.count
-        self._waiting.append(
-            Parcel(
-                payload.count, self._epoch, position, payload.table, payload.frames, payload.size
-            )
-        )
+        position, item = self._position - payload.count, self._item - payload.count
+        what = payload.table, payload.frames, payload.size
+        self._waiting.append(Parcel(payload.count, self._epoch, position, item, *what))
         self.wake()
 
     # -- the exchange's thread ---------------------------------------------------------------
@@ -189,10 +264,16 @@ class Outbox:
                 stream = Stream(link.peer, link.name, link.place, link.limit)
                 self._streams[link.peer] = stream
                 logger.info("receiver %s is connected", link.name)
-            stream.link, stream.agreed, stream.heard = link, False, link.heard
-            first = stream.kept[0][0] if stream.kept else stream.next
-            link.send(wire.pack(Kind.OPEN, stream=stream.id, first=first))
+            stream.link, stream.heard = link, link.heard
+            self._open(stream)
             self._changed.notify_all()
+
+    def _open(self, stream: Stream) -> None:
+        assert stream.link is not None, "only then it can be sent"
+        stream.agreed = False
+        first = stream.kept[0][0] if stream.kept else stream.next
+        begun = self._front > 0
+        stream.link.send(wire.pack(Kind.OPEN, stream=stream.id, first=first, begun=begun))
 
     def left(self, link: Link) -> None:
         with self._lock:
@@ -203,10 +284,12 @@ class Outbox:
     def received(self, link: Link, message: Message, frames: list[Any]) -> None:
         with self._lock:
             stream = self._streams.get(link.peer)
-            if message.kind not in (Kind.GRANT, Kind.CLOSE):
+            if message.kind not in (Kind.GRANT, Kind.CLOSE, Kind.RESUME):
                 bad("kind", f"{message.kind.name} to a sender")
             if stream is None or message.fields["stream"] != stream.id:
                 return  # of a stream that was given up
+            if message.kind is Kind.RESUME:
+                return self._resume(stream, message.fields)
             if message.fields["acked"] > stream.next:
                 bad("header", "more was acknowledged than was sent")
             stream.acknowledge(message.fields["acked"])
@@ -215,6 +298,40 @@ class Outbox:
             else:
                 self._grant(stream, message.fields)
             self._changed.notify_all()
+            return None
+
+    def _resume(self, stream: Stream, fields: dict[str, Any]) -> None:
+        """The receiver's state is older than we know, or comes from before our own beginning."""
+        if len(self._streams) > 1:
+            bad("resume", "a sender with several receivers cannot go back for one of them")
+        self._seal()
+        held = [*stream.unacknowledged(), *self._waiting]
+        oldest = held[0].item + held[0].done if held else self._item
+        text, since = fields["state"] or self._first or "", fields["since"]
+        place = read_place(text) if text else None
+        if place is None:
+            if oldest or self._skip:
+                bad("resume", "the flow cannot be taken back to its beginning")
+            wanted, here = 0, True
+        else:
+            wanted = place.item + since
+            here = place.run == self._run and oldest <= wanted <= self._item
+            if place.call != max(self._call, 1):
+                bad("resume", "that was in an earlier call of send()")
+        self._waiting.clear()
+        if here and self._wanted is None:
+            for parcel in held:
+                if parcel.after > wanted:
+                    parcel.done = max(parcel.done, wanted - parcel.item)
+                    self._waiting.append(parcel)
+        elif place is not None:
+            logger.info("receiver %s is at an earlier place: going back", stream.name)
+            self._wanted = place, text, since
+        known = stream.peer, stream.name, stream.place, stream.limit
+        stream = Stream(*known, link=stream.link, heard=stream.heard, id=fields["new"])
+        self._streams[stream.peer] = stream
+        self._open(stream)
+        self._changed.notify_all()
 
     def _grant(self, stream: Stream, fields: dict[str, Any]) -> None:
         stream.granted = max(stream.granted, fields["limit"])
@@ -236,6 +353,7 @@ class Outbox:
                 if wait <= 0:
                     self._seal()
                     wait = 1.0
+            self._asked = self._asked or now - self._marked > _MARK_SECONDS
             self._pump()
             return wait
 
@@ -276,10 +394,33 @@ class Outbox:
                     text = f"a message of {parcel.size} bytes; {stream.name} takes {stream.limit}"
                     self.failed(CodecError(f"{text} (its max_message_bytes)", reason="size"))
                     return
+                self._tell_place(stream, parcel)
                 stream.post(parcel)
+                stream.reached = parcel.after
                 self.bytes += parcel.size
+            self._front = max(self._front, parcel.after)
         if moved:
             self._changed.notify_all()
+
+    def _tell_place(self, stream: Stream, parcel: Parcel) -> None:
+        """Tell a receiver where the flow was before what it gets next, if it is news."""
+        item = parcel.item + parcel.done
+        if len(self._streams) > 1:  # each has a part of the flow, which no place describes
+            place = None
+        else:
+            counts = stream.marked is not None and stream.reached == item
+            # What others had has come before the front, or begins with the stream.
+            found = counts or not stream.next or item == self._front
+            places = [one for one in self._places if one[0] <= item] if found else []
+            place = places[-1] if places else None
+            if counts and (place is None or place[0] == stream.marked):
+                return  # it goes on counting
+        if place is not None:
+            stream.marked = place[0]
+            stream.post(Mark(place[1], item - place[0]))
+        elif stream.marked is not None:
+            stream.marked = None
+            stream.post(Mark("", 0))
 
     def _targets(self, parcel: Parcel) -> Iterator[Stream]:
         """Whom it can go to now; nobody: it has to wait."""
@@ -312,11 +453,7 @@ class Outbox:
             "receiver %s is gone, %s; the %d items that it has not acknowledged go to another one"
         )
         logger.log(level, text, stream.name, why, left)
-        again = []
-        for seq, parcel in stream.kept:
-            if parcel.is_end and self._streams:
-                continue  # the others have it already
-            if seq < stream.acked:
-                parcel.done += stream.acked - seq
-            again.append(parcel)
+        again = stream.unacknowledged()
+        if self._streams:  # the others have the ends already
+            again = [parcel for parcel in again if not parcel.is_end]
         self._waiting.extendleft(reversed(again))

@@ -11,7 +11,7 @@ from dataflow.codec import wire
 from dataflow.codec.wire import Kind
 from dataflow.transport.link import Link
 
-__all__ = ["DATAPOINT_COST", "Parcel", "Stream"]
+__all__ = ["DATAPOINT_COST", "Mark", "Parcel", "Stream"]
 
 DATAPOINT_COST = 256
 """Bytes of credit that a datapoint takes beside its frames: what it costs as an object. Part of
@@ -26,6 +26,7 @@ class Parcel:
         count: datapoints; those of the whole epoch where it is an end.
         epoch: theirs, from 0.
         position: of the first of them in the epoch.
+        item: number of the first of them, ends of epochs counted, too.
         table: see `dataflow.codec.tensor`.
         frames: see there.
         size: bytes of the frames.
@@ -35,6 +36,7 @@ class Parcel:
     count: int
     epoch: int
     position: int = 0
+    item: int = 0
     table: list[Any] = field(default_factory=list)
     frames: list[Any] = field(default_factory=list)
     size: int = 0
@@ -48,6 +50,15 @@ class Parcel:
     def items(self) -> int:
         """Numbers that it takes in a stream."""
         return 1 if self.is_end else self.count - self.done
+
+    @property
+    def datapoints(self) -> int:
+        return 0 if self.is_end else self.items
+
+    @property
+    def after(self) -> int:
+        """Number of the item behind it."""
+        return self.item + (1 if self.is_end else self.count)
 
     @property
     def cost(self) -> int:
@@ -70,6 +81,25 @@ class Parcel:
         )
 
 
+@dataclass(eq=False, slots=True)
+class Mark:
+    """Tells the place of the item behind it; see `dataflow.remote.places`.
+
+    Attributes:
+        state: a place, or nothing where it is not known.
+        since: items between that and here.
+    """
+
+    state: str
+    since: int
+
+    items, datapoints, cost, size, frames = 1, 0, 0, 0, ()
+
+    def head(self, stream: bytes, seq: int) -> bytes:
+        """The head of its message."""
+        return wire.pack(Kind.MARK, stream=stream, seq=seq, state=self.state, since=self.since)
+
+
 @dataclass(eq=False)
 class Stream:
     """What goes to one receiver.
@@ -90,6 +120,8 @@ class Stream:
         id: of the stream.
         sent: bytes of frames, repetitions apart.
         datapoints: likewise.
+        reached: number of the item behind the last one posted.
+        marked: item of the last place that the receiver was told; None: it knows none.
     """
 
     peer: bytes
@@ -101,12 +133,14 @@ class Stream:
     heard: float = 0.0
     next: int = 0
     acked: int = 0
-    kept: deque[tuple[int, Parcel]] = field(default_factory=deque)
+    kept: deque[tuple[int, Parcel | Mark]] = field(default_factory=deque)
     spent: int = 0
     granted: int = 0
     id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     sent: int = 0
     datapoints: int = 0
+    reached: int = 0
+    marked: int | None = None
 
     @property
     def outstanding(self) -> int:
@@ -118,20 +152,28 @@ class Stream:
         """Whether one more message may be sent."""
         return self.spent < self.granted
 
-    def post(self, parcel: Parcel) -> None:
+    def post(self, parcel: Parcel | Mark) -> None:
         """Take a message, and send it if there is a connection."""
         seq = self.next
         self.kept.append((seq, parcel))
         self.next += parcel.items
         self.spent += parcel.cost
-        if not parcel.is_end:
-            self.sent += parcel.size
-            self.datapoints += parcel.items
+        self.sent += parcel.size
+        self.datapoints += parcel.datapoints
         self.send(seq, parcel)
 
-    def send(self, seq: int, parcel: Parcel) -> None:
+    def send(self, seq: int, parcel: Parcel | Mark) -> None:
         if self.link is not None and self.agreed:
             self.link.send(parcel.head(self.id, seq), parcel.frames)
+
+    def unacknowledged(self) -> list[Parcel]:
+        """What the receiver's loop has not taken."""
+        left = []
+        for seq, parcel in self.kept:
+            if isinstance(parcel, Parcel):
+                parcel.done += max(0, self.acked - seq)
+                left.append(parcel)
+        return left
 
     def acknowledge(self, upto: int) -> None:
         """The receiver's loop has taken all items below this number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,15 @@ class Receiver(DataFlow):
     the epoch waits for the next pass. A pass over senders without end has none.
 
     Each datapoint comes once, whatever happens to connections. When a sender dies, what it had not
-    sent is missing; when it is started again, it begins again.
+    sent is missing. When it is started again it begins again, or, with a name (see `Sender`), goes
+    on.
+
+    A chain's `state_dict` holds where each sender's flow is. A receiver that is started again and
+    loads it takes its senders back to there, while they run or when they are started again (with a
+    name), so nothing is lost and nothing comes twice. For that each sender has this receiver only,
+    and a flow that can be resumed and has a fixed order; nothing above may read ahead (no runner,
+    no shuffle). Without a state, a new receiver at the address goes on with what was not
+    acknowledged.
 
     Large arrays are views of the memory into which they were received, writable and nobody
     else's. Tuples arrive as lists.
@@ -54,6 +62,8 @@ class Receiver(DataFlow):
     """
 
     _endless = False
+    _goes_on = True
+    _stays = True  # a worker would have to listen in its place
 
     def __init__(
         self,
@@ -80,8 +90,8 @@ class Receiver(DataFlow):
             max_peers=max_peers,
         )
         self._senders = senders or (1 if bind else len(self._options.addresses))
-        self._window = int(window)
-        for name, value in (("senders", self._senders), ("window", self._window)):
+        self._ahead = int(window)  # by another name than the argument's: no part of a state
+        for name, value in (("senders", self._senders), ("window", self._ahead)):
             if value < 1:
                 raise ConfigError(f"{name}={value!r} must be at least 1")
         self._end: _End | None = None
@@ -106,19 +116,37 @@ class Receiver(DataFlow):
         raise UnknownLength("how much senders will send is not known")
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("what came over the network does not come again", lost=True)
+        begins, position = True, 0
+        conductor, number, path = epoch.conductor, epoch.number, epoch.path
+        why = "what came over the network does not come again"
+
+        def place(saved: dict[str, Any]) -> _Cursor:
+            nonlocal begins, position
+            if saved:
+                self._shut(self._end)
+                self._end = self._made(saved)
+                if saved["epoch"] == number:
+                    begins, position = False, int(saved["position"])
+            return _Cursor(self._opened(), position)
+
+        if epoch.in_step:
+            conductor.once(why)
+            cursor = conductor.cursor(self, epoch, place, sticky=True, beside=".remote")
+        else:  # who reads ahead has datapoints that are neither here nor delivered
+            conductor.refuse(why, lost=True)
+            cursor = place({})
         end = self._opened()
         inbox = end.inbox
-        inbox.begin()
-        position, over = 0, False
-        number, path = epoch.number, epoch.path
+        if begins:
+            inbox.begin()
+        over = False
         try:
             while (run := inbox.take()) is not None:
                 stream = run.stream
                 for datapoint in run.datapoints:
                     stream.delivered += 1
-                    yield (number, position, *path), datapoint
-                    position += 1
+                    cursor.position = position = position + 1
+                    yield (number, position - 1, *path), datapoint
                 inbox.took(run)
             over = True
         finally:
@@ -141,9 +169,13 @@ class Receiver(DataFlow):
 
     def _opened(self) -> _End:
         if self._end is None:
-            self._end = _End(self._options, self._window, self._senders, self._endless)
-            self._finalizer = weakref.finalize(self, self._end.exchange.stop)
+            self._end = self._made()
         return self._end
+
+    def _made(self, saved: Mapping[str, Any] | None = None) -> _End:
+        end = _End(self._options, self._ahead, self._senders, self._endless, saved)
+        self._finalizer = weakref.finalize(self, end.exchange.stop)
+        return end
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_end": None, "_finalizer": None}
@@ -152,7 +184,14 @@ class Receiver(DataFlow):
 class _End:
     """The running part of a receiver. It does not know the receiver, which can be collected so."""
 
-    def __init__(self, options: Options, window: int, senders: int, endless: bool) -> None:
+    def __init__(
+        self,
+        options: Options,
+        window: int,
+        senders: int,
+        endless: bool,
+        saved: Mapping[str, Any] | None = None,
+    ) -> None:
         from dataflow.executor.memory import keep_message_memory
         from dataflow.remote.inbox import Inbox
         from dataflow.transport.exchange import Exchange
@@ -166,9 +205,29 @@ class _End:
             endless=endless,
             connects=not options.bind,
         )
+        if saved is not None:
+            self.inbox.restore(saved)
+            # Senders that wait for the one whose state it was know us by that.
+            options = replace(options, id=bytes.fromhex(saved["id"]))
         self.exchange = Exchange(options, self.inbox)
         # Senders know the port: it stays the same.
-        self.options = replace(options, addresses=self.exchange.addresses)
+        self.options = replace(options, addresses=self.exchange.addresses, id=None)
         self.inbox.wake = self.exchange.wake
         self.inbox.on_wait = Notice("sender", self.exchange.addresses)
         self.exchange.start()
+
+
+class _Cursor:
+    """Where a pass is.
+
+    Attributes:
+        position: datapoints delivered in it.
+    """
+
+    def __init__(self, end: _End, position: int) -> None:
+        self._end = end
+        self.position = position
+
+    def state(self) -> dict[str, Any]:
+        state = self._end.inbox.state()
+        return {"id": self._end.exchange.id.hex(), "position": self.position, **state}

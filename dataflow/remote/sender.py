@@ -12,6 +12,7 @@ from typing import Any
 
 from dataflow.base import is_flow, reset
 from dataflow.errors import ConfigError
+from dataflow.remote.places import GoBack, load, place_of
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 
 __all__ = ["Sender", "send"]
@@ -74,6 +75,9 @@ class Sender:
             there are others.
         max_message_bytes: of a message; a datapoint may have three quarters of it.
         max_peers: how many receivers at once.
+        name: one that no other sender of the receivers bears. A sender that is started again with
+            its name goes on where its receiver is, if the flow can be resumed (`state_dict`) and
+            comes in a fixed order (without runners, with a seed, or with ``ordered=True``).
 
     Raises:
         ConfigError: an argument makes no sense, or would let everybody in.
@@ -93,6 +97,7 @@ class Sender:
         timeout: float = 60.0,
         max_message_bytes: int = MESSAGE_BYTES,
         max_peers: int = 256,
+        name: str | None = None,
     ) -> None:
         options = options_of(
             address,
@@ -103,6 +108,7 @@ class Sender:
             timeout=timeout,
             max_message_bytes=max_message_bytes,
             max_peers=max_peers,
+            name=name,
         )
         if copies not in ("one", "all"):
             raise ConfigError(f'copies={copies!r} must be "one" or "all"')
@@ -146,22 +152,37 @@ class Sender:
         if is_flow(ds):
             reset(ds)
         outbox = self._outbox
+        outbox.begin()
+        first = 0
         try:
-            for _ in count() if epochs is None else range(epochs):
-                before = outbox.datapoints
-                with closing(_closable(ds)) as datapoints:
-                    for datapoint in datapoints:
-                        outbox.add(datapoint)
-                outbox.end_epoch()
-                if epochs is None and outbox.datapoints == before:
-                    raise ConfigError("the dataflow is empty, and was to be sent for ever")
-            outbox.finish()
+            while True:
+                try:
+                    return self._send(ds, epochs, first)
+                except GoBack:
+                    place = outbox.go_back()
+                    load(ds, place.flow)
+                    first = place.epoch
         except KeyboardInterrupt:
             outbox.leave("interrupted")
             raise
         except BaseException as error:
             outbox.leave(type(error).__name__)
             raise
+
+    def _send(self, ds: Iterable[Any], epochs: int | None, first: int) -> None:
+        """Send a flow from epoch `first` on."""
+        outbox = self._outbox
+        for number in count(first) if epochs is None else range(first, epochs):
+            before = outbox.datapoints
+            outbox.mark(place_of(ds))
+            with closing(_closable(ds)) as datapoints:
+                for datapoint in datapoints:
+                    if outbox.add(datapoint):
+                        outbox.mark(place_of(ds))
+            outbox.end_epoch()
+            if epochs is None and outbox.datapoints == before and number > first:
+                raise ConfigError("the dataflow is empty, and was to be sent for ever")
+        outbox.finish()
 
     def stats(self) -> dict[str, Any]:
         """What was sent so far.

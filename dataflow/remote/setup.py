@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 
@@ -30,6 +31,7 @@ def options_of(
     timeout: float,
     max_message_bytes: int,
     max_peers: int,
+    name: str | None = None,
 ) -> Options:
     """Check the arguments of `send` and `receive`, before any socket is opened.
 
@@ -37,13 +39,15 @@ def options_of(
         ConfigError: one of them makes no sense, or a socket would be open to everybody.
     """
     addresses = check_addresses(address, bind=bind)
-    for name, value in (("timeout", timeout), ("max_peers", max_peers)):
+    for word, value in (("timeout", timeout), ("max_peers", max_peers)):
         if not value > 0:
-            raise ConfigError(f"{name}={value!r} must be more than 0")
+            raise ConfigError(f"{word}={value!r} must be more than 0")
     if max_message_bytes < 1 << 16:
         raise ConfigError(f"max_message_bytes={max_message_bytes!r} must be at least 65536")
     if server_key is not None and (bind or keys is None):
         raise ConfigError("server_key is for a side that connects, and that has keys")
+    if name is not None and not (name.isprintable() and 0 < len(name) <= 200):
+        raise ConfigError(f"name={name!r} must have 1 to 200 printable characters")
     reachable = [place for place in addresses if bind and not is_local(place)]
     if reachable and keys is None and not insecure:
         raise ConfigError(
@@ -58,6 +62,9 @@ def options_of(
         int(max_message_bytes),
         float(timeout),
         int(max_peers),
+        # Who bears the same name later is the same one, for those that knew it.
+        blake2b(name.encode(), digest_size=16).digest() if name is not None else None,
+        name,
     )
 
 

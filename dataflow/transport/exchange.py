@@ -67,8 +67,8 @@ class Exchange:
     def __init__(self, options: Options, party: Party) -> None:
         self._options = options
         self._party = party
-        self.id = secrets.token_bytes(16)
-        self.name = f"{network.gethostname()}:{os.getpid()}"
+        self.id = options.id or secrets.token_bytes(16)
+        self.name = options.name or f"{network.gethostname()}:{os.getpid()}"
         self.refusals: Counter[str] = Counter()
         self._stopping = False
         self._departed: dict[bytes, Link] = {}

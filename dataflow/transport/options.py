@@ -27,6 +27,8 @@ class Options:
         limit: bytes of a message that others may send us, at most.
         timeout: seconds without a sign of life after which a peer is gone.
         max_peers: how many may be connected at once.
+        id: identifies this side where it was there before; None: it is a new one.
+        name: tells it to a person; None: host and process.
     """
 
     addresses: tuple[str, ...]
@@ -36,6 +38,8 @@ class Options:
     limit: int
     timeout: float
     max_peers: int
+    id: bytes | None = None
+    name: str | None = None
 
     @property
     def heartbeat(self) -> float:

@@ -139,11 +139,12 @@ def start() -> Iterator[Start]:
     """Start a Python program with `df`, `np` and `address` in a process of its own."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(program: str, address: str = "") -> subprocess.Popen[str]:
+    def start(program: str, address: str = "", *words: str) -> subprocess.Popen[str]:
         head = f"import sys, numpy as np, dataflow as df\naddress = {address!r}\n"
         process = subprocess.Popen(
-            [sys.executable, "-c", head + textwrap.dedent(program)],
+            [sys.executable, "-c", head + textwrap.dedent(program), *words],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -153,9 +154,8 @@ def start() -> Iterator[Start]:
 
     yield start
     for process in started:
-        if process.poll() is None:
+        with process:  # which waits, and closes its files
             process.kill()
-        process.communicate()
 
 
 def line(process: subprocess.Popen[str]) -> str:

@@ -368,16 +368,45 @@ def test_collection_closes() -> None:
         assert again.addresses == (address,), "the port is free"
 
 
-def test_a_pass_cannot_be_resumed() -> None:
+@pytest.mark.parametrize(
+    "above",
+    [
+        lambda ds: df.BatchData(df.PrefetchDataZMQ(ds, 1), 1),
+        lambda ds: df.LocallyShuffleData(ds, 2),
+        lambda ds: df.LocallyShuffleData(df.BatchData(ds, 1), 2),
+        lambda ds: df.RepeatedData(ds, 1),
+        lambda ds: df.CacheData(ds),
+    ],
+)
+def test_stages_that_read_ahead_cannot_be_resumed(above: Any) -> None:
     with df.receive(LOOPBACK) as ds:
         sender = Sending(numbers(3), ds.addresses[0])
-        batches = df.BatchData(ds, 1)
-        iterator = iter(batches)
+        flow = above(ds)
+        iterator = iter(flow)
         next(iterator)
         with pytest.raises(df.NotResumable, match="does not come again"):
-            batches.state_dict()
+            flow.state_dict()
         assert len(list(iterator)) == 2
         sender.join()
+        flow.close()
+
+
+def test_a_sender_without_a_place_cannot_be_resumed() -> None:
+    unordered = df.PrefetchDataZMQ(numbers(3), 1)
+    for below in (unordered, [[0], [1], [2]]):
+        with df.receive(LOOPBACK) as ds:
+            sender = Sending(below, ds.addresses[0])
+            iterator = iter(ds)
+            next(iterator)
+            with pytest.raises(df.NotResumable, match="no state or no fixed order"):
+                ds.state_dict()
+            assert len(list(iterator)) == 2
+            sender.join()
+    unordered.close()
+
+
+def test_lengths_and_places_are_not_known() -> None:
+    with df.receive(LOOPBACK) as ds:
         with pytest.raises(df.UnknownLength):
             len(ds)
         with pytest.raises(TypeError, match="no random access"):

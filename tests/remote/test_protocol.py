@@ -159,8 +159,8 @@ def test_the_number_of_peers_is_limited() -> None:
 def test_a_receiver_by_the_book() -> None:
     """The sender keeps to the credit, sends again what was not received, and leaves politely."""
     with Sender(LOOPBACK, bind=True, max_message_bytes=1 << 16) as sender:
-        # Some datapoints make a message of their own.
-        flow = df.DataFromList([[i, bytes(20_000)] for i in range(6)], shuffle=False)
+        # Some datapoints make a message of their own. (A list has no places to tell.)
+        flow = [[i, bytes(20_000)] for i in range(6)]
         thread = threading.Thread(target=sender.send, args=(flow,), daemon=True)
         thread.start()
         with Peer(sender.addresses[0], "receiver") as peer:
@@ -179,7 +179,7 @@ def test_a_receiver_by_the_book() -> None:
             again.greeting["id"] = peer.greeting["id"]
             again.greet()
             opened = again.hear(Kind.OPEN)
-            assert opened == {"stream": stream, "first": 0}
+            assert opened == {"stream": stream, "first": 0, "begun": True}
             again.say(Kind.GRANT, stream=stream, next=1, acked=1, limit=1 << 20)
             assert [again.hear(Kind.DATA)["seq"] for _ in range(5)] == [1, 2, 3, 4, 5]
             assert again.hear(Kind.END) == {"stream": stream, "seq": 6, "epoch": 0, "items": 6}
@@ -189,6 +189,40 @@ def test_a_receiver_by_the_book() -> None:
             sender.close()
             closed = again.hear(Kind.CLOSE)
             assert closed["complete"] and closed["stream"] == stream
+
+
+def test_going_on_by_the_book() -> None:
+    """The sender says where its flow is, and goes back there; only to a place of its own."""
+    with Sender(LOOPBACK, bind=True) as sender, Peer(sender.addresses[0], "receiver") as peer:
+        thread = threading.Thread(target=sender.send, args=(numbers(5),), daemon=True)
+        thread.start()
+        peer.greet()
+        opened = peer.hear(Kind.OPEN)
+        assert opened["begun"] is False
+        grant = {"next": 0, "acked": 0, "limit": 1 << 20}
+        peer.say(Kind.GRANT, stream=opened["stream"], **grant)
+        mark = peer.hear(Kind.MARK)
+        assert (mark["seq"], mark["since"]) == (0, 0)
+        assert peer.hear(Kind.DATA)["seq"] == 1 and peer.hear(Kind.END)["seq"] == 6
+        back = {"new": secrets.token_bytes(16), "state": mark["state"], "since": 3}
+        peer.say(Kind.GRANT, stream=opened["stream"], next=7, acked=6, limit=1 << 20)
+        peer.say(Kind.RESUME, stream=opened["stream"], **back)
+        assert peer.hear(Kind.OPEN) == {"stream": back["new"], "first": 0, "begun": True}
+        peer.say(Kind.GRANT, stream=back["new"], **grant)
+        again = peer.hear(Kind.MARK)
+        assert (again["seq"], again["since"]) == (0, 3)
+        data = peer.hear(Kind.DATA)
+        assert (data["seq"], data["count"] - data["skip"], data["position"]) == (1, 2, 3)
+        assert peer.hear(Kind.END)["seq"] == 3
+        for state in ("{}", "[]", "[" * 5000, '["x", 1, 0, 0, -1, {}]'):
+            peer.say(Kind.RESUME, stream=back["new"], **{**back, "state": state})
+            assert peer.hear(Kind.REFUSE)["reason"] == "header"
+            peer.greet()
+            assert peer.hear(Kind.OPEN)["stream"] == back["new"]
+            peer.say(Kind.GRANT, stream=back["new"], **grant)
+        peer.say(Kind.GRANT, stream=back["new"], next=4, acked=4, limit=1 << 20)
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_a_receiver_that_acknowledges_too_much_is_refused() -> None:
@@ -207,7 +241,7 @@ def test_a_receiver_that_was_away_for_too_long_gets_a_new_stream() -> None:
         for peer in peers:
             peer.greet()
             streams.append(peer.hear(Kind.OPEN)["stream"])
-        thread = threading.Thread(target=sender.send, args=(numbers(5),), daemon=True)
+        thread = threading.Thread(target=sender.send, args=([[i] for i in range(5)],), daemon=True)
         thread.start()
         grant = {"next": 0, "acked": 0, "limit": 1 << 20}
         peers[0].say(Kind.GRANT, stream=streams[0], **grant)
