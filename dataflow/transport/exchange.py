@@ -36,6 +36,7 @@ __all__ = ["Exchange"]
 
 logger = logging.getLogger(__name__)
 
+_CUT = {"endless": "its message did not come to an end", "silent": "it did not greet"}
 _BURST = 64  # messages of one socket before the others get their turn
 _LINGER = 500  # ms for the last words
 _DEPARTED = 64  # links that are gone, of which last words may come
@@ -383,15 +384,15 @@ class Exchange:
         return event
 
     def _look(self) -> None:
-        """Cut connections off that send without an end."""
+        """Cut connections off that send without an end, or nothing."""
         now = monotonic()
         if now - self._looked < PAUSE:
             return
         self._looked = now
         for place in self._places:
-            for _ in range(place.guard.look()):
-                text = f"a peer at {place.address} was cut off: its message did not come to an end"
-                self._count("endless", text)
+            for reason in place.guard.look():
+                text = f"a peer at {place.address} was cut off: {_CUT[reason]}"
+                self._count(reason, text)
 
     def _lose(self, place: Place, why: str, delay: float = 0.0) -> None:
         """End a connection of ours; there will be another one."""

@@ -1,9 +1,12 @@
-"""Connections that send a message which does not end.
+"""Connections that send a message which does not end, or say nothing at all.
 
 libzmq shows a message of several frames when all of it is there, and limits the size of a frame
 only: it keeps 64 bytes for each frame of none, as many as come. Nothing of that can be seen from
 outside, but the kernel counts what a connection has sent. Where that is more since its last whole
 message than a message may have, the connection is cut, and libzmq drops what it has kept.
+
+Nor does libzmq tell of a connection on which both sides are through with its own greeting, and ours
+does not come: those are cut after a while.
 
 It is Linux that counts, and for TCP; connections over ``ipc`` are let be.
 """
@@ -16,6 +19,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import zmq
@@ -25,6 +29,7 @@ __all__ = ["PAUSE", "Guard"]
 PAUSE = 0.1  # seconds between looks
 _GREETING = 64 << 10  # bytes that a connection may send at once before both sides know each other
 _PATIENCE = 3  # looks in a row; whole messages may wait to be read
+_SILENCE = 20.0  # seconds from the beginning of a connection to its greeting
 _ANSWERS = 1000  # to a connection on which nothing was agreed; it may not read them
 
 _ESTABLISHED = 1  # of the states of TCP
@@ -37,6 +42,8 @@ class _Connection:
 
     Attributes:
         peer: its other end; file descriptors are used again.
+        since: when it began.
+        known: it has greeted.
         seen: bytes that had come with its last whole message, or soon after.
         whole: such a message was read since the last look.
         over: looks in a row at which it had sent too much.
@@ -45,6 +52,8 @@ class _Connection:
     """
 
     peer: Any
+    since: float
+    known: bool = False
     seen: int = 0
     whole: bool = False
     over: int = 0
@@ -70,7 +79,7 @@ class Guard:
             peer = socket.getpeername()
             if fd not in self._connections or self._connections[fd].peer != peer:
                 self.ended(fd)
-                self._connections[fd] = _Connection(peer)
+                self._connections[fd] = _Connection(peer, monotonic())
 
     def ended(self, fd: int) -> bool:
         """It is gone; whether libzmq ended it, after it had greeted, for what it sent."""
@@ -92,6 +101,7 @@ class Guard:
         self.began(self._speaker)  # where that was not told yet
         connection = self._connections.get(self._speaker)
         if connection is not None and connection.own is None:
+            connection.known = True
             with suppress(OSError):
                 connection.own = os.dup(self._speaker)
 
@@ -102,9 +112,10 @@ class Guard:
             if connection.answers > _ANSWERS:
                 self._cut(self._speaker, connection)
 
-    def look(self) -> int:
-        """Cut connections that have sent too much; returns how many."""
-        cut = 0
+    def look(self) -> list[str]:
+        """Cut connections that have sent too much, or nothing; returns what each is cut for."""
+        cut = []
+        now = monotonic()
         for fd, connection in list(self._connections.items()):
             _, received = _told(fd if connection.own is None else connection.own)
             limit, patience = (_GREETING, 1) if connection.own is None else (self._limit, _PATIENCE)
@@ -112,7 +123,12 @@ class Guard:
                 connection.seen, connection.whole, connection.over = received, False, 0
             elif received - connection.seen > limit:
                 connection.over += 1
-                cut += connection.over == patience and self._cut(fd, connection)
+                if connection.over == patience and self._cut(fd, connection):
+                    cut.append("endless")
+            if not connection.known and now - connection.since > _SILENCE:
+                connection.since = now
+                if self._cut(fd, connection):
+                    cut.append("silent")
         return cut
 
     def close(self) -> None:

@@ -62,9 +62,11 @@ FIELDS: dict[Kind, dict[str, Any]] = {
     Kind.HANDS: {"part": 0, "worker": 1, "held": [[7, 0, 12]]},
     Kind.DOWN: {"part": 0, "worker": 1, "status": -9, "held": []},
     Kind.LEAVE: {"reason": "done"},
+    Kind.MARK: {"stream": bytes(16), "seq": 4, "state": "{}", "since": 2},
+    Kind.RESUME: {"stream": bytes(16), "new": bytes(16), "state": "{}", "since": 2},
 }
 
-RIGHT = {"cpu": 0.5, "sending": 0.5, "status": -1}  # what would be wrong elsewhere
+RIGHT = {"cpu": 0.5, "sending": 0.5, "status": -1, "state": "x" * 2000}  # elsewhere it is wrong
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -23,6 +23,7 @@ import dataflow as df
 from dataflow.codec import wire
 from dataflow.codec.wire import Kind
 from dataflow.remote import Sender
+from dataflow.transport import guard
 
 LOOPBACK = "tcp://127.0.0.1:*"
 
@@ -278,3 +279,17 @@ def test_no_listening_for_everybody_without_keys(
     assert "lets every host" not in caplog.text
     with df.RemoteDataZMQ(address) as older:
         assert older.addresses and "lets every host that reaches it connect" in caplog.text
+
+
+def test_a_connection_that_does_not_greet_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_SILENCE", 0.3)
+    with df.receive("tcp://127.0.0.1:*") as ds:
+        with Peer(ds.addresses[0]) as silent, Peer(ds.addresses[0]) as good:
+            good.greet()
+            assert silent.socket.poll(0) == 0
+            refusals = ds._end.exchange.refusals
+            until(lambda: refusals["silent"] >= 2)  # libzmq connects again
+            assert [peer["connected"] for peer in ds.peers()] in ([], [True])
+            good.say(Kind.PING)
+            assert good.hear(Kind.PING) == {}
+        assert set(refusals) == {"silent"}
