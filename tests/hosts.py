@@ -336,9 +336,11 @@ def main() -> int:
         epilog="In commands, {trainer} is the trainer's address, {keys} a folder of keys, "
         "{workers} the number of workers and {name} the host's name.",
     )
-    here = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'examples/distributed'))}"
-    trainer = f"{here}/trainer.py tcp://{{trainer}}:5555 --keys {{keys}} --senders {{workers}}"
-    worker = f"{here}/preprocessor.py tcp://{{trainer}}:5555 --keys {{keys}} --size 20000"
+    examples = ROOT / "examples/distributed"
+    python = f"env PYTHONPATH={shlex.quote(f'{ROOT}:{examples}')} {shlex.quote(sys.executable)}"
+    address = "tcp://{trainer}:5555 --keys {keys}"
+    trainer = f"{python} -m pooled {address} --epochs 20"
+    worker = f"{python} -m dataflow worker pooled:flow {address} --procs 1"
     parser.add_argument("--workers", type=int, default=3, help="how many (3)")
     parser.add_argument("--rate", help="bandwidth of each link, such as 100mbit")
     parser.add_argument("--delay", type=_seconds, default=0.0, help="between hosts, such as 20ms")

@@ -17,6 +17,7 @@ from typing import Any
 import chains
 import numpy as np
 import pytest
+from hosts import Hosts, why_not
 from network import ROOT, Proxy, until
 
 import dataflow as df
@@ -285,6 +286,43 @@ def test_a_connection_that_is_cut_again_and_again(work: Work) -> None:
                     proxy.cut()
             assert proxy.connections >= 3
     assert same(found, expected)
+
+
+TRAINER = """
+import sys
+sys.path.insert(0, "tests/remote")
+import chains, dataflow as df
+with df.PrefetchDataRemote(chains.some(), "tcp://0.0.0.0:5000", timeout=2, insecure=True) as ds:
+    for dp in ds:
+        print(int(dp[0]), flush=True)
+"""
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(10.0, marks=pytest.mark.soak)])
+def test_machines_behind_links_that_fail(seconds: float) -> None:
+    """Resets, and a partition that is longer than the silence that is borne."""
+    more = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "text": True, "cwd": ROOT}
+    there = {**more, "cwd": ROOT / "tests/remote", "stderr": subprocess.DEVNULL}
+    with Hosts(["trainer", "one", "two"], delay=0.004, loss=0.001) as hosts:
+        trainer = hosts.start("trainer", [sys.executable, "-c", TRAINER], stdout=-1, **more)
+        command = [sys.executable, "-m", "dataflow", "worker", "chains:some"]
+        address = f"tcp://{hosts.address('trainer')}:5000"
+        workers = [hosts.start(name, [*command, address], **there) for name in ("one", "two")]
+        found = [int(line) for line in islice(trainer.stdout, 200)]
+        hosts.reset("one")
+        found += [int(line) for line in islice(trainer.stdout, 200)]
+        hosts.cut("two")
+        begun = time.monotonic()
+        while time.monotonic() < begun + seconds and len(found) < 1500:
+            found.append(int(next(trainer.stdout)))
+        hosts.restore("two")
+        hosts.reset("trainer")
+        found += [int(line) for line in trainer.stdout]
+        assert trainer.wait(30) == 0
+        assert [worker.wait(20) for worker in workers] == [0, 0]
+        trainer.stdout.close()
+    assert sorted(found) == list(range(1800))
 
 
 def test_a_pool_with_keys(work: Work, tmp_path: Path) -> None:
