@@ -88,6 +88,7 @@ class RemoteExecutor:
             self._local.kill(worker)
 
     def poll(self, timeout: float | None) -> list[Event]:
+        self._pool.check()
         events = self._happened()
         if events:
             timeout = 0

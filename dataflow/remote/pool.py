@@ -148,8 +148,6 @@ class Pool:
             How many bytes that were.
         """
         with self._lock:
-            if self._failure is not None:
-                raise self._failure
             home = self._homes.get(number)
         if home is None:
             return 0  # it has just left, which will be told
@@ -162,6 +160,11 @@ class Pool:
             worker.leases[message.number] = len(message.tasks)
             self._post(machine.link, sent)
         return len(sent[0]) + sum(map(size_of, sent[1]))
+
+    def check(self) -> None:
+        """Raise what ended the exchange's thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
 
     def kill(self, part: int, number: int) -> None:
         """End a worker process."""
