@@ -172,7 +172,7 @@ def _outlook(limit: Station, stations: list[Station], stats: dict[str, Any], rat
     if limit.largest == NETWORK:
         return (
             "One more worker brings nothing; smaller datapoints would (uint8 instead of float32, "
-            "decoding here), and where the way is long, a larger hwm."
+            "JPEGs that are decoded here), and where the way is long, a larger hwm."
         )
     if limit.runner is not None:
         source = next((r for r in stats["stages"] if r["name"] == limit.largest), None)
