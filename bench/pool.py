@@ -38,7 +38,8 @@ def trainer(config: Config) -> dict[str, Any]:
 
     with df.PrefetchDataRemote(chain(), "tcp://127.0.0.1:*", hwm=64, max_peers=100) as ds:
         words = json.dumps({**config, "address": ds.addresses[0]})
-        with subprocess.Popen([sys.executable, __file__, "--machines", words]) as process:
+        process = subprocess.Popen([sys.executable, __file__, "--machines", words])
+        try:
             found = steady(
                 ds,
                 lambda datapoint: None,
@@ -48,7 +49,9 @@ def trainer(config: Config) -> dict[str, Any]:
                 warm_seconds=3.0,
             )
             joined = sum(peer["datapoints"] > 0 for peer in ds.peers())
+        finally:
             process.kill()
+            process.wait()
     if joined < config["machines"]:
         raise RuntimeError(f"{joined} of {config['machines']} machines took part")
     rate = found["items"] / found["seconds"]
