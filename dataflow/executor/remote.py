@@ -6,6 +6,7 @@ import select
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,11 @@ class RemoteExecutor:
         if timeout is None or timeout > _LOOK_SECONDS:
             timeout = _LOOK_SECONDS
         if self._local is not None:
-            before = self._local.traffic.passed, self._local.traffic.bytes
+            before = replace(self._local.traffic)
             told = self._local.poll(timeout)
-            self.traffic.passed += self._local.traffic.passed - before[0]
-            self.traffic.bytes += self._local.traffic.bytes - before[1]
+            self.traffic.passed += self._local.traffic.passed - before.passed
+            self.traffic.bytes += self._local.traffic.bytes - before.bytes
+            self.traffic.seconds += self._local.traffic.seconds - before.seconds
             events += [self._of_mine(event) for event in told]
         elif timeout:
             waiting = select.poll()

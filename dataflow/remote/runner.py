@@ -65,7 +65,6 @@ class PrefetchDataRemote(Runner):
     """
 
     _elsewhere = True
-    _unit = "process"
 
     @renamed(nr_proc="num_proc")
     def __init__(
