@@ -124,6 +124,8 @@ class DataFlow:
         epoch = self._epoch_number(self.__looked_at)
         if self.__access is None or self.__access[0] != epoch:
             self.__access = (epoch, epoch._replace(conductor=_conductor({})))
+        from dataflow.passes import at
+
         _, datapoint = at(self, self.__access[1], index)
         if datapoint is DROPPED:
             raise Dropped(f"a stage drops the datapoint at position {index}")
@@ -304,6 +306,9 @@ class DataFlow:
         other.ds = below[0]._over(keys)  # type: ignore[attr-defined]
         return other
 
+    def _interrupt(self) -> None:
+        """Make the thread that waits for other hosts in this flow raise `DataFlowTerminated`."""
+
     def _own_seed(self) -> int | None:
         return self.__seed
 
@@ -317,6 +322,11 @@ class DataFlow:
 
     def _iterator(self) -> EpochIterator | None:
         return self.__iterator() if self.__iterator is not None else None
+
+    def _interrupt_all(self) -> None:
+        for flow in walk(self):
+            if isinstance(flow, DataFlow):
+                flow._interrupt()
 
     def _seed_of_chain(self) -> tuple[int, bool]:
         """The seed, and whether somebody asked for it: the first one set from here downward."""
@@ -348,6 +358,8 @@ class DataFlow:
 
     def _open(self) -> EpochIterator:
         """The public iterator of the next pass; ends the one before."""
+        from dataflow.passes import stream  # it builds on this module
+
         if (old := self._iterator()) is not None:
             old.terminate("a newer iterator was opened on the same dataflow")
         # A subclass's own method that called this through super() has begun the pass already.
@@ -357,7 +369,7 @@ class DataFlow:
         epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {}), before, bool(saved)))
         self.__pass = Pass(epoch)
         pairs = stream(self, epoch) if is_native(self) else self._stream(epoch)
-        iterator = EpochIterator(pairs, self._meter, self.__pass)
+        iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
             pass
         # Weakly, so that leaving a loop early ends the pass at once.
@@ -444,55 +456,8 @@ def meter_of(flow: Any) -> Meter:
     return meter
 
 
-def stream(flow: Any, epoch: Epoch) -> Stream:
-    """The pass `epoch` over `flow`, whatever kind of flow it is."""
-    opened = epoch.conductor.open(flow, epoch)
-    if opened is not None:
-        return opened  # type: ignore[no-any-return]
-    return own_stream(flow, epoch)
-
-
-def own_stream(flow: Any, epoch: Epoch) -> Stream:
-    """What `flow` itself makes of the pass, the engine aside."""
-    if is_native(flow):
-        flow._prepare()
-        return flow._stream(epoch)  # type: ignore[no-any-return]
-    return _opaque_stream(flow, epoch)
-
-
-def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
-    """The pair at one place of a pass over `flow`.
-
-    Raises:
-        TypeError: where the flow can only be iterated.
-    """
-    found = epoch.conductor.at(flow, epoch, index)
-    if found is not None:
-        return found  # type: ignore[no-any-return]
-    if not is_native(flow):
-        raise TypeError(f"{type(flow).__name__} can only be iterated")
-    return flow._at(epoch, index)  # type: ignore[no-any-return]
-
-
 def _conductor(saved: Mapping[str, Any], before: Any = None, resumed: bool = False) -> Any:
     """The engine's part in a pass. (It builds on this module, so it is imported late.)"""
     from dataflow.engine.conductor import Conductor
 
     return Conductor(saved, before, resumed=resumed)
-
-
-def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
-    """Iterate an opaque flow; its outputs are numbered, and it sees the epoch's seed and number."""
-    reset(flow)
-    for below in walk(flow):
-        if isinstance(below, DataFlow):
-            below._DataFlow__epoch = epoch.number  # type: ignore[attr-defined]
-            if below._own_seed() is None:
-                below._DataFlow__drawn = epoch.seed  # type: ignore[attr-defined]
-    iterator = iter(flow)
-    try:
-        for position, datapoint in enumerate(iterator):
-            yield (epoch.number, position, *epoch.path), datapoint
-    finally:
-        if callable(close := getattr(iterator, "close", None)):
-            close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
@@ -30,6 +31,8 @@ class _Dropped:
 DROPPED = _Dropped()
 
 Stream: TypeAlias = Iterator[tuple[Tag, Datapoint]]
+
+_GRACE = 0.05  # seconds in which a thread may come out of `next()` by itself
 
 
 class Epoch(NamedTuple):
@@ -68,12 +71,22 @@ class Epoch(NamedTuple):
 
 
 class EpochIterator:
-    """What `iter(ds)` returns: strips the tags, counts, and knows when it was ended."""
+    """What `iter(ds)` returns: strips the tags, counts, and knows when it was ended.
 
-    def __init__(self, stream: Stream, meter: Meter, its_pass: Pass) -> None:
+    Args:
+        stream: what it goes through.
+        meter: counts the datapoints.
+        its_pass: how far it is.
+        interrupt: makes a thread that waits for other hosts in `next()` give up.
+    """
+
+    def __init__(
+        self, stream: Stream, meter: Meter, its_pass: Pass, interrupt: Callable[[], None]
+    ) -> None:
         self._stream = stream
         self._meter = meter
         self._pass = its_pass
+        self._interrupt = interrupt
         self._watch = Stopwatch(meter)
         self._ended: str | None = None
 
@@ -146,11 +159,12 @@ class EpochIterator:
     def terminate(self, why: str) -> None:
         """End the pass; `next()` raises `DataFlowTerminated` from now on.
 
-        Where another thread is in `next()`, it gets its datapoint before.
+        Where another thread is in `next()`, it gets its datapoint before, unless it waits for
+        other hosts: these may never come.
         """
         if self._ended is None:
             self._ended = why
-            with self._pass.turn:
+            with self._pass.turn.interrupting(self._interrupt):
                 self._watch.end()
                 if callable(close := getattr(self._stream, "close", None)):
                     close()
@@ -202,7 +216,19 @@ class Turn:
         with self._queue:
             pass
 
+    @contextmanager
+    def interrupting(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Like the context manager that it is; who iterates is interrupted until that works."""
+        self._enter(interrupt)
+        try:
+            yield
+        finally:
+            self.__exit__()
+
     def __enter__(self) -> None:
+        self._enter()
+
+    def _enter(self, interrupt: Callable[[], None] | None = None) -> None:
         if in_datapoint():
             # The thread that iterates may hold the lock until this very datapoint is done.
             if not self.lock.acquire(blocking=False):
@@ -211,11 +237,17 @@ class Turn:
                     "runner's thread, while the flow waits for that stage: call it in the loop"
                 )
             self.lock.release()
-        self._queue.acquire()
+        _acquire(self._queue, interrupt)  # who has it may wait for the thread that iterates
         self.asked = True
-        self.lock.acquire()
+        _acquire(self.lock, interrupt)
 
     def __exit__(self, *exc: object) -> None:
         self.asked = False
         self.lock.release()
         self._queue.release()
+
+
+def _acquire(lock: Any, interrupt: Callable[[], None] | None) -> None:
+    while not lock.acquire(timeout=-1 if interrupt is None else _GRACE):
+        assert interrupt is not None, "otherwise it waits for as long as it takes"
+        interrupt()

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import DataFlow, at, stream
+from dataflow.base import DataFlow
 from dataflow.epoch import Datapoint, Epoch, Stream
+from dataflow.passes import at, stream
 from dataflow.randomness import Tag, datapoint_rng, generator
 
 __all__ = ["ProxyDataFlow", "RNGDataFlow", "component"]

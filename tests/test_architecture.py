@@ -20,6 +20,7 @@ LAYERS = [
     {"stopwatch"},
     {"failures", "epoch", "utils"},
     {"base"},
+    {"passes"},
     {"flows"},
     {"codec", "http", "stages", "imgaug"},
     {"transport", "sources", "image"},

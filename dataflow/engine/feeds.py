@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from dataflow.base import inputs, is_native, meter_of, own_stream
+from dataflow.base import inputs, is_native, meter_of
 from dataflow.engine.messages import Task
 from dataflow.epoch import DROPPED, Epoch
+from dataflow.passes import own_stream
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import Feed, OrderStage
 
@@ -54,6 +55,7 @@ class Outputs:
 
     def __init__(self, flow: Any) -> None:
         self._flow = flow
+        self._pool = hasattr(flow, "_hands_in_worker")
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
         if epoch.in_step and goes_on(self._flow):
@@ -61,6 +63,8 @@ class Outputs:
         return islice(self._pairs(epoch), start, None)
 
     def _pairs(self, epoch: Epoch) -> Iterator[tuple[Any, Any]]:
+        if self._pool:  # its own place is not that of its readers
+            epoch.conductor.refuse("a pool of other machines is below a runner, or beside a flow")
         below = [meter_of(flow) for flow in inputs(self._flow)]
         before = sum(meter.waiting for meter in below)
         try:
@@ -73,7 +77,7 @@ class Outputs:
             meter_of(self._flow).busy -= sum(meter.waiting for meter in below) - before
 
     def places(self) -> int | None:
-        return None
+        return len(self._flow) if self._pool else None
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
         if is_native(self._flow):

@@ -55,6 +55,8 @@ def batching_of(flow: Any) -> Found | None:
     """The batch that `flow` is, or consists of per-item stages over; None where it does not."""
     above: list[Any] = []
     while not isinstance(flow, BatchData):
+        if getattr(flow, "_stays", False):
+            return None  # a pool, whose machines build the batches
         if not hasattr(flow, "_hands_in_worker"):
             ours = isinstance(flow, ItemStage) and is_native(flow)
             if not ours and as_stage(flow) is None:

@@ -153,17 +153,23 @@ def stays(flow: Any) -> bool:
 
 def is_part(flow: Any, *, below_runner: bool) -> bool:
     """Whether `flow` and all below it make a part."""
-    if _is_leaf(flow):
+    return _is_part(flow, below_runner, below_runner)
+
+
+def _is_part(flow: Any, below_runner: bool, shared: bool) -> bool:
+    if _is_leaf(flow, shared):
         return True
     if is_runner(flow):
         if _runs_whole(flow) and not below_runner:
             return True
-        return is_part(flow.ds, below_runner=True)
+        return _is_part(flow.ds, True, True)
     known = isinstance(flow, (ItemStage, OrderStage)) or not is_native(flow)
+    below = inputs(flow)
+    shared = shared or len(below) > 1
     return known and all(
-        is_part(below, below_runner=below_runner)
-        and (below_runner or not (is_runner(below) and _runs_whole(below)))
-        for below in inputs(flow)
+        _is_part(one, below_runner, shared)
+        and (below_runner or not (is_runner(one) and _runs_whole(one)))
+        for one in below
     )
 
 
@@ -192,13 +198,19 @@ def make_part(flow: Any, *, below_runner: bool) -> Part:
     """The part whose top is `flow`, of which `is_part` holds."""
     if not below_runner and is_runner(flow) and _runs_whole(flow):
         return _replicated(flow) if flow._replicas else _whole(flow)
-    return _compile(flow)
+    return _compile(flow, below_runner)
 
 
-def _is_leaf(flow: Any) -> bool:
-    """A flow that is read in the consumer: it has keys, or it can only be iterated."""
+def _is_leaf(flow: Any, shared: bool) -> bool:
+    """A flow that is read in the consumer: it has keys, or it can only be iterated.
+
+    Args:
+        flow: any.
+        shared: there is another runner above it, or another flow beside it. The machines of a pool
+            have only the chain below the pool, so they cannot run a part that is more than that.
+    """
     if stays(flow):
-        return True
+        return shared or not is_runner(flow)
     if isinstance(flow, KeyedSource) or not is_native(flow):
         return isinstance(flow, KeyedSource) or as_stage(flow) is None
     return not inputs(flow)
@@ -207,16 +219,18 @@ def _is_leaf(flow: Any) -> bool:
 def _runs_whole(runner: Any) -> bool:
     """Whether a runner with none above it has each worker iterate the whole flow below it."""
     flow = runner.ds
-    leaf = _is_leaf(flow) and not isinstance(flow, KeyedSource) and not stays(flow)
+    leaf = _is_leaf(flow, True) and not isinstance(flow, KeyedSource) and not stays(flow)
     return bool(runner._replicas) or (runner._whole and leaf)
 
 
-def _compile(flow: Any) -> Part:
+def _compile(flow: Any, shared: bool) -> Part:
     if isinstance(flow, KeyedSource) and is_native(flow):
         return source_part(flow)
-    if _is_leaf(flow):
+    if _is_leaf(flow, shared):
         return Part(flow, [Program()], [Outputs(flow)], {(0, LOADER): flow}, [0])
-    part = _merged([_compile(below) for below in inputs(flow)])
+    below = inputs(flow)
+    shared = shared or len(below) > 1 or is_runner(flow)
+    part = _merged([_compile(one, shared) for one in below])
     part.top = flow
     if is_runner(flow):
         part.place_below(flow)

@@ -10,10 +10,11 @@ from functools import _lru_cache_wrapper, lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
 
-from dataflow.base import DataFlow, reset, stream
+from dataflow.base import DataFlow, reset
 from dataflow.engine.messages import EXHAUSTED
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.failures import ErrorPolicy
+from dataflow.passes import stream
 from dataflow.stages.item import AsyncStage, ItemStage
 
 __all__ = ["FlowLoader", "Program", "pack"]

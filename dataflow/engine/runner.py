@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dataflow.base import DataFlow, at, inputs, mark_ready, stream
+from dataflow.base import DataFlow, inputs, mark_ready
 from dataflow.engine.messages import Task
 from dataflow.engine.part import Part, is_part, make_part
 from dataflow.engine.run import Run
@@ -15,6 +15,7 @@ from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flows import ProxyDataFlow
+from dataflow.passes import at, stream
 from dataflow.randomness import Tag
 
 __all__ = ["Runner"]

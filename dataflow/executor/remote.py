@@ -10,6 +10,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Died, Event, Left, Started
 from dataflow.transport.bell import Bell
 from dataflow.transport.in_hand import Held
@@ -50,6 +51,7 @@ class RemoteExecutor:
         self._events: deque[tuple[Event, int]] = deque()
         self._bell = Bell()
         self._hands: dict[int, int] = {}
+        self._interrupted = False
         self._alone = monotonic()  # since when there is no worker
         self.guests: set[int] = set()
         self.ready: set[int] = set()
@@ -88,8 +90,15 @@ class RemoteExecutor:
         elif self._local is not None:
             self._local.kill(worker)
 
+    def interrupt(self) -> None:
+        """Make the thread that is in `poll`, or comes there next, give up."""
+        self._interrupted = True
+        self._bell.ring()
+
     def poll(self, timeout: float | None) -> list[Event]:
         self._pool.check()
+        if self._interrupted:
+            raise DataFlowTerminated("another thread ended the pass")
         events = self._happened()
         if events:
             timeout = 0

@@ -13,12 +13,12 @@ from typing import Any
 
 import cv2
 
-from dataflow.base import at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow, component
 from dataflow.image.sheet import Picture, displayable, write_png
 from dataflow.imgaug.arguments import probability
+from dataflow.passes import at, stream
 from dataflow.randomness import Tag, generator
 
 __all__ = ["Viewer"]

@@ -264,7 +264,9 @@ class Pool:
             return  # its end is on its way there
         key = fields["part"], fields["worker"]
         worker = machine.workers.get(key)
-        if message.kind is Kind.UP and worker is None:
+        if message.kind is Kind.UP:
+            if worker is not None:
+                return  # it came up just before the machine was told to begin, and was shown twice
             worker = _Worker(next(self._numbers), fields["part"], fields["pid"])
             machine.workers[key] = worker
             self._homes[worker.number] = machine, fields["worker"], worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 from dataflow.transport.options import Options
 
 __all__ = ["Receiver", "receive"]
+
+_opening = threading.Lock()  # one may ask for the addresses while another one begins the loop
 
 
 def receive(address: str | Sequence[str], **options: Any) -> Receiver:
@@ -112,6 +115,9 @@ class Receiver(DataFlow):
         super().close()
         self._shut(self._end)
 
+    def _interrupt(self) -> None:
+        self._shut(self._end)
+
     def _length(self) -> int:
         raise UnknownLength("how much senders will send is not known")
 
@@ -168,9 +174,10 @@ class Receiver(DataFlow):
         return row
 
     def _opened(self) -> _End:
-        if self._end is None:
-            self._end = self._made()
-        return self._end
+        with _opening:
+            if self._end is None:
+                self._end = self._made()
+            return self._end
 
     def _made(self, saved: Mapping[str, Any] | None = None) -> _End:
         end = _End(self._options, self._ahead, self._senders, self._endless, saved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 from dataflow.engine.part import Part, parts_below
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import slots_of, start_processes
+from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
@@ -21,6 +23,8 @@ from dataflow.transport.options import Options
 from dataflow.utils.spelling import renamed
 
 __all__ = ["PrefetchDataRemote"]
+
+_opening = threading.Lock()  # one may ask for the addresses while another one begins the loop
 
 
 class PrefetchDataRemote(Runner):
@@ -36,6 +40,7 @@ class PrefetchDataRemote(Runner):
     differs. Equal bytes also take equal versions of the packages and equal data.
 
     Everything else is as with `PrefetchDataZMQ`: order, states, seeds, errors, batches below it.
+    Only what is below it goes to other machines, whatever runner is above.
     Without any worker it waits, and says so now and then.
 
     Args:
@@ -65,6 +70,7 @@ class PrefetchDataRemote(Runner):
     """
 
     _elsewhere = True
+    _stays = True  # another runner above it cannot have its machines
 
     @renamed(nr_proc="num_proc")
     def __init__(
@@ -127,6 +133,13 @@ class PrefetchDataRemote(Runner):
             self._end = None
             self._finalizer()
 
+    def _stream(self, epoch: Epoch) -> Stream:
+        return super()._stream(epoch._replace(runners=()))
+
+    def _interrupt(self) -> None:
+        for crew in list(self._crews.values()):
+            crew.interrupt()  # type: ignore[attr-defined]
+
     def _worker_count(self, part: Part) -> int:
         return self.num_proc
 
@@ -141,7 +154,7 @@ class PrefetchDataRemote(Runner):
         local = None
         if self.num_proc:
             local = start_processes(part, hands, slots, end.numbers)
-        end.pool.describe(number, hands, slots, [len(one.stages) for one in part.programs])
+        end.pool.describe(number, hands, slots, part.sent)
         return RemoteExecutor(end.pool, number, local, end.notice)
 
     def _stage_rows(self) -> list[dict[str, Any]]:
@@ -152,17 +165,21 @@ class PrefetchDataRemote(Runner):
         return rows
 
     def _opened(self) -> _End:
-        if self._end is None:
-            self._end = _End(self._options, fingerprint(self.ds))
-            self._finalizer = weakref.finalize(self, self._end.exchange.stop)
-        return self._end
+        with _opening:
+            if self._end is None:
+                self._end = _End(self._options, fingerprint(self.ds))
+                self._finalizer = weakref.finalize(self, self._end.exchange.stop)
+            return self._end
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_end": None, "_finalizer": None}
 
 
 def _flows_of(part: Part) -> set[int]:
-    return {id(flow) for flow in part.owners.values()}
+    """Those whose work is done by workers; stages above the pool are the consumer's."""
+    return {
+        id(flow) for (program, stage), flow in part.owners.items() if stage < part.sent[program]
+    }
 
 
 class _End:

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dataflow.base import at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
+from dataflow.passes import at, stream
 from dataflow.randomness import Tag
 
 __all__ = ["BatchData"]

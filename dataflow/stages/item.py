@@ -7,9 +7,9 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
-from dataflow.base import at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.flows import ProxyDataFlow
+from dataflow.passes import at, stream
 from dataflow.randomness import Tag, enter, leave
 
 __all__ = ["AsyncStage", "ItemStage"]

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from dataflow.base import at, stream
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
+from dataflow.passes import at, stream
 from dataflow.randomness import Tag
 from dataflow.stages.order import Feed, OrderStage
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from dataflow.base import stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow, component
+from dataflow.passes import stream
 from dataflow.randomness import Tag
 from dataflow.stages.batch import BatchData
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from dataflow.base import stream
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
+from dataflow.passes import stream
 from dataflow.randomness import generator
 from dataflow.stages.order import Feed, OrderStage
 from dataflow.stages.repeat import copy_of

@@ -6,10 +6,10 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.base import at, stream
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
+from dataflow.passes import at, stream
 from dataflow.randomness import Tag
 
 __all__ = ["FixedSizeData"]

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dataflow.base import DataFlow, stream
+from dataflow.base import DataFlow
 from dataflow.engine.conductor import Conductor
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.image import Viewer
+from dataflow.passes import stream
 from dataflow.sources import DataFromList
 
 

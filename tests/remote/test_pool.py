@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ import numpy as np
 import pytest
 from hosts import Hosts, why_not
 from network import ROOT, Proxy, until
+from peer import Peer
 
 import dataflow as df
+from dataflow.codec.wire import Kind
 from dataflow.errors import CodecError, ConfigError, WorkerError
+from dataflow.resume import fingerprint
 from dataflow.transport.keys import make_keys
 
 LOOPBACK = "tcp://127.0.0.1:*"
@@ -106,6 +110,33 @@ def test_every_datapoint_once(work: Work, name: str) -> None:
         assert all(peer["outstanding"] == 0 for peer in ds.peers())
         assert all(array.flags.writeable for dp in found for array in dp if hasattr(array, "flags"))
     assert [process.wait(10) for process in processes] == [0, 0], "the trainer has finished"
+
+
+AROUND: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
+    "stages above": lambda run: run(chains.random()).map(_next),
+    "threads above": lambda run: df.MultiThreadMapData(run(chains.random()), 2, _next),
+    "processes above batches": lambda run: df.PrefetchDataZMQ(run(chains.batches()).map(_next), 1),
+    "a pool beside": lambda run: df.ConcatData([run(chains.random()), run(chains.random())]),
+    "a flow beside": lambda run: df.ConcatData([run(chains.random()), chains.random()]).map(_next),
+}
+
+
+def _next(datapoint: Any) -> Any:
+    return [datapoint[0] + 1, *datapoint[1:]]
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_a_pool_in_a_chain(name: str) -> None:
+    expected = list(AROUND[name](lambda ds: ds).seed(5))
+    with AROUND[name](lambda ds: pool(ds, num_proc=1)).seed(5) as ds:
+        iterator = iter(ds)
+        found = list(islice(iterator, len(expected) // 2))
+        state = ds.state_dict()
+        assert same(found + list(iterator), expected)
+        assert same(ds[7], expected[7])
+    with AROUND[name](lambda ds: pool(ds, num_proc=1)) as ds:
+        ds.load_state_dict(state)
+        assert same(list(ds), expected[len(found) :])
 
 
 def test_processes_of_this_machine_help(work: Work) -> None:
@@ -237,6 +268,24 @@ def test_chains_that_are_the_same_for_a_worker(work: Work, name: str) -> None:
     with pool(chains.random()) as ds:
         work(name, ds.addresses[0])
         assert numbers_of(list(ds)) == list(range(300))
+
+
+def test_a_process_that_is_shown_twice(work: Work) -> None:
+    # It comes up between a new connection and the trainer's word that the part is run.
+    with ThreadPoolExecutor(1) as thread, pool(chains.random()) as ds:
+        result = thread.submit(list, ds)
+        with Peer(ds.addresses[0], role="worker") as machine:
+            machine.greet()
+            machine.say(Kind.JOIN, chain=fingerprint(chains.random()), procs=1, threads=0)
+            machine.hear(Kind.START)
+            for _ in range(2):
+                machine.say(Kind.UP, part=0, worker=0, hands=1, pid=1)
+            assert machine.hear(Kind.LEASE, Kind.REFUSE)["lease"] >= 0
+            machine.say(Kind.HANDS, part=0, worker=0, held=[])
+            machine.say(Kind.LEAVE, reason="that was all")
+        work("random", ds.addresses[0])
+        assert numbers_of(result.result(20)) == list(range(300))
+        assert not ds._end.exchange.refusals
 
 
 def test_a_state_goes_on_with_another_pool(work: Work) -> None:

@@ -261,6 +261,9 @@ class Connection(DataFlow):
         for position, found in enumerate(self.items()):
             yield (epoch.number, position, *epoch.path), found
 
+    def _interrupt(self) -> None:
+        self._shut(0.0)
+
     def _length(self) -> int:
         return self.epoch
 

@@ -1,0 +1,58 @@
+"""A pass over any flow, ours or a foreign one: as a stream of tagged datapoints, or one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataflow.base import DataFlow, is_native, reset, walk
+from dataflow.epoch import Datapoint, Epoch, Stream
+from dataflow.randomness import Tag
+
+__all__ = ["at", "own_stream", "stream"]
+
+
+def stream(flow: Any, epoch: Epoch) -> Stream:
+    """The pass `epoch` over `flow`, whatever kind of flow it is."""
+    opened = epoch.conductor.open(flow, epoch)
+    if opened is not None:
+        return opened  # type: ignore[no-any-return]
+    return own_stream(flow, epoch)
+
+
+def own_stream(flow: Any, epoch: Epoch) -> Stream:
+    """What `flow` itself makes of the pass, the engine aside."""
+    if is_native(flow):
+        flow._prepare()
+        return flow._stream(epoch)  # type: ignore[no-any-return]
+    return _opaque_stream(flow, epoch)
+
+
+def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+    """The pair at one place of a pass over `flow`.
+
+    Raises:
+        TypeError: where the flow can only be iterated.
+    """
+    found = epoch.conductor.at(flow, epoch, index)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    if not is_native(flow):
+        raise TypeError(f"{type(flow).__name__} can only be iterated")
+    return flow._at(epoch, index)  # type: ignore[no-any-return]
+
+
+def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
+    """Iterate an opaque flow; its outputs are numbered, and it sees the epoch's seed and number."""
+    reset(flow)
+    for below in walk(flow):
+        if isinstance(below, DataFlow):
+            below._DataFlow__epoch = epoch.number  # type: ignore[attr-defined]
+            if below._own_seed() is None:
+                below._DataFlow__drawn = epoch.seed  # type: ignore[attr-defined]
+    iterator = iter(flow)
+    try:
+        for position, datapoint in enumerate(iterator):
+            yield (epoch.number, position, *epoch.path), datapoint
+    finally:
+        if callable(close := getattr(iterator, "close", None)):
+            close()
