@@ -91,6 +91,7 @@ from dataflow.stages import (
     RepeatedData,
     RepeatedDataPoint,
     SelectComponent,
+    ShardData,
     TestDataSpeed,
 )
 from dataflow.version import __version__
@@ -180,6 +181,7 @@ __all__ = [
     "RepeatedDataPoint",
     "SVMLightData",
     "SelectComponent",
+    "ShardData",
     "StateError",
     "TFRecordData",
     "TFRecordSerializer",

@@ -25,6 +25,7 @@ from dataflow.stages import (
     RandomMixData,
     RepeatedData,
     SelectComponent,
+    ShardData,
 )
 
 __all__ = ["attach"]
@@ -77,6 +78,13 @@ def select(self: DataFlow, *indices: int | str) -> SelectComponent:
     return SelectComponent(self, indices)
 
 
+def shard(
+    self: DataFlow, rank: int | None = None, world_size: int | None = None, **options: Any
+) -> ShardData:
+    """`ShardData` over this: one rank's share of every epoch."""
+    return ShardData(self, rank, world_size, **options)
+
+
 def concat(self: DataFlow, *others: Any) -> ConcatData:
     """`ConcatData`: this, then the others."""
     return ConcatData([self, *others])
@@ -106,7 +114,7 @@ def attach(cls: type[DataFlow]) -> None:
     """Give `cls` these methods."""
     steps = (
         *(map_, map_component, filter_, select, augment),
-        *(shuffled, repeat, take, concat, mix, zip_),
+        *(shuffled, repeat, take, shard, concat, mix, zip_),
         *(batch, prefetch),
     )
     for step in steps:

@@ -27,6 +27,7 @@ from typing import Any
 from dataflow.base import DataFlow, inputs, is_native
 from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
+from dataflow.stages.shard import resharded
 
 __all__ = ["checked", "fingerprint", "in_fixed_order", "state_of"]
 
@@ -83,7 +84,10 @@ def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
         lines = unified_diff(before, now, "the state", "this chain", n=0, lineterm="")
         differences = [line for line in lines if not line.startswith("@@")]
         raise StateError("the state is of another chain:\n" + "\n".join(differences))
-    return copy.deepcopy(dict(state))
+    fitting = copy.deepcopy(dict(state))
+    if "cursors" in fitting:
+        fitting["cursors"] = resharded(flow, fitting["cursors"])
+    return fitting
 
 
 def fingerprint(flow: Any) -> list[str]:

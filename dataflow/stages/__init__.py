@@ -9,6 +9,7 @@ from dataflow.stages.map import FilterData, MapData, MapDataComponent, SelectCom
 from dataflow.stages.order import Feed, OrderStage
 from dataflow.stages.repeat import RepeatedData, RepeatedDataPoint
 from dataflow.stages.shapes import BatchDataByShape
+from dataflow.stages.shard import ShardData
 from dataflow.stages.shuffle import LocallyShuffleData
 from dataflow.stages.size import FixedSizeData
 
@@ -33,5 +34,6 @@ __all__ = [
     "RepeatedData",
     "RepeatedDataPoint",
     "SelectComponent",
+    "ShardData",
     "TestDataSpeed",
 ]

@@ -1,0 +1,100 @@
+"""Dataflows for TensorFlow and Keras.
+
+::
+
+    from dataflow.adapters.tensorflow import dataset
+
+    model.fit(dataset(ds), epochs=3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dataflow.adapters.structure import each_leaf
+from dataflow.base import DataFlow
+from dataflow.errors import ConfigError
+
+__all__ = ["dataset", "iterate", "signature_of"]
+
+
+def dataset(ds: DataFlow, signature: Any = None) -> Any:
+    """A dataflow as a `tf.data.Dataset`; each pass over it is the flow's next epoch.
+
+    Lists become tuples, as TensorFlow has it: ``(images, labels)``. TensorFlow copies the arrays
+    once, into its own memory; `iterate` does not. Use ``.prefetch(1)`` to have that done meanwhile.
+
+    Args:
+        ds: the flow.
+        signature: `tf.TensorSpec`s in tuples and dicts like those of the datapoints; by default
+            that of the first one, see `signature_of`. That one is read now, and not lost.
+
+    Raises:
+        ConfigError: the flow is empty, so it has no first datapoint.
+    """
+    first: list[Any] = []
+    if signature is None:
+        beginning = iter(ds)
+        for datapoint in beginning:
+            signature = signature_of(datapoint)
+            first.append((datapoint, beginning))
+            break
+        else:
+            raise ConfigError("the dataflow has no datapoints, so give a signature")
+
+    def epoch() -> Iterator[Any]:
+        if not first:
+            return map(_tuples, ds)
+        datapoint, rest = first.pop()
+        return map(_tuples, chain([datapoint], rest))
+
+    # Its length is not asserted: what stages drop, such as dead links, is missing then.
+    return tf.data.Dataset.from_generator(epoch, output_signature=signature)
+
+
+def signature_of(datapoint: Any) -> Any:
+    """The `tf.TensorSpec`s of a datapoint.
+
+    The first dimension of each array is left open: the last batch of an epoch may be smaller.
+    Where other dimensions differ between datapoints, change what this returns.
+    """
+
+    def spec(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        dtype = tf.as_dtype(array.dtype) if array.dtype.kind not in "USO" else tf.string
+        return tf.TensorSpec((None, *array.shape[1:]) if array.ndim else (), dtype)
+
+    return each_leaf(spec, _tuples(datapoint))
+
+
+def iterate(ds: DataFlow) -> Iterator[Any]:
+    """The datapoints with TensorFlow's tensors, for a loop of one's own, without `tf.data`.
+
+    On the CPU a tensor has the array's own memory (DLPack), where that is aligned to 64 bytes,
+    writable and C-contiguous; others are copied. It is nobody else's: do not write to the array.
+    """
+    return (each_leaf(_tensor, datapoint) for datapoint in ds)
+
+
+def _tensor(leaf: Any) -> Any:
+    if not isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf
+    array = np.asarray(leaf)
+    fits = array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % 64 == 0
+    if array.ndim and fits and array.dtype.kind in "iuf" and array.dtype.isnative:
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.convert_to_tensor(array)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples: TensorFlow would take a list for one tensor."""
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_tuples, value))
+    return value

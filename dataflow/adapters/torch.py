@@ -1,0 +1,162 @@
+"""Dataflows for PyTorch.
+
+::
+
+    from dataflow.adapters.torch import IterableDataset, to_device
+
+    for images, labels in to_device(ds, "cuda"):    # the next batch is copied meanwhile
+        ...
+    loader = DataLoader(IterableDataset(ds), batch_size=None)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import data
+
+from dataflow.adapters.structure import each_leaf
+from dataflow.base import DataFlow
+from dataflow.errors import ConfigError
+
+__all__ = ["IterableDataset", "MapDataset", "tensors", "to_device"]
+
+
+def tensors(datapoint: Any) -> Any:
+    """A datapoint with tensors in place of arrays and of NumPy's numbers.
+
+    A tensor has the array's own memory, except where the array is read-only, or has a negative
+    stride or another byte order, which tensors cannot have. Arrays of text, objects or times stay.
+    """
+    return each_leaf(_tensor, datapoint)
+
+
+def _tensor(leaf: Any) -> Any:
+    if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "biufc":
+        return leaf
+    array = np.require(leaf, leaf.dtype.newbyteorder("="), "W")
+    if any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+class IterableDataset(data.IterableDataset[Any]):
+    """A dataflow as PyTorch's dataset: for ``DataLoader(…, num_workers=0)``, or as it is.
+
+    The flow has its own threads and processes, so the loader needs none; with ``batch_size=None``
+    it passes on the flow's batches. Each `iter()` is the flow's next epoch.
+
+    `state_dict` and `load_state_dict` are the flow's. So torchdata's ``StatefulDataLoader`` goes on
+    in the middle of an epoch, without going through its beginning again.
+
+    Args:
+        ds: the flow.
+    """
+
+    def __init__(self, ds: DataFlow) -> None:
+        self.ds = ds
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = data.get_worker_info()
+        if worker is not None and worker.num_workers > 1:
+            raise ConfigError(
+                f"num_workers={worker.num_workers}: each worker would go through the whole flow. "
+                "Give the loader num_workers=0 and the flow its own workers, such as "
+                "df.PrefetchDataZMQ(ds, num_proc=…)"
+            )
+        return map(tensors, self.ds)
+
+    def __len__(self) -> int:
+        """Datapoints in an epoch; TypeError where that is not known."""
+        return len(self.ds)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The flow's."""
+        return self.ds.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on there."""
+        self.ds.load_state_dict(state)
+
+
+class MapDataset(data.Dataset[Any]):
+    """A flow with random access as PyTorch's map-style dataset, for samplers of PyTorch's own.
+
+    Item i is ``ds[i]``, computed by whoever asks, such as the loader's workers. What a stage drops
+    raises `Dropped`; so does a dead link.
+
+    Args:
+        ds: the flow.
+
+    Raises:
+        TypeError: (by an item) the flow can only be iterated.
+    """
+
+    def __init__(self, ds: DataFlow) -> None:
+        self.ds = ds
+
+    def __len__(self) -> int:
+        return len(self.ds)
+
+    def __getitem__(self, index: int) -> Any:
+        return tensors(self.ds[index])
+
+
+def to_device(
+    batches: Iterable[Any], device: str | torch.device, *, ahead: int = 1
+) -> Iterator[Any]:
+    """The batches on a device; the next ones are copied while this one is used.
+
+    On CUDA devices arrays are copied through pinned memory, on a stream of their own; the stream
+    that is current when a batch is asked for waits for the copy. On the CPU nothing is copied.
+
+    Args:
+        batches: a dataflow, a DataLoader or any iterable: arrays and tensors in lists, tuples and
+            dicts.
+        device: where to.
+        ahead: batches that are on their way, at most; each takes memory of the device.
+
+    Raises:
+        ConfigError: `ahead` is negative.
+    """
+    if ahead < 0:
+        raise ConfigError(f"ahead={ahead!r} must not be negative")
+    device = torch.device(device)
+    if device.type == "cuda":
+        return _copied(batches, device, ahead)
+    return (_each(lambda one: one.to(device), tensors(batch)) for batch in batches)
+
+
+def _copied(batches: Iterable[Any], device: torch.device, ahead: int) -> Iterator[Any]:
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    under_way: deque[tuple[Any, torch.cuda.Event]] = deque()
+
+    def handed_over() -> Any:
+        batch, copied = under_way.popleft()
+        current = torch.cuda.current_stream(device)
+        current.wait_event(copied)
+        # The allocator shall not give its memory away before what uses it now has run.
+        _each(lambda one: one.record_stream(current), batch)
+        return batch
+
+    for batch in batches:
+        with torch.cuda.stream(stream):
+            # PyTorch keeps pinned memory for as long as a copy from it is under way. What the
+            # batch came in is free again at once.
+            pinned = _each(torch.Tensor.pin_memory, tensors(batch))
+            there = _each(lambda one: one.to(device, non_blocking=True), pinned)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record(stream)
+        under_way.append((there, copied))
+        if len(under_way) > ahead:
+            yield handed_over()
+    while under_way:
+        yield handed_over()
+
+
+def _each(function: Callable[[torch.Tensor], Any], batch: Any) -> Any:
+    return each_leaf(lambda leaf: function(leaf) if isinstance(leaf, torch.Tensor) else leaf, batch)

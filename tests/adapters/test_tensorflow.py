@@ -1,0 +1,71 @@
+"""tf.data over dataflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dataflow as df
+
+tf = pytest.importorskip("tensorflow")
+
+from dataflow.adapters.tensorflow import dataset, iterate, signature_of  # noqa: E402
+
+
+def source(size: int = 10) -> df.DataFlow:
+    return df.DataFromList([[i] for i in range(size)], shuffle=False).map(large)
+
+
+def large(datapoint: list[Any]) -> list[Any]:
+    return [np.full((64, 64, 3), datapoint[0], np.uint8), datapoint[0], "name"]
+
+
+def test_every_pass_is_an_epoch_and_the_first_datapoint_is_not_lost() -> None:
+    flow = df.DataFromList([[i] for i in range(10)], shuffle=True).map(large)
+    expected = flow.batch(4, remainder=True).seed(3)
+    found = dataset(df.DataFromList([[i] for i in range(10)]).map(large).batch(4, True).seed(3))
+    for _ in range(2):
+        labels = [labels.numpy().tolist() for _, labels, _ in found]
+        assert labels == [labels.tolist() for _, labels, _ in expected]
+        assert [len(one) for one in labels] == [4, 4, 2]
+    assert next(iter(found))[2].numpy().tolist() == [b"name"] * 4
+
+
+def test_the_signature() -> None:
+    images, labels, names = signature_of(next(iter(source().batch(4))))
+    assert images == tf.TensorSpec((None, 64, 64, 3), tf.uint8)
+    assert labels.shape == (None,) and names == tf.TensorSpec((None,), tf.string)
+    scalar = signature_of({"x": 1.5, "y": (np.float32(1), [2, True])})
+    assert scalar["x"].shape == () and scalar["y"][0].dtype == tf.float32
+    given = dataset(source(), (images, tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.string)))
+    assert given.element_spec[1].dtype == tf.int64
+    with pytest.raises(df.ConfigError, match="no datapoints"):
+        dataset(df.DataFromList([]))
+
+
+def test_tensors_that_are_kept_stay_as_they_are() -> None:
+    with df.PrefetchDataZMQ(source(32), num_proc=1, hwm=2).seed(1) as ds:
+        kept = [images for images, *_ in iterate(ds)]
+        assert [np.unique(one).tolist() for one in kept] == [[i] for i in range(32)]
+        del kept
+
+
+def test_what_is_not_aligned_is_copied() -> None:
+    whole = np.arange(100, dtype=np.float32)
+    flow = df.DataFromList([[whole[1:50], whole[::2], True, np.float64(2), "a"]])
+    ((odd, stepped, flag, number, text),) = iterate(flow)
+    assert odd.numpy().tolist() == whole[1:50].tolist()
+    assert stepped.numpy().tolist() == whole[::2].tolist()
+    assert (flag, float(number), text) == (True, 2.0, "a")
+
+
+def test_keras_fits() -> None:
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(256, 2)).astype(np.float32)
+    flow = df.DataFromList([[x, np.float32(x.sum() > 0)] for x in points])
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    history = model.fit(dataset(flow.batch(16)), epochs=8, verbose=0)
+    assert history.history["accuracy"][-1] > 0.85
