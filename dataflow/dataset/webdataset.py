@@ -109,6 +109,37 @@ class WebDataset(KeyedSource):
         if not self._places:
             raise MissingData(f"{', '.join(self.urls[:3])}: no samples, such as 1.jpg and 1.cls")
 
+    @staticmethod
+    def save(
+        df: Any,
+        path: str | os.PathLike[str],
+        suffixes: Sequence[str] | None = None,
+        *,
+        max_bytes: int = 1 << 30,
+        max_count: int = 100_000,
+    ) -> list[str]:
+        """Write one epoch of a dataflow as shards, each of which is there whole or not at all.
+
+        Bytes and text are written as they are; images (BGR), ints, arrays and what JSON has by
+        the suffix. ``__key__`` of a dict is its key, otherwise its number is.
+
+        Args:
+            df: the dataflow, of dicts by suffix; or of lists, with `suffixes`.
+            path: with a place for the shard's number, ``train-%06d.tar``.
+            suffixes: those of a list's components, such as ``["jpg", "cls"]``.
+            max_bytes: a shard that has so many is full.
+            max_count: or so many samples.
+
+        Returns:
+            The shards' paths.
+
+        Raises:
+            CodecError: there is no form of a value with its suffix.
+        """
+        from dataflow.dataset.shard_files import save_shards
+
+        return save_shards(df, path, suffixes, max_bytes=max_bytes, max_count=max_count)
+
     def keys(self) -> Sequence[Any]:
         return self._places
 

@@ -246,3 +246,48 @@ def test_shards_behind_urls(shards: Path, tmp_path: Path, server: Server) -> Non
         df.WebDataset(server.url("/train-003.tar"), cache_dir=tmp_path)
     with pytest.raises(df.ConfigError, match="does not end with the name of a file"):
         df.WebDataset(server.url("/.."), cache_dir=tmp_path)
+
+
+def test_saving(tmp_path: Path) -> None:
+    image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    points = [[image + i, i, {"i": i}, np.arange(i)] for i in range(5)]
+    suffixes = ["png", "cls", "json", "seg.npy"]
+    path = tmp_path / "train-%06d.tar"
+    for limits, sizes in (({}, [5]), ({"max_count": 2}, [2, 2, 1]), ({"max_bytes": 1}, [1] * 5)):
+        ds = df.DataFromList(points, shuffle=False)
+        written = df.WebDataset.save(ds, path, suffixes, **limits)
+        assert written == [str(path) % i for i in range(len(sizes))]
+        assert [len(df.WebDataset(one)) for one in written] == sizes
+        np.testing.assert_equal(list(df.WebDataset(written, suffixes)), points)
+    # What was read can be written again.
+    again = df.WebDataset.save(df.WebDataset(written), tmp_path / "%d.tar")
+    np.testing.assert_equal(list(df.WebDataset(again, suffixes)), points)
+    assert df.WebDataset(again)[3]["__key__"] == "000000003"
+    assert not [*tmp_path.glob(".*")]
+
+
+@pytest.mark.parametrize(
+    ("point", "options", "line"),
+    [
+        ({"jpg": "a"}, {"path": "train.tar"}, r"path='train.tar' must have a place"),
+        ({"jpg": "a"}, {"max_count": 0}, "max_count=0 must be at least 1"),
+        (["a"], {}, "lists need such as"),
+        (["a"], {"suffixes": ["jpg", "cls"]}, "but a datapoint has 1 components"),
+        ({"__key__": "a.b", "cls": 1}, {}, "__key__='a.b'"),
+        ({"cls": 1.5}, {}, "cls: a float has no form with this suffix"),
+        ({"json": {1, 2}}, {}, "json cannot be encoded"),
+        ({"npy": np.array([print], object)}, {}, "npy cannot be encoded"),
+        ({"png": np.zeros((0, 3))}, {}, "png cannot be encoded"),
+    ],
+)
+def test_what_cannot_be_saved(
+    point: Any,
+    options: dict[str, Any],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((df.ConfigError, df.CodecError), match=line):
+        df.WebDataset.save(df.DataFromList([point]), **{"path": "%d.tar", **options})
+    assert not [*tmp_path.iterdir()]
