@@ -27,7 +27,6 @@ Start: TypeAlias = "Callable[..., subprocess.Popen[str]]"
 
 PHOTOS = ("chelsea.png", "rocket.jpg")
 EACH = 5
-COLOURS = ((119, 90, 63), (19, 19, 42))  # of the photos, on average: the first is reddish
 
 FLOWS = """
 import numpy as np
@@ -164,7 +163,7 @@ def test_a_flow_of_ones_own(start: Start, tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("", "one of the arguments -d/--imagenet-dir --shards --pipeline is required"),
         ("-d images --shards x", "not allowed with argument"),
-        ("-d nothing", "nothing is not a folder"),
+        ("-d nothing zpub://127.0.0.1:*", "nothing is not a folder"),
         ("--shards no.tar zpub://127.0.0.1:*", "no.tar is not there"),
         ("--shards flows.py zpub://127.0.0.1:*", "flows.py: this is no tar archive"),
         ("--shards s3://b/x.tar zpub://127.0.0.1:*", "s3://b/x.tar is no file, and no URL of"),
