@@ -18,6 +18,7 @@ import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
 from dataflow import dataset, imgaug, utils
 from dataflow.base import DataFlow
 from dataflow.dataset.images import ImageFromFile
+from dataflow.dataset.webdataset import WebDataset
 from dataflow.engine.map_runners import (
     MultiProcessMapAndBatchData,
     MultiProcessMapAndBatchDataZMQ,
@@ -189,6 +190,7 @@ __all__ = [
     "TestDataSpeed",
     "TooManyErrors",
     "UnknownLength",
+    "WebDataset",
     "WorkerDied",
     "WorkerError",
     "__version__",

@@ -11,8 +11,7 @@ from typing import Any
 
 from dataflow.cli.arguments import count
 from dataflow.cli.flow import load_flow
-from dataflow.epoch import Epoch, Stream
-from dataflow.flows import ProxyDataFlow
+from dataflow.cli.progress import Shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,25 +70,10 @@ def run(args: argparse.Namespace) -> int:
             found = sender.stats()
             bar.set_postfix_str(_text(found), refresh=False)
 
-        with _Shown(ds, bar, tell) as shown:
+        with Shown(ds, bar, tell) as shown:
             sender.send(shown, epochs)
         tell()
     return 0
-
-
-class _Shown(ProxyDataFlow):
-    """Passes everything on, and moves the bar."""
-
-    def __init__(self, ds: Any, bar: Any, tell: Any) -> None:
-        super().__init__(ds)
-        self._bar = bar
-        self._tell = tell
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        for pair in super()._stream(epoch):
-            yield pair
-            if self._bar.update():  # it draws now and then only
-                self._tell()
 
 
 def _total(ds: Any, epochs: int | None) -> int | None:

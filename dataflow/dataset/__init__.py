@@ -13,6 +13,7 @@ from dataflow.dataset.network import NetworkImages
 from dataflow.dataset.places import Places365Standard
 from dataflow.dataset.svhn import SVHNDigit
 from dataflow.dataset.tiny_imagenet import TinyImageNet
+from dataflow.dataset.webdataset import WebDataset
 
 __all__ = [
     "BSDS500",
@@ -33,4 +34,5 @@ __all__ = [
     "PublishedFile",
     "SVHNDigit",
     "TinyImageNet",
+    "WebDataset",
 ]

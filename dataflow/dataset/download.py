@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ _PIECE = 1 << 16
 # How often the list of addresses is gone through: a transfer that broke off goes on where it was.
 _ROUNDS = 2
 _POLICY = FetchPolicy(connect_timeout=10, stall_timeout=60)
-_MOST_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,22 @@ class PublishedFile:
     """A file of a data set, and where it is.
 
     Args:
-        urls: its addresses, tried in turn. The last part of the first one is the file's name.
+        urls: its addresses, tried in turn. The last part of the first one's path is the file's
+            name.
         checksum: ``"md5:…"`` or ``"sha256:…"``; None where none was published.
         size: in bytes, where it is known.
+        max_bytes: where it is not, larger files are refused.
     """
 
     urls: tuple[str, ...]
     checksum: str | None = None
     size: int | None = None
+    max_bytes: int = 16 << 30
 
     @property
     def name(self) -> str:
         """What the file is called on disk."""
-        return self.urls[0].rpartition("/")[2]
+        return re.split("[?#]", self.urls[0])[0].rpartition("/")[2]
 
 
 def mirrored(bases: tuple[str, ...], checksums: Mapping[str, str]) -> dict[str, PublishedFile]:
@@ -191,7 +194,7 @@ def _transfer(session: requests.Session, file: PublishedFile, url: str, part: Bi
             raise FetchError(f"{url}: status {status}", reason=f"http_{status}", url=url)
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isascii() and length.isdigit() else None
-        most = file.size or _MOST_BYTES
+        most = file.size or file.max_bytes
         logger.info("downloading %s from %s", file.name, url)
         bar: Any = tqdm(
             desc=file.name,

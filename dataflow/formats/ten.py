@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,7 +12,7 @@ from dataflow.codec.tenbin import file_entries, read_array
 from dataflow.errors import CodecError, ConfigError, MissingData
 from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
-from dataflow.utils.braces import expand_braces
+from dataflow.utils.patterns import Paths, find_files
 
 __all__ = ["TenData"]
 
@@ -43,13 +41,13 @@ class TenData(KeyedSource):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        path: Paths,
         components: int | None = None,
         shuffle: bool = False,
     ) -> None:
         if components is not None and components < 1:
             raise ConfigError(f"components={components!r} must be at least 1")
-        self.paths = _files(path)
+        self.paths = find_files(path)
         self.components = components
         self.shuffle = bool(shuffle)
         self._keys_of = self._places()
@@ -67,21 +65,6 @@ class TenData(KeyedSource):
             return Columns(np.array(files, np.int64), np.zeros(len(files), np.int64))
         starts = [_starts(path, self.components) for path in self.paths]
         return Columns(np.repeat(files, [len(one) for one in starts]), np.concatenate(starts))
-
-
-def _files(path: Any) -> list[str]:
-    """The files that a path, pattern or list of these means."""
-    given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    found: list[str] = []
-    for name in [os.fspath(one) for one in given]:
-        for one in [name] if os.path.exists(name) else expand_braces(name):
-            files = [one] if os.path.exists(one) else sorted(glob.glob(one))
-            if not files:
-                raise MissingData(f"{one} is not there")
-            found.extend(files)
-    if not found:
-        raise ConfigError(f"path={path!r} names no file")
-    return found
 
 
 def _starts(path: str, components: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def check_image(
     needs to do both.
 
     Args:
-        data: the file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+        data: the file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, PGM or AVIF.
         content_type: what the server called it. It is only told in the message: servers err.
         max_pixels: height × width may not be more.
         url: where it comes from, for the message.

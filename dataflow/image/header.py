@@ -9,7 +9,7 @@ Every loop here either goes on by `bytes.find` and `re`, or has a limit, so that
 is in it, takes longer than a scan of its bytes.
 
 Sources: JPEG, ITU-T T.81 annex B; PNG, RFC 2083; WebP, RFC 9649; GIF89a; TIFF 6.0; AVIF, ISO/IEC
-14496-12 (boxes) and 23008-12 (``ispe``).
+14496-12 (boxes) and 23008-12 (``ispe``); PPM and PGM, https://netpbm.sourceforge.net/doc/.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def read_header(data: bytes) -> Header | None:
-    """The header of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image; None for anything else."""
+    """The header of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM or AVIF image; None for others."""
     for magic, name, reader in _FORMATS:
         if data.startswith(magic):
             if name == "WebP" and data[8:12] != b"WEBP":
@@ -208,6 +208,20 @@ def _bmp(data: bytes) -> _Found:
     return (height, width), None
 
 
+# Width, height and the largest value, with blanks and comments before each.
+_PNM_HEAD = re.compile(rb"P[56]" + 3 * rb"(?:\s|#[^\n]*\n)+(\d{1,9})" + rb"\s")
+
+
+def _pnm(data: bytes) -> _Found:
+    match = _PNM_HEAD.match(data[:65536])
+    if match is None:
+        return None, "corrupt"
+    width, height, most = map(int, match.groups())
+    channels = 3 if data[1:2] == b"6" else 1
+    size = width * height * channels * (1 if most < 256 else 2)
+    return (height, width), "truncated" if match.end() + size > len(data) else None
+
+
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -273,6 +287,8 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[bytes], _Found]], ...] = (
     (b"GIF87a", "GIF", _gif),
     (b"GIF89a", "GIF", _gif),
     (b"BM", "BMP", _bmp),
+    (b"P5", "PNM", _pnm),
+    (b"P6", "PNM", _pnm),
     (b"II*\0", "TIFF", _tiff),
     (b"MM\0*", "TIFF", _tiff),
     (b"II+\0", "TIFF", _tiff),

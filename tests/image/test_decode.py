@@ -20,7 +20,7 @@ from dataflow.errors import DecodeError
 from dataflow.image import check_image, decode_image, image_size
 from dataflow.image.header import read_header
 
-WRITTEN_BY_OPENCV = [".jpg", ".png", ".webp", ".gif", ".bmp", ".tiff", ".avif"]
+WRITTEN_BY_OPENCV = [".jpg", ".png", ".webp", ".gif", ".bmp", ".tiff", ".avif", ".ppm", ".pgm"]
 
 
 def encoded(image: np.ndarray, kind: str, *options: int) -> bytes:

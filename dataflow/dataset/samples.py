@@ -1,0 +1,172 @@
+"""Samples of a WebDataset: which files of a shard belong together, and what these become."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dataflow.codec.tar import members, read_member
+from dataflow.codec.tensor import bad
+from dataflow.dataset.stages import Reads
+from dataflow.epoch import Datapoint
+from dataflow.errors import CodecError, DatapointError, FetchError
+from dataflow.image.decode import decode_image
+from dataflow.stages.item import ItemStage
+
+__all__ = ["IMAGES", "DecodeSample", "ReadSample", "split_name"]
+
+IMAGES = (
+    *("jpg", "jpeg", "png", "webp", "ppm", "pgm", "pnm"),
+    *("gif", "bmp", "tif", "tiff", "avif"),
+)
+"""The suffixes of files that are decoded as images."""
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Key and suffix of a file in a shard; None where it belongs to no sample.
+
+    ``train/n01/a.seg.PNG`` has the key ``train/n01/a`` and the suffix ``seg.png``. Names without a
+    dot belong to none, nor do hidden files and what is below ``__NAME__``, notes about the shard.
+    """
+    folders, slash, last = name.rpartition("/")
+    stem, dot, suffix = last.partition(".")
+    first = name.partition("/")[0]
+    notes = first.startswith("__") and first.endswith("__") and len(first) > 3
+    return (folders + slash + stem, suffix.lower()) if stem and dot and not notes else None
+
+
+class ReadSample(Reads):
+    """Replaces the place of a sample, ``[shard, first byte, last]``, by a dict of its files' bytes.
+
+    ``__key__`` is its key, ``__url__`` its shard.
+
+    Args:
+        paths: of the shards.
+        urls: what these are called.
+        suffixes: of the files to read; None: all of them.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], urls: Sequence[str], suffixes: frozenset[str] | None
+    ) -> None:
+        super().__init__()
+        self._paths = paths
+        self._urls = urls
+        self._suffixes = suffixes
+
+    def apply(self, datapoint: Datapoint) -> Datapoint:
+        shard, start, stop = datapoint
+        path, url = self._paths[shard], self._urls[shard]
+        sample: dict[str, Any] = {"__key__": "", "__url__": url}
+        size = 0
+        try:
+            with open(path, "rb", buffering=0) as file:
+                for member in members(file.fileno(), start, stop):
+                    if (parts := split_name(member.name)) is None:
+                        continue
+                    sample["__key__"], suffix = parts
+                    # Of those left out, who chooses among them sees the names.
+                    wanted = self._suffixes is None or suffix in self._suffixes
+                    sample[suffix] = read_member(file.fileno(), member) if wanted else None
+                    size += member.size if wanted else 0
+        except OSError as error:
+            reason = "not_found" if isinstance(error, FileNotFoundError) else "unreadable"
+            raise FetchError(f"{path}: {error.strerror}", url=url, reason=reason) from error
+        except CodecError as error:
+            raise CodecError(f"{path}: {error}", url=url, reason=error.reason) from None
+        self.count(size)
+        return sample
+
+
+class DecodeSample(ItemStage):
+    """Decodes the files of a sample by their suffixes, and selects some of them.
+
+    Args:
+        select: see `WebDataset`.
+        decode: whether to decode.
+        max_pixels: images that claim to have more are refused before they are decoded.
+    """
+
+    def __init__(
+        self, select: Sequence[Sequence[str]] | None, decode: bool, max_pixels: int
+    ) -> None:
+        self._select = select
+        self._decode = decode
+        self._max_pixels = max_pixels
+
+    def apply(self, datapoint: Datapoint) -> Datapoint:
+        sample: Any = datapoint
+        if self._select is None:
+            return {name: self._value(sample, name) for name in sample}
+        return [self._value(sample, _choice(sample, names)) for names in self._select]
+
+    def _value(self, sample: Mapping[str, Any], name: str) -> Any:
+        value = sample[name]
+        kind = name.rpartition(".")[2]
+        if not self._decode or name.startswith("__"):
+            return value
+        place = f"{sample['__url__']}: {sample['__key__']}.{name}"
+        if kind in IMAGES:
+            return decode_image(value, max_pixels=self._max_pixels, url=place)
+        if kind not in _DECODERS:
+            return value
+        try:
+            return _DECODERS[kind](value)
+        except CodecError as error:
+            raise CodecError(f"{place}: {error}", url=place, reason=error.reason) from None
+        except Exception as error:  # of any kind: NumPy's headers are parsed as Python
+            what = f"{place} cannot be decoded: {error}"
+            raise CodecError(what, url=place, reason="corrupt") from None
+
+
+def _choice(sample: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The first of the names that the sample has."""
+    for name in names:
+        if name in sample:
+            return name
+    place = f"{sample['__url__']}: {sample['__key__']}"
+    has = ", ".join(name for name in sample if not name.startswith("__"))
+    what = f"the sample {place} has no {' or '.join(names)}, but {has}"
+    raise DatapointError(what, reason="missing", url=place)
+
+
+def _json(data: bytes) -> Any:
+    import json
+
+    return json.loads(data)
+
+
+def _array(data: bytes) -> np.ndarray:
+    """An array of NumPy's own format. Not by `numpy.load`, which makes room for what is claimed."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        bad("unsupported", f"version {version} of NumPy's format")
+    later = version == (2, 0)
+    read = np.lib.format.read_array_header_2_0 if later else np.lib.format.read_array_header_1_0
+    shape, by_column, dtype = read(file)
+    if dtype.hasobject:
+        bad("pickle", "it has pickled objects, which could run any code when they are loaded")
+    # Parsed as a tuple of Python's numbers, so that no product of them overflows.
+    count = 1
+    for side in shape:
+        count *= side
+    if min(shape, default=0) < 0 or count * dtype.itemsize != len(data) - file.tell():
+        what = f"an array of shape {shape} and dtype {dtype} does not have its size"
+        bad("truncated", f"{what}, which is {len(data) - file.tell()} bytes")
+    # Memory of its own, because that of `bytes` cannot be written to.
+    block = bytearray(memoryview(data)[file.tell() :])
+    array: np.ndarray = np.ndarray(shape, dtype, block, order="F" if by_column else "C")
+    return array
+
+
+_DECODERS: dict[str, Callable[[bytes], Any]] = {
+    **dict.fromkeys(("cls", "cls2", "id", "index", "inx"), int),
+    **dict.fromkeys(("txt", "text", "transcript"), bytes.decode),
+    **dict.fromkeys(("json", "jsn"), _json),
+    "npy": _array,
+}
+"""By suffix. Pickles (pkl, pyd, pickle, pth) are not among them, and stay bytes."""
