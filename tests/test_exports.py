@@ -80,7 +80,11 @@ def test_every_module_says_what_it_is_and_what_it_exports() -> None:
     for info in pkgutil.walk_packages(df.__path__, "dataflow."):
         if info.name.endswith("__main__"):
             continue
-        module = importlib.import_module(info.name)
+        try:
+            module = importlib.import_module(info.name)
+        except ModuleNotFoundError as error:  # the framework of an adapter
+            assert info.name == f"dataflow.adapters.{error.name}"
+            continue
         assert module.__doc__, f"{info.name} has no docstring"
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)

@@ -55,6 +55,8 @@ def test_what_makes_no_sense(text: str) -> None:
 def test_braceexpand_says_the_same(parts: list[str]) -> None:
     braceexpand = pytest.importorskip("braceexpand")
     text = "".join(parts)
+    if "\\\\" in text:
+        return  # of {\\\\} it makes {}, where bash makes {\\}
     try:
         found = expand_braces(text)
     except df.ConfigError:
