@@ -56,7 +56,7 @@ def test_braceexpand_says_the_same(parts: list[str]) -> None:
     braceexpand = pytest.importorskip("braceexpand")
     text = "".join(parts)
     if "\\\\" in text:
-        return  # of {\\\\} it makes {}, where bash makes {\\}
+        return  # of {\\} it makes {}, where bash makes {\}
     try:
         found = expand_braces(text)
     except df.ConfigError:
