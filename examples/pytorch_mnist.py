@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import dataflow as df
+from dataflow.adapters.torch import tensors
 
 
 def batches(part: str, folder: str | None, size: int, procs: int) -> df.DataFlow:
@@ -23,9 +24,9 @@ def batches(part: str, folder: str | None, size: int, procs: int) -> df.DataFlow
 def accuracy(model: nn.Module, ds: df.DataFlow) -> float:
     right = total = 0
     with torch.no_grad():
-        for images, labels in ds:
-            found = model(torch.from_numpy(images)).argmax(1).numpy()
-            right, total = right + (found == labels).sum(), total + len(labels)
+        for images, labels in map(tensors, ds):
+            right += (model(images).argmax(1) == labels).sum().item()
+            total += len(labels)
     return right / total
 
 
@@ -42,10 +43,8 @@ def main() -> None:
     optimiser = torch.optim.Adam(model.parameters(), 2e-3)
     with batches("train", args.dir, 64, args.procs) as train:
         for epoch in range(args.epochs):
-            for images, labels in train:  # each pass is another order
-                loss = nn.functional.cross_entropy(
-                    model(torch.from_numpy(images)), torch.from_numpy(labels).long()
-                )
+            for images, labels in map(tensors, train):  # each pass is another order
+                loss = nn.functional.cross_entropy(model(images), labels.long())
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()

@@ -1,4 +1,4 @@
-"""Train a small network on MNIST with Keras; a `tf.data.Dataset` made from the dataflow.
+"""Train a small network on MNIST with Keras; the dataflow as a `tf.data.Dataset`.
 
 python examples/tensorflow_mnist.py [--dir FOLDER] [--epochs 3]
 """
@@ -10,6 +10,7 @@ import argparse
 import tensorflow as tf
 
 import dataflow as df
+from dataflow.adapters.tensorflow import dataset
 
 
 def batches(part: str, folder: str | None, size: int, procs: int) -> df.DataFlow:
@@ -17,16 +18,6 @@ def batches(part: str, folder: str | None, size: int, procs: int) -> df.DataFlow
     ds = df.dataset.Mnist(part, shuffle=part == "train", dir=folder).seed(1)
     ds = df.MapData(ds, lambda dp: [dp[0][..., None], dp[1]])
     return df.PrefetchDataZMQ(df.BatchData(ds, size, remainder=part == "test"), num_proc=procs)
-
-
-def dataset(ds: df.DataFlow) -> tf.data.Dataset:
-    """Each iteration of it is the dataflow's next epoch."""
-    signature = (
-        tf.TensorSpec((None, 28, 28, 1), tf.float32),
-        tf.TensorSpec((None,), tf.uint8),
-    )
-    made = tf.data.Dataset.from_generator(lambda: map(tuple, ds), output_signature=signature)
-    return made.apply(tf.data.experimental.assert_cardinality(len(ds))).prefetch(2)
 
 
 def main() -> None:
@@ -46,7 +37,7 @@ def main() -> None:
         batches("train", args.dir, 64, args.procs) as train,
         batches("test", args.dir, 256, args.procs) as test,
     ):
-        model.fit(dataset(train), epochs=args.epochs, verbose=2)
+        model.fit(dataset(train).prefetch(2), epochs=args.epochs, verbose=2)
         _, accuracy = model.evaluate(dataset(test), verbose=0)
         print(train.explain())
     print(f"accuracy {accuracy:.3f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import socket
 import subprocess
@@ -187,11 +188,38 @@ def test_viewimage_without_a_display(cache: Path, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "images.png")) is not None
 
 
-@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiles of photographs; those of one are a class. Every fourth is kept for the test."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("hubble_deep_field", "chelsea", "coffee", "brick", "grass"):
+        photo = getattr(data, name)()
+        colours = cv2.COLOR_RGB2BGR if photo.ndim == 3 else cv2.COLOR_GRAY2BGR
+        photo = cv2.resize(cv2.cvtColor(photo, colours), (640, 640))
+        for row, column in itertools.product(range(10), repeat=2):
+            tile = photo[64 * row : 64 * row + 64, 64 * column : 64 * column + 64]
+            part = "val" if row % 2 and column % 2 else "train"
+            path = folder / part / name / f"{row}{column}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), tile)
+    return folder
+
+
+def test_training_on_photos(photos: Path, cache: Path, tmp_path: Path) -> None:
+    """Real training on real photographs: 9 of 10 tiles that it has not seen are told apart."""
+    pytest.importorskip("torch")
+    words = ("pytorch_photos.py", photos, "--epochs", 20, "--procs", 1)
+    out, _ = run(*words, cache=cache, folder=tmp_path)
+    assert float(out.splitlines()[-1].removeprefix("accuracy ")) > 0.9
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "jax"])
 def test_training_on_mnist(framework: str, digits: Path, cache: Path, tmp_path: Path) -> None:
     """Real training: the digits are recognised at the end."""
     pytest.importorskip(framework)
-    name = {"torch": "pytorch_mnist.py", "tensorflow": "tensorflow_mnist.py"}[framework]
+    name = f"{framework.replace('torch', 'pytorch')}_mnist.py"
     out, _ = run(name, "--dir", digits, "--epochs", 4, cache=cache, folder=tmp_path)
     assert float(out.splitlines()[-1].removeprefix("accuracy ")) > 0.9
 
