@@ -109,8 +109,9 @@ class Receiver(DataFlow):
         return [] if self._end is None else self._end.inbox.peers()
 
     def close(self) -> None:
-        super().close()
+        # First of all, because another thread may wait for a datapoint in a pass that is to end.
         self._shut(self._end)
+        super().close()
 
     def _length(self) -> int:
         raise UnknownLength("how much senders will send is not known")
