@@ -163,7 +163,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
 
 
 FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "scipy", "sklearn")
-OPTIONAL = {"tensorpack", "matplotlib", "torch", "skimage", "ray", *FORMATS}
+OPTIONAL = {"tensorpack", "matplotlib", "torch", "skimage", "ray", "rich", *FORMATS}
 
 
 @pytest.mark.parametrize("module", sorted(IMPORTS))
