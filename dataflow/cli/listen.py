@@ -280,7 +280,8 @@ def silence(sources: Sequence[Source], seconds: float) -> str:
     for source in sources:
         status = source.status()
         if status.connected:
-            there = f"though {status.connected} connected"
+            many = "1 peer is" if status.connected == 1 else f"{status.connected} peers are"
+            there = f"though {many} connected"
         else:
             there = f"and nobody is connected{' any more' if status.ever else ''}"
         told = f"nothing came from {source.url} for {seconds:g} s, {there}. {source.advice()}"

@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             for heard in stream:
                 for part in components(heard.datapoint, heard.infos):
-                    rows.setdefault(part.name, Row(part.name)).add(part)
+                    if part.name not in rows:
+                        rows[part.name] = Row(part.name)
+                    rows[part.name].add(part)
                 taken += 1
                 if taken >= args.count:
                     break

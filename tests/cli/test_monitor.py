@@ -158,7 +158,7 @@ def test_a_server_that_has_nothing(tmp_path: Path, capsys: Captured) -> None:
     with df.Connection(f"zpub+ipc://{tmp_path}/s"):
         assert main(["monitor", f"zsub+ipc://{tmp_path}/s#u1", "--timeout", "0.3"]) == 1
     err = capsys.readouterr().err
-    assert "though 1 connected. Does it have data, with the topic 'u1'?" in err
+    assert "though 1 peer is connected. Does it have data, with the topic 'u1'?" in err
 
 
 def test_what_cannot_be_read_is_counted(tmp_path: Path, capsys: Captured) -> None:

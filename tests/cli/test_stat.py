@@ -177,7 +177,7 @@ def test_a_stream_that_stops(
     send(f"zrpush+{url}", [[np.arange(4, dtype="u1")]] * 2)
     assert main(["stat", f"zrpull+{url}", "--timeout", "0.3"]) == 1
     out, err = capsys.readouterr()
-    assert "2 datapoints" in out and "only 2 of 20" in err and "though 1 connected" in err
+    assert "2 datapoints" in out and "only 2 of 20" in err and "though 1 peer is connected" in err
 
 
 def test_our_own_wire_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
