@@ -165,7 +165,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
 
 FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "scipy", "sklearn")
 FRAMEWORKS = ("torch", "tensorflow", "jax")
-OPTIONAL = {"tensorpack", "matplotlib", "skimage", "ray", *FORMATS, *FRAMEWORKS}
+OPTIONAL = {"tensorpack", "matplotlib", "skimage", "ray", "rich", *FORMATS, *FRAMEWORKS}
 
 
 @pytest.mark.parametrize("module", sorted(IMPORTS))

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from dataflow.errors import ConfigError
 
-__all__ = ["add_input", "count", "counts", "milliseconds", "output_folder"]
+__all__ = [
+    "add_input",
+    "count",
+    "counts",
+    "milliseconds",
+    "output_folder",
+    "png",
+    "port",
+    "seconds",
+]
 
 
 def count(text: str) -> int:
@@ -31,6 +40,31 @@ def milliseconds(text: str) -> float:
     if not 0 <= value <= 60_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds up to 60000")
     return value
+
+
+def seconds(text: str) -> float:
+    """A number of seconds above 0, up to a year."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 366 * 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def png(text: str) -> Path:
+    """The path of a picture to be written."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end with .png")
+    return Path(text)
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 is any that is free."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 def add_input(parser: argparse.ArgumentParser, *, images: int) -> None:

@@ -26,7 +26,10 @@ from dataflow.errors import ConfigError, DataFlowError, MissingData, MissingExtr
 __all__ = ["COMMANDS", "main"]
 
 # The last word is the module's name; a word before it is a group of commands.
-COMMANDS = ("demo", "doctor", "keys", "send", "serve", "worker", "bench grid")
+COMMANDS = (
+    *("demo", "doctor", "keys", "monitor", "send", "serve", "show", "stat", "worker"),
+    "bench grid",
+)
 GROUPS = {"bench": "Measure this machine."}
 
 

@@ -20,10 +20,11 @@ Picture = NDArray[np.uint8]
 _PAPER = (250, 250, 250)
 _FRAME = (236, 236, 236)
 _INK = (70, 66, 64)
+_SEAM = 2  # pixels between images that belong together
 
 
 def contact_sheet(
-    images: Iterable[NDArray[Any]],
+    images: Iterable[NDArray[Any] | Sequence[NDArray[Any]]],
     labels: Sequence[object] | None = None,
     *,
     columns: int = 8,
@@ -33,7 +34,8 @@ def contact_sheet(
     """Put images side by side, each scaled into a square, with its label underneath.
 
     Args:
-        images: any sizes, see `displayable`.
+        images: any sizes, see `displayable`. Lists or tuples of images, such as an input and its
+            target, get as many squares next to each other, over one label.
         labels: one an image; what does not fit is cut.
         columns: images in a row.
         size: the squares' side, in pixels, at least 16.
@@ -49,7 +51,12 @@ def contact_sheet(
         raise ConfigError(f"columns={columns!r} must be at least 1")
     if size < 16:
         raise ConfigError(f"size={size!r} must be at least 16 pixels")
-    pictures = [displayable(image) for image in images]
+    pictures = [
+        [displayable(one) for one in image]
+        if isinstance(image, (list, tuple))
+        else [displayable(np.asarray(image))]
+        for image in images
+    ]
     if not pictures:
         raise ConfigError("images=[] is empty")
     if labels is not None and len(labels) != len(pictures):
@@ -58,14 +65,18 @@ def contact_sheet(
     gap = max(6, size // 14)
     strip = 0 if labels is None else max(14, size // 6)
     rows = -(-len(pictures) // columns)
-    height, width = size + strip + gap, size + gap
+    step = size + _SEAM
+    wide = max(map(len, pictures)) * step - _SEAM
+    height, width = size + strip + gap, wide + gap
     sheet = np.full((rows * height + gap, columns * width + gap, 3), _PAPER, np.uint8)
-    for index, picture in enumerate(pictures):
+    for index, group in enumerate(pictures):
         y, x = gap + index // columns * height, gap + index % columns * width
-        _place(sheet[y : y + size, x : x + size], picture)
+        for number, picture in enumerate(group):
+            left = x + number * step
+            _place(sheet[y : y + size, left : left + size], picture)
         if labels is not None:
-            below = sheet[y + size : y + size + strip, x : x + size]
-            below[:] = _written(str(labels[index]), strip, size)
+            below = sheet[y + size : y + size + strip, x : x + wide]
+            below[:] = _written(str(labels[index]), strip, wide)
     if path is not None:
         write_png(path, sheet)
     return sheet

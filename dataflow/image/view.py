@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dataflow.imgaug.arguments import probability
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag, generator
 
-__all__ = ["Viewer"]
+__all__ = ["Viewer", "Window", "has_display"]
 
 
 def _is_class_zero(datapoint: Datapoint) -> bool:
@@ -84,7 +85,7 @@ class Viewer(ProxyDataFlow):
 
     def _screen(self) -> Callable[[Picture], None]:
         if self.folder is None and has_display():
-            window = _Window(self.name, self.pos)
+            window = Window(self.name, self.pos)
             if window.works:
                 return window.show
         if self.folder is not None:
@@ -100,8 +101,12 @@ class Viewer(ProxyDataFlow):
         return _Folder(folder).show
 
 
-class _Window:
-    """A window of OpenCV's."""
+class Window:
+    """A window of OpenCV's.
+
+    Attributes:
+        works: whether there is one; OpenCV may have been built without.
+    """
 
     def __init__(self, name: str, pos: tuple[int, int]) -> None:
         self._name = name
@@ -114,8 +119,21 @@ class _Window:
             self.works = True
 
     def show(self, picture: Picture) -> None:
+        """Show a picture instead of the one before."""
         cv2.imshow(self._name, picture)
         cv2.waitKey(1)  # lets the window draw itself
+
+    def wait(self, seconds: float) -> str:
+        """The key that is pressed within that time, or ``""``; ``"q"`` also where it was closed."""
+        pressed = cv2.waitKey(max(1, int(seconds * 1000)))
+        if pressed < 0 and cv2.getWindowProperty(self._name, cv2.WND_PROP_VISIBLE) < 1:
+            return "q"
+        return "" if pressed < 0 else chr(pressed & 0xFF)
+
+    def close(self) -> None:
+        """Take it away."""
+        with suppress(cv2.error):
+            cv2.destroyWindow(self._name)
 
 
 class _Folder:

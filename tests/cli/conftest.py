@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
+
+import dataflow as df
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "DATAFLOW_TEST_MARK"
@@ -82,3 +87,36 @@ def run(start: Start) -> Run:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run
+
+
+Send: TypeAlias = Callable[..., None]
+
+
+@pytest.fixture
+def send() -> Iterator[Send]:
+    """Send lists of arrays to Tensorcom's URL, once or again and again, until the test ends."""
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def send(url: str, messages: Sequence[Any], *, again: bool = False, **options: Any) -> None:
+        connection = df.Connection(url, linger=0, timeout=0.2, **options)
+
+        def work() -> None:
+            with connection:
+                rounds = itertools.count() if again else range(1)
+                for message in (message for _ in rounds for message in messages):
+                    while not over.is_set():
+                        with suppress(df.PeerTimeout):  # nobody is there yet, or any more
+                            connection.send(message)
+                            break
+                    if over.is_set() or (again and over.wait(0.005)):
+                        return
+                over.wait()
+
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    yield send
+    over.set()
+    for thread in threads:
+        thread.join()

@@ -42,6 +42,17 @@ def test_images_are_where_they_belong() -> None:
     assert (sheet[40:68, 40:68] == sheet[0, 0]).all()
 
 
+def test_images_that_belong_together() -> None:
+    black, white = np.zeros((4, 4), np.uint8), np.full((4, 4), 255, np.uint8)
+    sheet = contact_sheet([(black, white), [white], black], ["", "W" * 40, ""], columns=2, size=28)
+    assert sheet.shape == (2 * (28 + 14 + 6) + 6, 2 * (58 + 6) + 6, 3)
+    assert (sheet[6:34, 6:34] == 0).all() and (sheet[6:34, 36:64] == 255).all()
+    assert (sheet[6:34, 70:98] == 255).all() and (sheet[6:34, 100:] == sheet[0, 0]).all()
+    assert (sheet[54:82, 6:34] == 0).all()
+    ink = np.flatnonzero((sheet != sheet[0, 0]).any(axis=2)[34:48].any(axis=0))
+    assert 70 <= ink.min() < 98 < ink.max() < 128
+
+
 def test_proportions_stay() -> None:
     sheet = contact_sheet([np.zeros((10, 40), np.uint8)], size=40)
     black = (sheet == 0).all(axis=2)

@@ -353,6 +353,25 @@ def test_everything_ends(start: Start) -> None:
     assert (out, err, process.returncode) == ("end\n", "", 0)
 
 
+def test_closing_ends_who_waits() -> None:
+    ended = []
+
+    def wait() -> None:
+        try:
+            next(iter(ds))
+        except df.DataFlowTerminated as error:
+            ended.append(str(error))
+
+    ds = df.receive("tcp://127.0.0.1:*")
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    until(lambda: ds._iterator() is not None and ds._end is not None)
+    ds.close()
+    thread.join(10)
+    assert ended == ["the receiver was closed"]
+    ds.close()
+
+
 def test_collection_closes() -> None:
     ds: Any = df.receive(LOOPBACK)
     address = ds.addresses[0]

@@ -271,6 +271,7 @@ class Connection(DataFlow):
         row = super()._row()
         row["bytes"] = self.stats.total
         row["errors"] = sum(self._policy.counts.values())
+        row["connects"] = self._line.connects if self._line is not None else 0
         row["disconnects"] = self._line.disconnects if self._line is not None else 0
         return row
 

@@ -27,7 +27,8 @@ _HEARTBEAT, _SILENCE = 5000, 30_000  # ms; without them a cut cable is never not
 _GIVEN_UP = 0.2  # seconds after which libzmq would have begun to connect again
 _GLANCE = 1.0  # seconds between looks at who waits how long
 
-_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+_BEGAN = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
+_EVENTS = _BEGAN | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
 
 _OnWait: TypeAlias = Callable[[float], None]  # is told the seconds so far
 
@@ -43,13 +44,14 @@ class Line:
 
     Attributes:
         addresses: of all of them, ports filled in.
+        connects: connections that began.
         disconnects: connections that ended.
     """
 
     def __init__(self, kind: int, *, limit: int, hwm: int) -> None:
         self.kind = kind
         self.addresses: list[str] = []
-        self.disconnects = 0
+        self.connects = self.disconnects = 0
         self._connected: list[str] = []
         self._lost: dict[str, float] = {}
         self._closing = False
@@ -186,6 +188,9 @@ class Line:
                 found = recv_monitor_message(self._monitor, zmq.NOBLOCK)
             except zmq.Again:
                 break
+            if found["event"] & _BEGAN:
+                self.connects += 1
+                continue
             address = self._address(found["endpoint"].decode("utf-8", "replace"))
             if found["event"] == zmq.EVENT_CONNECT_RETRIED:
                 self._lost.pop(address or "", None)
