@@ -192,7 +192,7 @@ class DataFlow:
     def close(self) -> None:
         """End the current pass and everything that works for it. Idempotent."""
         if (iterator := self._iterator()) is not None:
-            iterator.terminate("the dataflow was closed")
+            iterator.terminate("the dataflow was closed", self._interrupt_all)
         for flow in self._inputs():
             if callable(close := getattr(flow, "close", None)):
                 close()
@@ -277,6 +277,9 @@ class DataFlow:
     def _length(self) -> int:
         raise UnknownLength(f"the length of {type(self).__name__} is not known")
 
+    def _interrupt(self) -> None:
+        """The pass is to end: stop waiting for what others may never send."""
+
     def _inputs(self) -> list[Any]:
         """The flows directly below this one."""
         below = getattr(self, "ds", None)
@@ -306,6 +309,11 @@ class DataFlow:
 
     def _own_seed(self) -> int | None:
         return self.__seed
+
+    def _interrupt_all(self) -> None:
+        for flow in walk(self):
+            if isinstance(flow, DataFlow):
+                flow._interrupt()
 
     # -- how an epoch begins -----------------------------------------------------------------
 
@@ -349,7 +357,7 @@ class DataFlow:
     def _open(self) -> EpochIterator:
         """The public iterator of the next pass; ends the one before."""
         if (old := self._iterator()) is not None:
-            old.terminate("a newer iterator was opened on the same dataflow")
+            old.terminate("a newer iterator was opened on the same dataflow", self._interrupt_all)
         # A subclass's own method that called this through super() has begun the pass already.
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
         saved, self.__pending = self.__pending or {}, None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
@@ -12,6 +13,8 @@ from dataflow.randomness import Tag, in_datapoint
 from dataflow.stopwatch import Stopwatch
 
 __all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Pass", "Stream"]
+
+_AGAIN = 0.05  # seconds between interruptions
 
 Datapoint: TypeAlias = Any
 """A list (or dict) of components, such as ``[image, label]``."""
@@ -143,14 +146,18 @@ class EpochIterator:
         """End the pass; what works for it is stopped. Idempotent."""
         self.terminate("the iterator was closed")
 
-    def terminate(self, why: str) -> None:
+    def terminate(self, why: str, interrupt: Callable[[], None] | None = None) -> None:
         """End the pass; `next()` raises `DataFlowTerminated` from now on.
 
-        Where another thread is in `next()`, it gets its datapoint before.
+        Where another thread is in `next()`, it gets its datapoint before, or is interrupted.
+
+        Args:
+            why: for a person.
+            interrupt: ends its wait for a datapoint that may never come.
         """
         if self._ended is None:
             self._ended = why
-            with self._pass.turn:
+            with self._pass.turn.taken(interrupt):
                 self._watch.end()
                 if callable(close := getattr(self._stream, "close", None)):
                     close()
@@ -202,7 +209,19 @@ class Turn:
         with self._queue:
             pass
 
+    @contextmanager
+    def taken(self, interrupt: Callable[[], None] | None = None) -> Iterator[None]:
+        """As `with turn`; `interrupt` is called until the thread that iterates lets go."""
+        self._enter(interrupt)
+        try:
+            yield
+        finally:
+            self.__exit__()
+
     def __enter__(self) -> None:
+        self._enter(None)
+
+    def _enter(self, interrupt: Callable[[], None] | None) -> None:
         if in_datapoint():
             # The thread that iterates may hold the lock until this very datapoint is done.
             if not self.lock.acquire(blocking=False):
@@ -211,11 +230,21 @@ class Turn:
                     "runner's thread, while the flow waits for that stage: call it in the loop"
                 )
             self.lock.release()
-        self._queue.acquire()
+        _acquire(self._queue, interrupt)
         self.asked = True
-        self.lock.acquire()
+        _acquire(self.lock, interrupt)
 
     def __exit__(self, *exc: object) -> None:
         self.asked = False
         self.lock.release()
         self._queue.release()
+
+
+def _acquire(lock: Any, interrupt: Callable[[], None] | None) -> None:
+    if interrupt is None:
+        lock.acquire()
+        return
+    seconds = 0.0
+    while not lock.acquire(timeout=seconds):
+        interrupt()
+        seconds = _AGAIN  # who holds it may have begun to wait only now

@@ -10,7 +10,7 @@ from typing import Any
 
 from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
-from dataflow.errors import ConfigError, UnknownLength
+from dataflow.errors import ConfigError, DataFlowTerminated, UnknownLength
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 from dataflow.transport.options import Options
 
@@ -114,6 +114,10 @@ class Receiver(DataFlow):
 
     def _length(self) -> int:
         raise UnknownLength("how much senders will send is not known")
+
+    def _interrupt(self) -> None:
+        if self._end is not None:
+            self._end.inbox.failed(DataFlowTerminated("the receiver was closed"))
 
     def _stream(self, epoch: Epoch) -> Stream:
         begins, position = True, 0
