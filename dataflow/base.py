@@ -192,7 +192,7 @@ class DataFlow:
     def close(self) -> None:
         """End the current pass and everything that works for it. Idempotent."""
         if (iterator := self._iterator()) is not None:
-            iterator.terminate("the dataflow was closed", self._interrupt_all)
+            iterator.terminate("the dataflow was closed")
         for flow in self._inputs():
             if callable(close := getattr(flow, "close", None)):
                 close()
@@ -243,8 +243,7 @@ class DataFlow:
 
     def errors(self) -> list[FailedDatapoint]:
         """The datapoints that were skipped or replaced, with reason and message (bounded)."""
-        policies = error_policies(walk(self))
-        return [failure for policy in policies for failure in policy.failures]
+        return [one for policy in error_policies(walk(self)) for one in policy.failures]
 
     def retry_failed(self) -> DataFlow:
         """The same chain, built anew, over just the datapoints that failed so far.
@@ -252,8 +251,7 @@ class DataFlow:
         Raises:
             TypeError: where the source has no keys to go back to.
         """
-        policies = error_policies(walk(self))
-        failed = {id(dp): dp for policy in policies for dp in policy.failed}
+        failed = {id(dp): dp for policy in error_policies(walk(self)) for dp in policy.failed}
         return self._over(list(failed.values()))
 
     def explain(self) -> str:
@@ -270,15 +268,10 @@ class DataFlow:
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
         """The pair at one place of the pass; DROPPED where a stage drops it."""
-        raise TypeError(
-            f"{type(self).__name__} can only be iterated, so this dataflow has no random access"
-        )
+        raise TypeError(f"{type(self).__name__} can only be iterated: it has no random access")
 
     def _length(self) -> int:
         raise UnknownLength(f"the length of {type(self).__name__} is not known")
-
-    def _interrupt(self) -> None:
-        """The pass is to end: stop waiting for what others may never send."""
 
     def _inputs(self) -> list[Any]:
         """The flows directly below this one."""
@@ -310,10 +303,11 @@ class DataFlow:
     def _own_seed(self) -> int | None:
         return self.__seed
 
-    def _interrupt_all(self) -> None:
+    def _interrupt(self) -> None:
+        """The pass is to end: let nobody wait for what others may never send."""
         for flow in walk(self):
-            if isinstance(flow, DataFlow):
-                flow._interrupt()
+            if callable(stop_waiting := getattr(flow, "_stop_waiting", None)):
+                stop_waiting()
 
     # -- how an epoch begins -----------------------------------------------------------------
 
@@ -357,7 +351,7 @@ class DataFlow:
     def _open(self) -> EpochIterator:
         """The public iterator of the next pass; ends the one before."""
         if (old := self._iterator()) is not None:
-            old.terminate("a newer iterator was opened on the same dataflow", self._interrupt_all)
+            old.terminate("a newer iterator was opened on the same dataflow")
         # A subclass's own method that called this through super() has begun the pass already.
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
         saved, self.__pending = self.__pending or {}, None
@@ -365,7 +359,7 @@ class DataFlow:
         epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {}), before, bool(saved)))
         self.__pass = Pass(epoch)
         pairs = stream(self, epoch) if is_native(self) else self._stream(epoch)
-        iterator = EpochIterator(pairs, self._meter, self.__pass)
+        iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
             pass
         # Weakly, so that leaving a loop early ends the pass at once.

@@ -71,12 +71,26 @@ class Epoch(NamedTuple):
 
 
 class EpochIterator:
-    """What `iter(ds)` returns: strips the tags, counts, and knows when it was ended."""
+    """What `iter(ds)` returns: strips the tags, counts, and knows when it was ended.
 
-    def __init__(self, stream: Stream, meter: Meter, its_pass: Pass) -> None:
+    Args:
+        stream: the pairs.
+        meter: that of the flow.
+        its_pass: how far it is.
+        interrupt: ends a wait for a datapoint that may never come.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        meter: Meter,
+        its_pass: Pass,
+        interrupt: Callable[[], None] | None = None,
+    ) -> None:
         self._stream = stream
         self._meter = meter
         self._pass = its_pass
+        self._interrupt = interrupt
         self._watch = Stopwatch(meter)
         self._ended: str | None = None
 
@@ -146,18 +160,14 @@ class EpochIterator:
         """End the pass; what works for it is stopped. Idempotent."""
         self.terminate("the iterator was closed")
 
-    def terminate(self, why: str, interrupt: Callable[[], None] | None = None) -> None:
+    def terminate(self, why: str) -> None:
         """End the pass; `next()` raises `DataFlowTerminated` from now on.
 
         Where another thread is in `next()`, it gets its datapoint before, or is interrupted.
-
-        Args:
-            why: for a person.
-            interrupt: ends its wait for a datapoint that may never come.
         """
         if self._ended is None:
             self._ended = why
-            with self._pass.turn.taken(interrupt):
+            with self._pass.turn.taken(self._interrupt):
                 self._watch.end()
                 if callable(close := getattr(self._stream, "close", None)):
                     close()

@@ -162,8 +162,8 @@ class RemoteDataZMQ(DataFlow):
     def _length(self) -> int:
         return self._receiver._length()
 
-    def _interrupt(self) -> None:
-        self._receiver._interrupt()
+    def _stop_waiting(self) -> None:
+        self._receiver._stop_waiting()
 
     def _stream(self, epoch: Epoch) -> Stream:
         return self._receiver._stream(epoch)

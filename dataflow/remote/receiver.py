@@ -115,7 +115,7 @@ class Receiver(DataFlow):
     def _length(self) -> int:
         raise UnknownLength("how much senders will send is not known")
 
-    def _interrupt(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._end is not None:
             self._end.inbox.failed(DataFlowTerminated("the receiver was closed"))
 

@@ -212,7 +212,7 @@ class PullReceiver(DataFlow):
     def _length(self) -> int:
         raise UnknownLength("how much senders will send is not known")
 
-    def _interrupt(self) -> None:
+    def _stop_waiting(self) -> None:
         self._shut(self._way)
 
     def _stream(self, epoch: Epoch) -> Stream:
