@@ -258,16 +258,17 @@ class PullReceiver(DataFlow):
         return row
 
     def _opened(self) -> OneWay:
-        if self._way is None:
-            # More than the limit, so that what is a little too large can be told from the rest.
-            self._way = OneWay(
-                zmq.PULL, self._addresses, bind=self._bind, hwm=self._hwm, limit=2 * self._limit
-            )
-            self._addresses = self._way.addresses  # senders know the port: it stays the same
-            self._finalizer = weakref.finalize(self, self._way.close)
-            self._came.clear()
-            self._bytes.clear()
-        return self._way
+        if (way := self._way) is not None:
+            return way
+        # More than the limit, so that what is a little too large can be told from the rest.
+        limit = 2 * self._limit
+        way = OneWay(zmq.PULL, self._addresses, bind=self._bind, hwm=self._hwm, limit=limit)
+        self._addresses = way.addresses  # senders know the port: it stays the same
+        self._finalizer = weakref.finalize(self, way.close)
+        self._came.clear()
+        self._bytes.clear()
+        self._way = way  # last of all: from now on another thread may close it
+        return way
 
     def _shut(self, way: OneWay | None) -> None:
         if way is not None and self._way is way:
