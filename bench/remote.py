@@ -171,6 +171,22 @@ def our_sender(config: Config) -> None:
     df.send(ds, config["address"], keys=config["folder"])
 
 
+def ours_pulled(config: Config) -> dict[str, Any]:
+    """On tensorpack's wire."""
+    import dataflow as df
+
+    ds = df.RemoteDataZMQ("tcp://127.0.0.1:*", format=config["format"])
+    with ds, sending("our_push_sender", config, ds.addresses[0]):
+        return timed(ds, config)
+
+
+def our_push_sender(config: Config) -> None:
+    import dataflow as df
+
+    ds = df.DataFromGenerator(lambda: stream_of(config))
+    df.send_dataflow_zmq(ds, config["address"], format=config["format"])
+
+
 # -- peers ------------------------------------------------------------------------------------
 
 
@@ -231,12 +247,30 @@ def cases(quick: bool) -> list[Case]:
             "tensorpack",
             {**whole, "format": "msgpack"},
         ),
+        Case(
+            "dataflow by tensorpack's msgpack, batches",
+            "dataflow",
+            "ours_pulled",
+            {**whole, "format": "msgpack"},
+        ),
         Case("dataflow, small datapoints", "dataflow", "ours", small),
+        Case(
+            "dataflow by tensorpack's msgpack, small datapoints",
+            "dataflow",
+            "ours_pulled",
+            {**small, "format": "msgpack"},
+        ),
         Case(
             "tensorpack, small datapoints",
             "tensorpack",
             "tensorpack",
             {**small, "format": "pickle"},
+        ),
+        Case(
+            "tensorpack by msgpack, small datapoints",
+            "tensorpack",
+            "tensorpack",
+            {**small, "format": "msgpack"},
         ),
     ]
 
@@ -245,6 +279,7 @@ CELLS: dict[str, Callable[[Config], Any]] = {
     "plain": plain,
     "bare": bare,
     "ours": ours,
+    "ours_pulled": ours_pulled,
     "tensorpack": tensorpack,
     "tensorcom": tensorcom,
 }
@@ -253,6 +288,7 @@ SENDERS: dict[str, Callable[[Config], None]] = {
     "plain_sender": plain_sender,
     "bare_sender": bare_sender,
     "our_sender": our_sender,
+    "our_push_sender": our_push_sender,
     "tensorpack_sender": tensorpack_sender,
     "tensorcom_sender": tensorcom_sender,
 }
@@ -298,6 +334,8 @@ BENCH = Bench(
     references={
         None: "bare ZeroMQ, batches",
         "dataflow, small datapoints": "tensorpack, small datapoints",
+        "dataflow by tensorpack's msgpack, small datapoints": "tensorpack, small datapoints",
+        "tensorpack by msgpack, small datapoints": "tensorpack, small datapoints",
         "tensorpack, small datapoints": "tensorpack, small datapoints",
     },
 )

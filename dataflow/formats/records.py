@@ -34,7 +34,7 @@ def _pickled(value: Any) -> bytes:
     return pickle.dumps(value, protocol=-1)
 
 
-def is_pickle(record: bytes) -> bool:
+def is_pickle(record: bytes | memoryview) -> bool:
     """Whether the bytes are a pickle of protocol 2 or later.
 
     In msgpack the first of them alone is an empty map, and nothing may follow it.

@@ -15,7 +15,7 @@ from dataflow.errors import ConfigError
 from dataflow.remote.places import GoBack, load, place_of
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 
-__all__ = ["Sender", "send"]
+__all__ = ["Sender", "closable", "send"]
 
 
 def send(
@@ -175,7 +175,7 @@ class Sender:
         for number in count(first) if epochs is None else range(first, epochs):
             before = outbox.datapoints
             outbox.mark(place_of(ds))
-            with closing(_closable(ds)) as datapoints:
+            with closing(closable(ds)) as datapoints:
                 for datapoint in datapoints:
                     if outbox.add(datapoint):
                         outbox.mark(place_of(ds))
@@ -213,7 +213,7 @@ class Sender:
         self.close()
 
 
-def _closable(ds: Iterable[Any]) -> Any:
+def closable(ds: Iterable[Any]) -> Any:
     """An iterator that can be closed: at once where sending fails, not when it is collected."""
     iterator = iter(ds)
     return iterator if hasattr(iterator, "close") else _passed_on(iterator)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,6 +52,16 @@ def test_send_and_receive(run: Run, start: Start, tmp_path: Path) -> None:
         assert "20/20" in err and "MB/s" in err and "1 receivers" in err
 
 
+def test_tensorpacks_wire(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "flows.py").write_text(FLOWS)
+    with df.RemoteDataZMQ("tcp://127.0.0.1:*", format="msgpack", hwm=1) as ds:
+        words = ("send", "flows:few", ds.addresses[0], "--format", "msgpack", "--epochs", 2)
+        process = start(*words)
+        assert [n for (n,) in islice(ds, 20)] == 2 * list(range(10))
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "") and "20/20" in err and "MB/s" in err
+
+
 def test_ctrl_c(start: Start, tmp_path: Path) -> None:
     (tmp_path / "flows.py").write_text(FLOWS)
     with df.receive("tcp://127.0.0.1:*") as ds:
@@ -75,6 +86,11 @@ def test_ctrl_c(start: Start, tmp_path: Path) -> None:
         ("send flows:flow tcp://0.0.0.0:1 --bind", "would let every host"),
         ("send flows:few tcp://h:1 --keys nowhere", "keys='nowhere': no secret.key there"),
         ("send flows:few tcp://h:1 --epochs 2 --forever", "not allowed with argument"),
+        ("send flows:few tcp://h:1 --format zmq_ops", "invalid choice: 'zmq_ops'"),
+        ("send flows:few tcp://h:1 --format pickle", "allow_pickle=True"),
+        ("send flows:few tcp://h:1 --format msgpack --server-key k", "not have --server-key"),
+        ("send flows:few tcp://h:1 tcp://h:2 --format msgpack", "not have several addresses"),
+        ("send flows:few tcp://*:1 --bind --format msgpack", "or say --insecure"),
         ("keys folder", "folder/secret.key exists already"),
     ],
 )
