@@ -187,6 +187,24 @@ def our_push_sender(config: Config) -> None:
     df.send_dataflow_zmq(ds, config["address"], format=config["format"])
 
 
+def connection(config: Config) -> dict[str, Any]:
+    """On Tensorcom's wire."""
+    import dataflow as df
+
+    with df.Connection("zpull://127.0.0.1:*") as ds:
+        port = ds.addresses[0].rpartition(":")[2]
+        with sending("connection_sender", config, f"zpush://127.0.0.1:{port}"):
+            return timed(ds, config)
+
+
+def connection_sender(config: Config) -> None:
+    import dataflow as df
+
+    connection = df.Connection(config["address"])
+    for images, number in batches():
+        connection.send([images, np.array([number], np.int32)])
+
+
 # -- peers ------------------------------------------------------------------------------------
 
 
@@ -239,6 +257,7 @@ def cases(quick: bool) -> list[Case]:
         Case("bare ZeroMQ, batches", "bare", "bare", whole),
         Case("dataflow, batches", "dataflow", "ours", whole),
         Case("dataflow with keys, batches", "dataflow", "ours", {**whole, "keys": True}),
+        Case("dataflow by tensorcom's wire, batches", "dataflow", "connection", whole),
         Case("tensorcom, batches", "tensorcom", "tensorcom", whole),
         Case("tensorpack, batches", "tensorpack", "tensorpack", {**whole, "format": "pickle"}),
         Case(
@@ -280,6 +299,7 @@ CELLS: dict[str, Callable[[Config], Any]] = {
     "bare": bare,
     "ours": ours,
     "ours_pulled": ours_pulled,
+    "connection": connection,
     "tensorpack": tensorpack,
     "tensorcom": tensorcom,
 }
@@ -289,6 +309,7 @@ SENDERS: dict[str, Callable[[Config], None]] = {
     "bare_sender": bare_sender,
     "our_sender": our_sender,
     "our_push_sender": our_push_sender,
+    "connection_sender": connection_sender,
     "tensorpack_sender": tensorpack_sender,
     "tensorcom_sender": tensorcom_sender,
 }
@@ -322,6 +343,12 @@ BENCH = Bench(
     targets=(
         Target("batches, of bare ZeroMQ", "dataflow, batches", 0.85, "bare ZeroMQ, batches"),
         Target("batches, of tensorcom", "dataflow, batches", 1.4, "tensorcom, batches"),
+        Target(
+            "batches by tensorcom's wire, of tensorcom",
+            "dataflow by tensorcom's wire, batches",
+            1.3,
+            "tensorcom, batches",
+        ),
         Target("batches, of tensorpack", "dataflow, batches", 2, "tensorpack, batches"),
         Target(
             "batches, of tensorpack by msgpack",

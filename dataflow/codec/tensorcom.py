@@ -307,15 +307,16 @@ def _read_header(header: bytes | memoryview) -> Entry:
     if dtype is None:
         name = field.rstrip(b"\0")
         bad("unsupported", f"dtype {name!r} is none of {', '.join(_NAMES)}")
-    if not text.isascii():
-        bad("corrupt", f"info {text!r} is not ASCII")
+    info = text.strip(b"\0")
+    if not info.isascii() or b"\0" in info:
+        bad("corrupt", f"info {text!r} is no text of ASCII")
     if rank != len(shape):
         bad("corrupt", f"rank {rank} in a header of {len(header)} bytes")
     # NumPy multiplies the extents of empty arrays, too, zeros apart.
     if min(shape, default=0) < 0 or math.prod(n or 1 for n in shape) * dtype.itemsize >= 1 << 60:
         bad("corrupt", f"shape {tuple(shape)}")
     nbytes = math.prod(shape) * dtype.itemsize
-    return Entry(dtype, tuple(shape), text.strip(b"\0").decode(), 0, nbytes, 0)
+    return Entry(dtype, tuple(shape), info.decode(), 0, nbytes, 0)
 
 
 def _array(data: memoryview, one: Entry) -> np.ndarray:

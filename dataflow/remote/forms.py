@@ -90,7 +90,7 @@ def _plain(tag: Any) -> list[Any]:
 
 
 def _tag(value: Any) -> Any:
-    if type(value) is list and value and all(type(word) is int for word in value):
+    if type(value) is list and value and all(type(word) in (int, str) for word in value):
         return tuple(value)
     if type(value) is list and value and all(type(word) is list for word in value):
         return [_tag(one) for one in value]

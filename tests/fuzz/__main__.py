@@ -22,7 +22,10 @@ from typing import Any
 
 CORPUS = Path(__file__).parent / "corpus"
 FOUND = Path("out/fuzz")
-NAMES = ("wire", "tensor", "msgpack_numpy", "protobuf", "inbox", "outbox", "pool")
+NAMES = (
+    *("wire", "tensor", "msgpack_numpy", "protobuf", "tenbin", "tar"),
+    *("inbox", "outbox", "pool", "lease"),
+)
 _LARGEST = 200  # bytes of an input that is kept
 
 

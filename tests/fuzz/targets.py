@@ -5,6 +5,7 @@ A target may be called by hypothesis, by atheris (`python -m tests.fuzz`) or wit
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.codec import msgpack_numpy, protobuf, tensor, wire
+from dataflow.codec import msgpack_numpy, protobuf, tar, tenbin, tensor, wire
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.codec.wire import Kind, Message
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import Task
+from dataflow.engine.messages import Members, Task
 from dataflow.errors import CodecError
 from dataflow.executor.events import Reported
+from dataflow.remote.forms import pack_lease, read_lease
 from dataflow.remote.inbox import Inbox
 from dataflow.remote.outbox import Outbox
 from dataflow.remote.pool import Pool
@@ -135,6 +137,36 @@ def message(data: bytes) -> None:
             assert error.reason in {"corrupt", "truncated"}
         else:
             assert len(found) <= len(data)
+
+
+def block(data: bytes) -> None:
+    """`tenbin.decode` and `tenbin.decode_frames` (see `pieces`)"""
+    for read, given, write in (
+        (tenbin.decode, data, tenbin.encode),
+        (tenbin.decode_frames, [*pieces(data)], tenbin.encode_frames),
+    ):
+        try:
+            arrays, infos = read(given, True)  # type: ignore[operator]
+        except CodecError as error:
+            assert error.reason in {"truncated", "corrupt", "unsupported", "infos", "foreign"}, error
+            continue
+        again, told = read(write(arrays, infos), True)  # type: ignore[operator]
+        assert told == infos and same([*map(np.asarray, again)], [*map(np.asarray, arrays)])
+
+
+def archive(data: bytes) -> None:
+    """`tar.members` and `tar.read_member`"""
+    fd = os.memfd_create("archive")
+    try:
+        os.write(fd, data)
+        with suppress(CodecError):
+            end = 0
+            for member in tar.members(fd):
+                assert end <= member.head < member.start <= member.end, "it goes back"
+                end = member.end
+                assert len(tar.read_member(fd, member)) == member.size <= len(data)
+    finally:
+        os.close(fd)
 
 
 # -- what is above them -----------------------------------------------------------------------
@@ -318,6 +350,32 @@ def reported(data: bytes) -> None:
     bell.close()
 
 
+def leased(data: bytes) -> None:
+    """`read_lease`: what a trainer gives to a machine of two programs.
+
+    Pieces (see `pieces`): a table as msgpack, then frames.
+    """
+    table, *rest = [*pieces(data)] or [b"\x90"]
+    arrays: Any = []
+    with suppress(ValueError, TypeError, RecursionError, plain_msgpack().UnpackException):
+        found = plain_msgpack().unpackb(table, strict_map_key=False)
+        arrays = found if type(found) is list else []
+    try:
+        lease = read_lease({"lease": 1, "seed": 2, "count": 1, "arrays": arrays}, rest, 2)
+    except CodecError as error:
+        assert error.reason in REASONS | {"lease"}, error
+        return
+    for task in lease.tasks:
+        members = task.key if type(task.key) is Members else [task]
+        assert all(type(one) is Task and 0 <= one.program < 2 for one in members)
+    try:
+        head, frames = pack_lease(0, 0, lease, 1 << 24)
+    except CodecError:
+        return  # it is deeper than what this side sends
+    fields = wire.unpack(head).fields
+    assert str(read_lease(fields, frames, 2).tasks) == str(lease.tasks)
+
+
 def tell(box: Inbox | Outbox | Pool, link: Link, kind: Kind, fields: Any, parts: Any = ()) -> None:
     """What the exchange does with a message: through its bytes, and refused where it is wrong."""
     with suppress(CodecError):
@@ -330,7 +388,10 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "tensor": frames,
     "msgpack_numpy": values,
     "protobuf": message,
+    "tenbin": block,
+    "tar": archive,
     "inbox": received,
     "outbox": sent,
     "pool": reported,
+    "lease": leased,
 }

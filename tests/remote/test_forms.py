@@ -36,7 +36,11 @@ keys = st.recursive(
     plain, lambda inner: st.one_of(st.lists(inner), st.lists(inner).map(tuple)), max_leaves=8
 )
 numbers = st.integers(0, 1 << 40)
-tags = st.tuples(numbers, numbers) | st.tuples(numbers, numbers, st.integers(0, 5))
+tags = st.builds(
+    lambda words, copies: (*words, *copies),
+    st.tuples(numbers, numbers) | st.tuples(numbers, numbers, st.integers(0, 5)),
+    st.just(()) | st.tuples(st.just("copy 1"), st.integers(1, 3)),
+)
 tasks = st.builds(Task, tags, st.integers(0, 1), keys)
 batches = st.lists(tasks, min_size=1, max_size=4).map(
     lambda of_it: Task([one.tag for one in of_it], 1, Members(of_it))
@@ -182,7 +186,7 @@ def test_hostile_leases(value: Any) -> None:
     [
         [[[0, 0]], [2], [1], []],
         [[[0, 0]], [0], [1, 2], []],
-        [[[0, "a"]], [0], [1], []],
+        [[[0, None]], [0], [1], []],
         [[[0, 0]], [0], [1], [0]],
         [[[0, 0]], [0], [1], [5]],
         [[[0, 0]], [0], [[[[0, 0]], [0], [[[[0, 0]], [0], [1], []]], [0]]], [0]],
