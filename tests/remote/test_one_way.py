@@ -143,7 +143,7 @@ MALFORMED = {
     b"": "corrupt",
     b"\xc1 reserved": "corrupt",
     b"\x93\x01\x02": "corrupt",
-    os.urandom(300) + b"\xc1": "corrupt",
+    np.random.default_rng(1).bytes(300): "corrupt",
     b"\x91" * 5000: "corrupt",
     b"\xdd\xff\xff\xff\xff": "corrupt",
     b"\xc6\xff\xff\xff\xff" + bytes(99): "corrupt",
