@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from dataflow.errors import ConfigError
@@ -10,7 +11,7 @@ from dataflow.remote.receiver import Receiver
 from dataflow.remote.sender import Sender
 from dataflow.transport.addresses import check_addresses, is_local
 
-__all__ = ["RemoteDataZMQ", "send_dataflow_zmq"]
+__all__ = ["RemoteDataZMQ", "send_dataflow_zmq", "warn_if_open"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def send_dataflow_zmq(
             "this package read, are not spoken yet"
         )
     _check_hwm(hwm)
-    _warn([addr], bind)
+    warn_if_open([addr], bind)
     # What was sent by pickle could be written into again at once.
     with Sender(addr, bind=bind, insecure=True, copy=True) as sender:
         sender.send(df, epochs=None)
@@ -64,7 +65,7 @@ class RemoteDataZMQ(Receiver):
     ) -> None:
         addresses = [addr1] if addr2 is None else [addr1, addr2]
         _check_hwm(hwm)
-        _warn(addresses, bind)
+        warn_if_open(addresses, bind)
         super().__init__(addresses, bind=bind, insecure=True)
 
     @property
@@ -87,7 +88,8 @@ def _check_hwm(hwm: int) -> None:
         raise ConfigError(f"hwm={hwm!r} must not be negative")
 
 
-def _warn(addresses: list[str], bind: bool) -> None:
+def warn_if_open(addresses: Sequence[str], bind: bool) -> None:
+    """Warn of addresses that are bound where other hosts can connect."""
     for address in check_addresses(addresses, bind=bind):
         if bind and not is_local(address):
             logger.warning(
