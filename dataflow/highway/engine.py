@@ -11,7 +11,7 @@ from typing import Any
 
 from dataflow.base import DataFlow
 from dataflow.engine.runners import PrefetchDataZMQ
-from dataflow.errors import ConfigError, DataFlowError, DataFlowTerminated
+from dataflow.errors import ConfigError, DataFlowError, DataFlowTerminated, PeerTimeout
 from dataflow.highway.batch import Batch
 from dataflow.highway.node import Map, Node, Sink, Source
 from dataflow.stages.map import MapData
@@ -79,7 +79,8 @@ class Pipeline:
         """The next batch; any thread may ask.
 
         Raises:
-            Ended: there is none; most sources have no end.
+            Ended: there is none, or it failed before; most sources have no end.
+            PeerTimeout: none came within the `timeout` of a `ZMQSource`; ask again if you like.
             DataFlowTerminated: the pipeline was stopped, before or meanwhile.
             ConfigError: it ends in a sink.
         """
@@ -89,7 +90,16 @@ class Pipeline:
         try:
             return Batch(next(self._opened()))
         except StopIteration:
-            raise Ended("the source has no more batches") from None
+            why = "the source has no more batches"
+            raise Ended(
+                why if self._error is None else f"it failed before: {self._error}"
+            ) from None
+        except PeerTimeout:
+            self._iterator = None  # something may come later
+            raise
+        except Exception as error:
+            self._error = error
+            raise
 
     def __iter__(self) -> Pipeline:
         return self
@@ -182,9 +192,14 @@ def _at_exit(method: weakref.WeakMethod[Any]) -> None:
     break that off with a traceback. What `concurrent.futures` uses is not public, so it may be
     missing; then there is the traceback.
     """
+
+    def call() -> None:
+        if (alive := method()) is not None:
+            alive()
+
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
-        register(lambda: (method() or bool)())
+        register(call)
 
 
 def _checked(nodes: Sequence[Node]) -> list[Node]:

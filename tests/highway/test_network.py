@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
+from hypothesis import given
+from hypothesis import strategies as st
 
 import dataflow as df
 from dataflow.highway import (
@@ -25,6 +29,7 @@ from dataflow.highway import (
     ZMQSink,
     ZMQSource,
 )
+from dataflow.highway.modules.network import _decoded
 from dataflow.highway.transforms import FlipX
 
 from .conftest import SIZE
@@ -204,6 +209,25 @@ def test_malformed_messages_are_dropped_and_counted(
     assert not mark.exists()
 
 
+@given(
+    st.binary(max_size=8), st.integers(0, 200), st.integers(0, 8), st.sampled_from([BATCH, LISTS])
+)
+def test_whatever_comes_is_a_batch_or_a_codec_error(
+    data: bytes, place: int, cut: int, batch: dict[str, Any]
+) -> None:
+    good = theirs(batch)
+    spoilt = good[:place] + data + good[place + cut :]
+    try:
+        found = _decoded([zmq.Frame(spoilt)], 1 << 16)
+    except df.CodecError:
+        return
+    assert found and all(type(name) is str for name in found)
+    for part in found.values():
+        for one in part if isinstance(part, list) else [part]:
+            assert not isinstance(one, np.ndarray) or one.dtype.kind in "biufcSU"
+            assert isinstance(one, np.ndarray | np.generic | str | bytes | int | float)
+
+
 def test_batches_beyond_the_limit_are_not_sent() -> None:
     flow = df.DataFromList([{"images": np.zeros(1 << 16, np.uint8)}])
     sink = ZMQSink("ipc:///nowhere", bind=False, max_message_bytes=1 << 16)
@@ -238,8 +262,27 @@ def test_stop_ends_who_waits_for_the_network() -> None:
 
 
 def test_waiting_has_an_end_where_it_is_wanted() -> None:
-    with Pipeline([ZMQSource(ANY, bind=True, timeout=0.05)]) as p, pytest.raises(df.PeerTimeout):
-        p.dequeue()
+    source = ZMQSource(ANY, bind=True, timeout=0.05)
+    with Pipeline([source]) as p:
+        for _ in range(2):
+            with pytest.raises(df.PeerTimeout):
+                p.dequeue()
+        flow = df.DataFromList([BATCH])
+        with Pipeline([FlowSource(flow, once=True), ZMQSink(source.address, bind=False)]) as other:
+            while True:
+                with suppress(df.PeerTimeout):
+                    assert_same(p.dequeue(), BATCH)
+                    break
+            assert other.wait(30)
+
+
+def test_a_pipeline_that_nobody_has_any_more_gives_its_address_back() -> None:
+    source = ZMQSource(ANY, bind=True)
+    p = Pipeline([source])
+    address = source.address
+    del p, source
+    gc.collect()
+    Pipeline([ZMQSource(address, bind=True)]).stop()
 
 
 def test_addresses() -> None:

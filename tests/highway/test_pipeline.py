@@ -81,6 +81,19 @@ class Doubled(Map):
         return None if images.flat[0] == 4 else {**batch, "images": images}
 
 
+class Broken(Map):
+    def apply(self, batch: dict[str, Any]) -> dict[str, Any]:
+        raise RuntimeError("broken")
+
+
+def test_what_a_node_raises_comes_out() -> None:
+    with Pipeline([numbers(), Broken(n_worker=0)]) as p:
+        with pytest.raises(RuntimeError, match="broken"):
+            p.dequeue()
+        with pytest.raises(Ended, match="failed before: broken"):
+            p.dequeue()
+
+
 def test_nodes_of_ones_own() -> None:
     with Pipeline([numbers(), Doubled(n_worker=0)]) as p:
         assert firsts(p) == [0, 2, 6, 8, 10]

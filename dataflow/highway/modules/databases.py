@@ -100,10 +100,10 @@ class LevelDBSink(Sink):
         self._db = _opened(self.filename, create_if_missing=True)
 
     def write(self, batch: dict[str, Any]) -> None:
-        with self._db.write_batch() as records:  # all of it or nothing
-            for number, sample in enumerate(samples(batch), self._count):
-                records.put(f"{number:08}".encode(), msgpack_numpy.encode(sample))
-        self._count = number + 1
+        with self._db.write_batch(transaction=True) as records:  # all of it or nothing
+            for sample in samples(batch):
+                records.put(f"{self._count:08}".encode(), msgpack_numpy.encode(sample))
+                self._count += 1
 
     def close(self) -> None:
         self._db.close()

@@ -8,6 +8,7 @@ them, in a single frame. Nothing is acknowledged: what is on its way to a machin
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -167,6 +168,7 @@ class _Received(DataFlow):
         self._limit = limit
         self._policy = ErrorPolicy("skip", give_up=True)
         self._bytes = 0
+        weakref.finalize(self, line.close, 0)  # of a pipeline that nobody has any more
 
     def _length(self) -> int:
         raise UnknownLength("what comes over the network has no end")
