@@ -7,6 +7,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from dataflow.base import DataFlow
@@ -57,6 +58,7 @@ class Pipeline:
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = _checked(nodes)
         self._lock = threading.Lock()
+        self._ending = threading.RLock()
         self._iterator: Iterator[dict[str, Any]] | None = None
         self._stopped = False
         self._error: BaseException | None = None
@@ -90,10 +92,8 @@ class Pipeline:
         try:
             return Batch(next(self._opened()))
         except StopIteration:
-            why = "the source has no more batches"
-            raise Ended(
-                why if self._error is None else f"it failed before: {self._error}"
-            ) from None
+            why = f"it failed before: {self._error}" if self._error else "the source has no more"
+            raise Ended(why) from None
         except PeerTimeout:
             self._iterator = None  # something may come later
             raise
@@ -114,7 +114,7 @@ class Pipeline:
         """Wait until the sink has had everything, for so many seconds at most.
 
         Returns:
-            Whether it has.
+            Whether it has, or was stopped.
 
         Raises:
             Exception: what ended it before.
@@ -130,13 +130,12 @@ class Pipeline:
         """End processes, threads and sockets. Idempotent, from any thread.
 
         Who waits in `dequeue` gets `DataFlowTerminated`. A database that a sink was writing is
-        complete as far as it came.
+        complete as far as it came. Where a source's last batches are leaving over the network, this
+        waits for them, for the `linger` of the sink at most.
         """
         with self._lock:
             self._stopped = True
-        for node in self.nodes:
-            node.stop()  # first of all: who waits for the network holds up the rest
-        self.flow.close()
+        self._end()
         if self._thread not in (None, threading.current_thread()):
             assert self._thread is not None
             self._thread.join()
@@ -169,8 +168,13 @@ class Pipeline:
             self._error = error
             logger.error("the pipeline to %s ended: %s", type(last).__name__, error)
         finally:
-            for node in self.nodes:
-                node.stop()
+            self._end()
+
+    def _end(self) -> None:
+        """Let go whoever waits, then close; several threads may come here at once."""
+        for node in self.nodes:
+            node.stop()  # first of all: who waits for the network holds up the rest
+        with self._ending:
             self.flow.close()
 
     def _see_off(self) -> None:
@@ -199,7 +203,8 @@ def _at_exit(method: weakref.WeakMethod[Any]) -> None:
 
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
-        register(call)
+        with suppress(RuntimeError):  # the main thread is done already
+            register(call)
 
 
 def _checked(nodes: Sequence[Node]) -> list[Node]:

@@ -77,6 +77,8 @@ def test_images_boxes_labels(kit: Path) -> None:
     assert names == [["cat"], ["diningtable", "bottle"], []]
     assert [dp[3].tolist() for dp in found] == [[False], [True, False], []]
     assert ds[1][1].tolist() == found[1][1].tolist()
+    with ds.parallel(2, ordered=True) as threads:
+        assert [dp[1].tolist() for dp in threads] == [dp[1].tolist() for dp in found]
 
 
 def test_folders_splits_and_orders(kit: Path) -> None:

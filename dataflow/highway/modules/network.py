@@ -99,7 +99,8 @@ class ZMQSink(Sink):
         bind: it is this side's own.
         max_message_bytes: larger batches are an error.
         queue_size: batches that may wait on this side, for each peer.
-        linger: seconds that the last batches of a source with an end get to leave.
+        linger: seconds that the last batches of a source with an end get to leave; then they are
+            lost. More where the other side takes longer for `queue_size` batches.
 
     Attributes:
         address: where, with the port filled in; there as soon as a pipeline has the node.
