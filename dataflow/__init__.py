@@ -58,6 +58,7 @@ from dataflow.errors import (
 )
 from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
+from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.methods import attach
 from dataflow.remote import (
@@ -115,6 +116,7 @@ if typing.TYPE_CHECKING:
     from dataflow.remote.tensorcom import Connection, serve
 
 __all__ = [
+    "AugmentImageBoxes",
     "AugmentImageComponent",
     "AugmentImageComponents",
     "AugmentImageCoordinates",

@@ -28,6 +28,7 @@ LAYERS = [
     {"engine"},
     {"dataset", "formats", "methods", "explain", "resume", "summary"},
     {"demo", "adapters", "remote"},
+    {"highway"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -163,7 +164,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
             visit(module, ())
 
 
-FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "scipy", "sklearn")
+FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "plyvel", "scipy", "sklearn")
 FRAMEWORKS = ("torch", "tensorflow", "jax")
 OPTIONAL = {"tensorpack", "matplotlib", "skimage", "ray", "rich", *FORMATS, *FRAMEWORKS}
 

@@ -13,6 +13,7 @@ from dataflow.dataset.network import NetworkImages
 from dataflow.dataset.places import Places365Standard
 from dataflow.dataset.svhn import SVHNDigit
 from dataflow.dataset.tiny_imagenet import TinyImageNet
+from dataflow.dataset.voc import PascalVOC
 from dataflow.dataset.webdataset import WebDataset
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ImageFolder",
     "Mnist",
     "NetworkImages",
+    "PascalVOC",
     "Places365Standard",
     "PublishedFile",
     "SVHNDigit",

@@ -1,12 +1,14 @@
 """Images: decoding, augmenting, looking at them."""
 
 from dataflow.image.augment import AugmentImageComponent
+from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import check_image, decode_image, image_size
 from dataflow.image.sheet import contact_sheet
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.image.view import Viewer
 
 __all__ = [
+    "AugmentImageBoxes",
     "AugmentImageComponent",
     "AugmentImageComponents",
     "AugmentImageCoordinates",

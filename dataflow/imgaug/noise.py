@@ -16,7 +16,7 @@ from dataflow.imgaug.base import Effect, PhotometricAugmentor
 from dataflow.imgaug.pixels import as_float, as_type, channels, on_colour
 from dataflow.imgaug.transform import Image, restore_channel
 
-__all__ = ["GaussianBlur", "GaussianNoise", "JpegNoise", "SaltPepperNoise"]
+__all__ = ["GaussianBlur", "GaussianNoise", "JpegNoise", "SaltPepperNoise", "fast_generator"]
 
 
 class GaussianBlur(PhotometricAugmentor):
@@ -93,7 +93,7 @@ class GaussianNoise(PhotometricAugmentor):
 
     def _get_augment_params(self, img: Image) -> NDArray[np.float32]:
         """As many numbers as the image has, of deviation 1."""
-        noise: NDArray[np.float32] = _generator(self.rng).standard_normal(img.shape, np.float32)
+        noise: NDArray[np.float32] = fast_generator(self.rng).standard_normal(img.shape, np.float32)
         return noise
 
     def _augment(self, img: Image, params: NDArray[Any]) -> Image:
@@ -128,7 +128,7 @@ class SaltPepperNoise(PhotometricAugmentor):
 
     def _get_augment_params(self, img: Image) -> NDArray[np.float32]:
         """As many numbers as the image has, uniform in [0, 1)."""
-        chances: NDArray[np.float32] = _generator(self.rng).random(img.shape, np.float32)
+        chances: NDArray[np.float32] = fast_generator(self.rng).random(img.shape, np.float32)
         return chances
 
     def _augment(self, img: Image, params: NDArray[Any]) -> Image:
@@ -180,6 +180,6 @@ def _through_jpeg(quality: int, img: Image) -> Image:
     return result
 
 
-def _generator(rng: np.random.RandomState) -> np.random.Generator:
-    """A generator for many numbers, seeded by `rng`."""
+def fast_generator(rng: np.random.RandomState) -> np.random.Generator:
+    """A generator for many numbers, seeded by `rng`, from which it draws 16 bytes."""
     return np.random.Generator(np.random.SFC64(int.from_bytes(rng.bytes(16), "little")))

@@ -51,6 +51,7 @@ def as_type(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
     if (
         dtype == np.uint8
         and values.ndim > 1
+        and values.size
         and values.dtype in (np.float32, np.float64)
         and cv2.norm(values, cv2.NORM_INF) < _CONVERTIBLE
     ):  # in a third of the time

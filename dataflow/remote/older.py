@@ -17,7 +17,7 @@ from dataflow.transport.addresses import is_local
 if TYPE_CHECKING:  # it imports ZeroMQ
     from dataflow.remote.tensorpack import PullReceiver, PushSender
 
-__all__ = ["RemoteDataZMQ", "send_dataflow_zmq"]
+__all__ = ["RemoteDataZMQ", "send_dataflow_zmq", "warn_if_open"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def send_dataflow_zmq(
             bind=bind,
             max_message_bytes=max_message_bytes,
         )
-    _warn([addr], bind)
+    warn_if_open([addr], bind)
     with sender:
         sender.send(df, epochs=None)
     raise AssertionError("it never ends")
@@ -134,7 +134,7 @@ class RemoteDataZMQ(DataFlow):
                 max_message_bytes=max_message_bytes,
             )
             self._policy = self._receiver._policy
-        _warn(addresses, bind)
+        warn_if_open(addresses, bind)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -189,7 +189,8 @@ def _check_hwm(hwm: int) -> None:
         raise ConfigError(f"hwm={hwm!r} must not be negative")
 
 
-def _warn(addresses: Sequence[str], bind: bool) -> None:
+def warn_if_open(addresses: Sequence[str], bind: bool) -> None:
+    """Warn of addresses that are bound where other hosts can connect."""
     for address in addresses:
         if bind and not is_local(address):
             logger.warning(

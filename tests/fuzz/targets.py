@@ -148,7 +148,9 @@ def block(data: bytes) -> None:
         try:
             arrays, infos = read(given, True)  # type: ignore[operator]
         except CodecError as error:
-            assert error.reason in {"truncated", "corrupt", "unsupported", "infos", "foreign"}, error
+            assert error.reason in {"truncated", "corrupt", "unsupported", "infos", "foreign"}, (
+                error
+            )
             continue
         again, told = read(write(arrays, infos), True)  # type: ignore[operator]
         assert told == infos and same([*map(np.asarray, again)], [*map(np.asarray, arrays)])
