@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 from dataflow.errors import ConfigError
 from dataflow.stream.flow import Stream
 from dataflow.stream.graph import Node, reachable
+from dataflow.stream.layout import layout
 from dataflow.stream.types import Number, Plain
 
 __all__ = ["draw"]
 
 _ROW, _GAP, _MARGIN, _HEIGHT = 92, 24, 24, 46
 _CHARACTER = 7.0
-_SWEEPS = 8
 
 _PAPER, _INK, _FAINT, _LINE = "#fbfaf8", "#2b2926", "#8a857c", "#b9b3a8"
 _FILLS = {
@@ -46,24 +45,28 @@ def draw(stream: Stream, path: str | os.PathLike[str]) -> None:
 
 
 def _svg(stream: Stream) -> str:
-    nodes = [node for node in reachable(stream.outputs) if not _inline(node)]
-    for output in stream.outputs:
-        if _inline(output) and all(node is not output for node in nodes):
-            nodes.append(output)
-    layers = _layered(nodes)
-    widths = {id(node): _width(node) for node in nodes}
-    spans = [sum(widths[id(node)] + _GAP for node in layer) - _GAP for layer in layers]
-    whole = max(spans)
-    middle: dict[int, tuple[float, float]] = {}
-    for row, (layer, span) in enumerate(zip(layers, spans, strict=True)):
-        x = _MARGIN + (whole - span) / 2
-        for node in layer:
-            middle[id(node)] = x + widths[id(node)] / 2, _MARGIN + row * _ROW + _HEIGHT / 2
-            x += widths[id(node)] + _GAP
-    width, height = whole + 2 * _MARGIN, 2 * _MARGIN + len(layers) * _ROW + 8
-    body = [_edge(one, node, at, middle) for node in nodes for at, one in _drawn_inputs(node)]
-    body += [_box(node, middle[id(node)], widths[id(node)]) for node in nodes]
-    body += _outputs(stream, middle, height)
+    outputs = {id(node) for node in stream.outputs}
+    nodes = [node for node in reachable(stream.outputs) if id(node) in outputs or not _inline(node)]
+    numbers = {id(node): number for number, node in enumerate(nodes)}
+    ends = [
+        (numbers[id(one)], number, at)
+        for number, node in enumerate(nodes)
+        for at, one in enumerate(node.inputs)
+        if id(one) in numbers
+    ]
+    widths = {number: _width(node) for number, node in enumerate(nodes)}
+    plan = layout(widths, sorted({(upper, lower) for upper, lower, _ in ends}), _GAP)
+    width, height = plan.width + 2 * _MARGIN, plan.layers * _ROW + 2 * _MARGIN - 12
+    body = [_edge(route) for route in plan.routes.values()]
+    body += [
+        _branch(at - 1, plan.routes[upper, lower])
+        for upper, lower, at in ends
+        if nodes[lower].name == "select" and at > 0
+    ]
+    body += [_box(node, plan.places[number], widths[number]) for number, node in enumerate(nodes)]
+    body += [
+        _output(number, plan.places[numbers[id(one)]]) for number, one in enumerate(stream.outputs)
+    ]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
@@ -81,39 +84,6 @@ def _inline(node: Node) -> bool:
     if node.op is not None:
         return False
     return isinstance(node.type, (Number, Plain)) or isinstance(node.value, (list, tuple))
-
-
-def _drawn_inputs(node: Node) -> list[tuple[int, Node]]:
-    return [(at, one) for at, one in enumerate(node.inputs) if not _inline(one)]
-
-
-def _layered(nodes: list[Node]) -> list[list[Node]]:
-    """Each node below all that feed it; in a layer near to what it is joined with."""
-    depth: dict[int, int] = {}
-    for node in nodes:
-        depth[id(node)] = 1 + max((depth[id(one)] for _, one in _drawn_inputs(node)), default=-1)
-    users: dict[int, list[Node]] = {id(node): [] for node in nodes}
-    for node in nodes:
-        for _, one in _drawn_inputs(node):
-            users[id(one)].append(node)
-    # Sources move down to what they feed.
-    for node in reversed(nodes):
-        if users[id(node)]:
-            depth[id(node)] = min(depth[id(user)] for user in users[id(node)]) - 1
-    layers: list[list[Node]] = [[] for _ in range(1 + max(depth.values(), default=0))]
-    for node in nodes:
-        layers[depth[id(node)]].append(node)
-    layers = [layer for layer in layers if layer]
-    for sweep in range(_SWEEPS):
-        place = {id(node): (at + 0.5) / len(one) for one in layers for at, node in enumerate(one)}
-        for layer in layers if sweep % 2 == 0 else reversed(layers):
-            layer.sort(key=lambda node: _pull(node, users, place))
-    return layers
-
-
-def _pull(node: Node, users: Mapping[int, list[Node]], place: Mapping[int, float]) -> float:
-    joined = [one for _, one in _drawn_inputs(node)] + users[id(node)]
-    return sum(place[id(one)] for one in joined) / len(joined) if joined else place[id(node)]
 
 
 def _title(node: Node) -> str:
@@ -146,8 +116,13 @@ def _fill(node: Node) -> str:
     return _FILLS["image" if family in _IMAGES else family if family in _FILLS else "other"]
 
 
-def _box(node: Node, middle: tuple[float, float], width: float) -> str:
-    x, y = middle
+def _at(place: tuple[float, int]) -> tuple[float, float]:
+    """Pixels of a place's middle."""
+    return _MARGIN + place[0], _MARGIN + place[1] * _ROW + _HEIGHT / 2
+
+
+def _box(node: Node, place: tuple[float, int], width: float) -> str:
+    x, y = _at(place)
     dash = ' stroke-dasharray="4 3"' if node.name == "select" else ""
     return (
         f'<g><title>{escape(repr(node))}</title><rect x="{x - width / 2:.1f}" '
@@ -160,30 +135,36 @@ def _box(node: Node, middle: tuple[float, float], width: float) -> str:
     )
 
 
-def _edge(one: Node, node: Node, at: int, middle: Mapping[int, tuple[float, float]]) -> str:
-    (x0, y0), (x1, y1) = middle[id(one)], middle[id(node)]
-    y0, y1 = y0 + _HEIGHT / 2, y1 - _HEIGHT / 2
-    bend = max(18.0, (y1 - y0) / 2)
-    branch = ""
-    if node.name == "select" and 0 < at < len(node.args):
-        branch = (
-            f'<text x="{x1 + (x0 - x1) * 0.12:.1f}" y="{y1 - 8:.1f}" font-size="10" '
-            f'fill="{_FAINT}" text-anchor="middle">{at - 1}</text>'
-        )
+def _edge(route: list[tuple[float, int]]) -> str:
+    """From the lower side of a box to the upper side of another, straight past those between."""
+    half = _HEIGHT / 2
+    x, y = _at(route[0])
+    path = f"M{x:.1f} {y + half:.1f}"
+    y += half
+    for place in route[1:]:
+        to_x, to_y = _at(place)
+        bend = (to_y - half - y) / 2
+        path += f" C{x:.1f} {y + bend:.1f} {to_x:.1f} {y + bend:.1f} {to_x:.1f} {to_y - half:.1f}"
+        if place is not route[-1]:
+            path += f" V{to_y + half:.1f}"
+        x, y = to_x, to_y + half
+    return f'<path d="{path}" fill="none" stroke="{_LINE}" stroke-width="1.4"/>'
+
+
+def _branch(number: int, route: list[tuple[float, int]]) -> str:
+    """The number of a choice's branch, where it comes in."""
+    (x0, _), (x, y) = _at(route[-2]), _at(route[-1])
     return (
-        f'<path d="M{x0:.1f} {y0:.1f} C{x0:.1f} {y0 + bend:.1f} {x1:.1f} {y1 - bend:.1f} '
-        f'{x1:.1f} {y1:.1f}" fill="none" stroke="{_LINE}" stroke-width="1.4"/>{branch}'
+        f'<text x="{x + (x0 - x) * 0.3:.1f}" y="{y - _HEIGHT / 2 - 14:.1f}" font-size="10" '
+        f'fill="{_INK}" text-anchor="middle">{number}</text>'
     )
 
 
-def _outputs(stream: Stream, middle: Mapping[int, tuple[float, float]], height: float) -> list[str]:
-    drawn = []
-    for number, node in enumerate(stream.outputs):
-        x, y = middle[id(node)]
-        y += _HEIGHT / 2
-        drawn.append(
-            f'<path d="M{x:.1f} {y:.1f} v22 m-5 -6 l5 6 l5 -6" fill="none" stroke="{_INK}" '
-            f'stroke-width="1.4"/><text x="{x + 9:.1f}" y="{y + 20:.1f}" font-size="10" '
-            f'fill="{_INK}">{number}</text>'
-        )
-    return drawn
+def _output(number: int, place: tuple[float, int]) -> str:
+    x, y = _at(place)
+    y += _HEIGHT / 2
+    return (
+        f'<path d="M{x:.1f} {y:.1f} v22 m-5 -6 l5 6 l5 -6" fill="none" stroke="{_INK}" '
+        f'stroke-width="1.4"/><text x="{x + 9:.1f}" y="{y + 20:.1f}" font-size="10" '
+        f'fill="{_INK}">{number}</text>'
+    )
