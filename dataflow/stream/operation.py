@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node, constant, macros, operations, place, user_line
-from dataflow.stream.types import INT, SEED, Type
+from dataflow.stream.types import INT, SEED, Array, Image, List, Type
 
 __all__ = ["Op", "macro", "op"]
 
@@ -98,8 +98,7 @@ class Op:
         where = user_line()
         try:
             seed = kwargs.pop("seed", None) if self.draws else None
-            nodes = self._bound(args, kwargs)
-            self._check(nodes)
+            nodes = self._checked(self._bound(args, kwargs))
             kind = self.gives if isinstance(self.gives, Type) else self.gives(*nodes)
             return Node(self, nodes, kind, seed=_seed(seed), where=where)
         except ConfigError as error:
@@ -116,15 +115,21 @@ class Op:
             values.extend(value if name == self.rest else [value])
         return tuple(map(constant, values))
 
-    def _check(self, nodes: tuple[Node, ...]) -> None:
+    def _checked(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The nodes, lists as arrays where arrays are wanted."""
         kinds = [(name, kind) for name, kind in self.inputs.items() if name != self.rest]
         if self.rest is not None:
             kind = self.inputs[self.rest]
             kinds += [(f"{self.rest}[{i}]", kind) for i in range(len(nodes) - len(kinds))]
+        checked = []
         for (name, kind), node in zip(kinds, nodes, strict=True):
+            if isinstance(kind, (Array, Image)) and isinstance(node.type, List):
+                node = operations["array"](node)
+            checked.append(node)
             if not kind.accepts(node.type):
                 what = f"{node.type}" if node.op is not None else f"{node.type} {node.value!r:.60}"
                 raise ConfigError(f"{name} must be {kind}, and is {what} ({place(node.where)})")
+        return tuple(checked)
 
     def __repr__(self) -> str:
         return f"<op {self.name}{_plain(self._signature)}>"
@@ -232,7 +237,7 @@ def _seed(seed: Any) -> Node | None:
         return None
     node = constant(seed)
     if INT.accepts(node.type) and node.op is None:
-        node = operations["seed"](node)
+        node = macros["seed"](node)
     if not SEED.accepts(node.type):
         raise ConfigError(f"seed must be st.seed() or an int, and is {node.type}")
     return node

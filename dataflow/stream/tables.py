@@ -225,8 +225,8 @@ class Source:
     def load(self, row: Row, name: str) -> Any:
         if row.loaded is None:
             row.loaded = dict(zip(self.names, self.flow[row.place], strict=True))
-        value = row.loaded[name]
-        return value.item() if isinstance(value, np.generic) else value
+        value = row.loaded[name]  # which the source may keep, and give again
+        return value.item() if isinstance(value, np.generic) else read_only(value)
 
     def digest(self) -> bytes:
         return digest_of([type(self.flow).__qualname__, list(self.names), len(self)])

@@ -98,7 +98,10 @@ def channel(image: Any, number: int) -> _Pixels:
     return plane
 
 
-@op(planes=Image(1), gives=lambda *planes: replace(pixels(planes[0]), channels=len(planes)))
+@op(
+    planes=Image(1),
+    gives=lambda *planes: replace(pixels(planes[0]), channels=len(planes), mask=False),
+)
 def merge(*planes: Any) -> _Pixels:
     """Images of one channel as the channels of one image."""
     merged: _Pixels = cv2.merge(planes)

@@ -280,6 +280,14 @@ def clip(x: Any, low: Any, high: Any) -> Node:
 def _of_list(values: Node) -> Type:
     if not isinstance(values.type, List):
         return values.type.as_array() if isinstance(values.type, Image) else values.type
+    if values.op is None and values.value:
+        try:
+            found = np.asarray(values.value)
+        except ValueError as error:
+            raise ConfigError(f"{values.value!r:.60} is no array: {error}") from None
+        if found.dtype.kind not in "biuf":
+            raise ConfigError(f"{values.value!r:.60} is no array of numbers")
+        return Array(found.dtype.name, found.shape)
     inner = values.type.element
     if isinstance(inner, Number):
         dtype = {"bool": "bool", "int": "int64", "float": "float64"}[inner.kind]

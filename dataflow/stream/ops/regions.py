@@ -31,7 +31,6 @@ _OPERATIONS = {
     "tophat": cv2.MORPH_TOPHAT,
     "blackhat": cv2.MORPH_BLACKHAT,
 }
-_SHIFT = 8  # bits behind the point in coordinates for OpenCV
 
 
 def _changed(image: Node, how: Node, size: Node) -> Type:
@@ -102,20 +101,31 @@ def _drawn(points: Node, width: Node, height: Node, *_: Node) -> Type:
 
 @op(points=POINTS, width=INT, height=INT, gives=_drawn)
 def polygon_mask(points: Any, width: int, height: int) -> _Pixels:
-    """A mask: 255 inside of the polygon with these corners."""
-    mask = np.zeros((height, width), np.uint8)
-    if len(points):
-        # OpenCV counts from the first pixel's centre, points from its corner.
-        corners = np.rint((np.asarray(points) - 0.5) * (1 << _SHIFT)).astype(np.int32)
-        cv2.fillPoly(mask, [corners], 255, shift=_SHIFT)
-    return mask
+    """A mask: 255 at the pixels whose centres are inside of the polygon with these corners.
+
+    Inside is what a line from the left crosses an odd number of edges to get to.
+    """
+    # Not by cv2.fillPoly, which draws the outline, too: half a pixel more on each side.
+    crossed = np.zeros((height, width + 1), np.uint8)
+    corners = np.asarray(points, np.float64).tolist()
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        top, bottom = (int(np.clip(np.ceil(y - 0.5), 0, height)) for y in sorted((y0, y1)))
+        if top < bottom:
+            rows = np.arange(top, bottom)
+            x = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
+            crossed[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(int)] ^= 255
+    inside: _Pixels = np.bitwise_xor.accumulate(crossed[:, :width], axis=1)
+    return inside
 
 
 @op(points=POINTS, width=INT, height=INT, radius=FLOAT, gives=_drawn)
 def points_mask(points: Any, width: int, height: int, radius: float = 1.0) -> _Pixels:
-    """A mask: 255 in a disc around each point."""
+    """A mask: 255 at the pixels whose centres are in a disc around each point."""
     mask = np.zeros((height, width), np.uint8)
-    size = round(radius * (1 << _SHIFT))
-    for x, y in np.rint((np.asarray(points) - 0.5) * (1 << _SHIFT)).astype(int).tolist():
-        cv2.circle(mask, (x, y), size, 255, -1, shift=_SHIFT)
+    for x, y in np.asarray(points, np.float64).tolist():
+        left, top = max(int(x - radius - 1), 0), max(int(y - radius - 1), 0)
+        part = mask[top : max(int(y + radius + 1), 0), left : max(int(x + radius + 1), 0)]
+        down = (np.arange(part.shape[0]) + top + 0.5 - y)[:, np.newaxis]
+        across = np.arange(part.shape[1]) + left + 0.5 - x
+        part[down**2 + across**2 <= radius**2] = 255
     return mask

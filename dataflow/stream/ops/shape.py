@@ -15,7 +15,7 @@ from dataflow.stream.draws import generator
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.geometry import view_points
-from dataflow.stream.ops.numbers import round
+from dataflow.stream.ops.numbers import array, round
 from dataflow.stream.types import (
     BOOL,
     FLOAT,
@@ -24,9 +24,12 @@ from dataflow.stream.types import (
     RECTANGLE,
     TEXT,
     VIEW,
+    Array,
     Image,
+    List,
     Record,
     Type,
+    rank,
 )
 
 __all__ = [
@@ -359,8 +362,9 @@ def _through(thing: Any, view: Any, width: Any, height: Any, border: str) -> Nod
     node = constant(thing)
     if isinstance(node.type, Image):
         return view_image(node, view, width, height, None, "zero" if node.type.mask else border)
-    known_shape = getattr(node.type, "shape", None)
-    return view_points(node, view) if known_shape and POINTS.accepts(node.type) else node
+    pairs = array(node) if isinstance(node.type, List) and rank(node.type) == 2 else node
+    shape = pairs.type.shape if isinstance(pairs.type, Array) else None
+    return view_points(pairs, view) if shape is not None and POINTS.accepts(pairs.type) else node
 
 
 def _remapped(image: Node, x: Node, y: Node, interpolation: Node, border: Node) -> Type:
