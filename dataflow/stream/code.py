@@ -4,14 +4,16 @@ A branch's own steps stand in the branch. What all branches of a choice need sta
 some of them need in an ``if`` before it. What branches of several choices need stands in each, and
 is skipped where an earlier one has computed it.
 
-The source is made of names of registered operations, of their own expressions, of numbered names
-and of numbers: nothing that a file says becomes a part of it.
+The source is made of names of registered operations, of their own expressions, of numbered names,
+of numbers and of single words: whatever a file says, it cannot become code.
 """
 
 from __future__ import annotations
 
+import keyword
 import linecache
 import math
+import re
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
@@ -26,6 +28,7 @@ from dataflow.stream.types import Number, Plain
 __all__ = ["Code"]
 
 _LINES = 20_000
+_WORD = re.compile(r"\w{0,40}", re.ASCII)
 
 
 class Code:
@@ -61,6 +64,8 @@ class Code:
         for number in sorted(set().union(*(self._needs[step.number] for step in outputs))):
             self._emit(self._steps[number], scope)
         returned = ", ".join(self._returned(step) for step in outputs)
+        while name in self._space or keyword.iskeyword(name):
+            name += "_"  # an operation of this name is called in it
         head = [f"def {name}(seed, index):"]
         if any(step.op is not None and step.op.draws for step in self._steps.values()):
             head.append("    base = root(seed, index)")
@@ -164,7 +169,7 @@ class Code:
             return f"{value}" if not isinstance(value, int) or value >= 0 else f"({value})"
         if isinstance(value, float) and math.isfinite(value):
             return repr(value) if value >= 0 else f"({value!r})"
-        if isinstance(value, str) and len(value) < 40:
+        if isinstance(value, str) and _WORD.fullmatch(value):
             return repr(value)
         self._space[f"constant_{step.number}"] = value
         return f"constant_{step.number}"

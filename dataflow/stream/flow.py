@@ -97,7 +97,7 @@ class Stream(KeyedSource):
         if not outputs:
             raise ConfigError("a stream needs at least one output")
         self.outputs = [constant(one) for one in outputs]
-        self.name = re.sub(r"\W|^(?=\d)", "_", name, flags=re.ASCII) or "sample"
+        self.name = re.sub(r"\W|^(?=\d)", "_", name, flags=re.ASCII)[:80] or "sample"
         self.optimize = bool(optimize)
         self.values: dict[str, Any] = {}
         self._sampler = Sampler(self.outputs, self.name, self.values, self.optimize)

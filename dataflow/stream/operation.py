@@ -124,7 +124,9 @@ class Op:
         checked = []
         for (name, kind), node in zip(kinds, nodes, strict=True):
             if isinstance(kind, (Array, Image)) and isinstance(node.type, List):
-                node = operations["array"](node)
+                array = operations["array"]
+                made = array(node)  # which says what is wrong with a list
+                node = made if node.op is not None else constant(array.function(node.value))
             checked.append(node)
             if not kind.accepts(node.type):
                 what = f"{node.type}" if node.op is not None else f"{node.type} {node.value!r:.60}"
