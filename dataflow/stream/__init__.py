@@ -162,17 +162,14 @@ from dataflow.stream.ops.shape import (
     height,
     image,
     mask,
-    piecewise_affine,
-    remap,
     rescale,
     resize,
     rotate90,
     safe_crop,
     transpose,
-    view,
-    view_image,
     width,
 )
+from dataflow.stream.ops.views import piecewise_affine, remap, view, view_image
 from dataflow.stream.types import (
     ANYTHING,
     BOOL,

@@ -27,7 +27,7 @@ _FILLS = {
     "image": "#c4dcef",
     "other": "#ffffff",
 }
-_IMAGES = {"shape", "colour", "noise", "filters", "regions"}
+_IMAGES = {"shape", "views", "colour", "noise", "filters", "regions"}
 
 
 def draw(stream: Stream, path: str | os.PathLike[str]) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dataflow.errors import ConfigError
+from dataflow.stream.inference import type_of
 from dataflow.stream.shared import read_only
-from dataflow.stream.types import Array, Image, List, Record, Records, Type, type_of
+from dataflow.stream.types import Array, Image, List, Record, Records, Type
 
 if TYPE_CHECKING:
     from dataflow.stream.operation import Op

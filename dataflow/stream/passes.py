@@ -12,10 +12,11 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node, reachable
+from dataflow.stream.inference import type_of
 from dataflow.stream.operation import Op
 from dataflow.stream.places import places
 from dataflow.stream.shared import clamped, read_only
-from dataflow.stream.types import Type, type_of
+from dataflow.stream.types import Type
 
 __all__ = ["Step", "fold", "steps_of", "uses"]
 

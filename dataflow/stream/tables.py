@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from dataflow.errors import ConfigError, FetchError
 from dataflow.image.decode import decode_image
 from dataflow.sources.text import Text
+from dataflow.stream.inference import array_type, type_of
 from dataflow.stream.places import digest_of
 from dataflow.stream.shared import read_only
-from dataflow.stream.types import Array, Image, List, Record, Records, Type, array_type, type_of
+from dataflow.stream.types import Array, Image, List, Record, Records, Type
 
 __all__ = ["Columns", "Fields", "Files", "Row", "Source", "Table"]
 

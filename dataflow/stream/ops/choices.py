@@ -8,11 +8,12 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node, constant
+from dataflow.stream.inference import common
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.numbers import logical_not
 from dataflow.stream.ops.sampling import bernoulli, integer, weighted
 from dataflow.stream.shared import clamped
-from dataflow.stream.types import ANYTHING, BOOL, INT, TEXT, common
+from dataflow.stream.types import ANYTHING, BOOL, INT, TEXT
 
 __all__ = ["conditional", "input", "select", "switch", "toggle"]
 

@@ -10,21 +10,11 @@ import numpy as np
 from dataflow.errors import ConfigError
 from dataflow.stream.draws import generator
 from dataflow.stream.graph import Node, constant, known
+from dataflow.stream.inference import array_type, common
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.sampling import integer
 from dataflow.stream.tables import Table
-from dataflow.stream.types import (
-    ANYTHING,
-    INT,
-    Array,
-    Image,
-    List,
-    Record,
-    Records,
-    Type,
-    array_type,
-    common,
-)
+from dataflow.stream.types import ANYTHING, INT, Array, Image, List, Record, Records, Type
 
 __all__ = [
     *("concatenate", "element", "filter", "length", "pack", "permutation", "permuted"),

@@ -17,6 +17,7 @@ import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node, constant, macros
+from dataflow.stream.inference import common, numeric, rank
 from dataflow.stream.operation import Op, macro, op
 from dataflow.stream.ops import arithmetic
 from dataflow.stream.types import (
@@ -30,9 +31,6 @@ from dataflow.stream.types import (
     Number,
     Plain,
     Type,
-    common,
-    numeric,
-    rank,
 )
 
 __all__ = [

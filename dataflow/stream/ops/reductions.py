@@ -9,8 +9,9 @@ import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node
+from dataflow.stream.inference import common
 from dataflow.stream.operation import op
-from dataflow.stream.types import ANYTHING, FLOAT, INT, Array, Image, List, Number, Type, common
+from dataflow.stream.types import ANYTHING, FLOAT, INT, Array, Image, List, Number, Type
 
 __all__ = ["max", "mean", "min", "sum"]
 
