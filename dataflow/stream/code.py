@@ -14,6 +14,7 @@ import keyword
 import linecache
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
@@ -28,6 +29,7 @@ from dataflow.stream.types import Number, Plain
 __all__ = ["Code"]
 
 _LINES = 20_000
+_NAMES = re.compile(r"[A-Za-z_]\w*")
 _WORD = re.compile(r"\w{0,40}", re.ASCII)
 
 
@@ -56,22 +58,28 @@ class Code:
         self._lines: list[str] = []
         self._guarded: set[int] = set()
         self._needs: dict[int, frozenset[int]] = {}
+        self._held: dict[str, int] = {}  # names of what takes memory, and the depth of their block
         self._steps = {step.number: step for step in uses(outputs)}
+        self._users = Counter(step.number for step in outputs)
+        for step in self._steps.values():
+            self._users.update(one.number for one in step.args)
         self._emitted: set[int] = set()
         scope = _Scope(1)
         for step in self._steps.values():
             self._needs[step.number] = self._needed(step)
         for number in sorted(set().union(*(self._needs[step.number] for step in outputs))):
             self._emit(self._steps[number], scope)
-        returned = ", ".join(self._returned(step) for step in outputs)
+        self._lines.append(f"    return [{', '.join(map(self._returned, outputs))}]")
+        self._release()
         while name in self._space or keyword.iskeyword(name):
             name += "_"  # an operation of this name is called in it
         head = [f"def {name}(seed, index):"]
         if any(step.op is not None and step.op.draws for step in self._steps.values()):
             head.append("    base = root(seed, index)")
-        for number in sorted(self._guarded):
-            head.append(f"    {self._names[number]} = MISSING")
-        self.source = "\n".join([*head, *self._lines, f"    return [{returned}]", ""])
+        head += [
+            f"    {name} = MISSING" for name in sorted({self._names[one] for one in self._guarded})
+        ]
+        self.source = "\n".join([*head, *self._lines, ""])
         self.function: Callable[[int, int], list[Any]] = self._compiled(name)
 
     def _compiled(self, name: str) -> Any:
@@ -105,6 +113,8 @@ class Code:
         else:
             self._compute(step, scope)
             self._emitted.add(step.number)
+            if not isinstance(step.type, (Number, Plain)):
+                self._held[self._name(step)] = scope.depth
         scope.done.add(step.number)
 
     def _compute(self, step: Step, scope: _Scope) -> None:
@@ -128,15 +138,38 @@ class Code:
             inner = scope.inner(one for one in ready if set(held) <= set(holders[one]))
             for number in numbers:
                 self._emit(self._steps[number], inner)
+                self._held.pop(self._name(self._steps[number]), None)  # other blocks use it
                 ready.append(number)
         for at, branch in enumerate(branches):
             word = "if" if at == 0 else "elif" if at < last else "else"
             test = "" if at == last else f" {_test(chosen, (at,), last)}"
             self._write(scope.depth, f"{word}{test}:")
             inner = scope.inner(number for number in some if at in holders[number])
+            alone = branch.number in needs[at] and self._users[branch.number] == 1
+            if alone:  # nobody else asks for it: it needs no name of its own
+                self._names[branch.number] = self._name(step)
             for number in sorted(needs[at]):
                 self._emit(self._steps[number], inner)
-            self._write(inner.depth, f"{self._name(step)} = {self._value(branch)}", step)
+            if not alone:
+                self._write(inner.depth, f"{self._name(step)} = {self._value(branch)}", step)
+
+    def _release(self) -> None:
+        """Let go of arrays after their last use, so that the next ones get their memory."""
+        last: dict[str, int] = {}
+        for at, line in enumerate(self._lines):
+            last.update(dict.fromkeys(_NAMES.findall(line.partition("  # ")[0]), at))
+        for number in self._guarded:
+            self._held.pop(self._names[number], None)
+        gone: dict[tuple[int, int], list[str]] = {}
+        for name, depth in self._held.items():
+            after = last[name] + 1
+            while after < len(self._lines) and not _ends(self._lines[after], depth):
+                after += 1
+            if after < len(self._lines):
+                gone.setdefault((after, depth), []).append(name)
+        # From the end, so that places stay; of one place the deepest comes to stand first.
+        for (after, depth), names in sorted(gone.items(), key=lambda one: (-one[0][0], one[0][1])):
+            self._lines.insert(after, "    " * depth + f"del {', '.join(names)}")
 
     def _write(self, depth: int, text: str, step: Step | None = None) -> None:
         if len(self._lines) > _LINES:
@@ -198,6 +231,13 @@ class _Scope:
 
     def inner(self, more: Iterable[int] = ()) -> _Scope:
         return _Scope(self.depth + 1, self.done.union(more))
+
+
+def _ends(line: str, depth: int) -> bool:
+    """Whether a statement of a block of this depth, or the block, ended before this line."""
+    text = line.lstrip()
+    deep = (len(line) - len(text)) // 4
+    return deep < depth or (deep == depth and not text.startswith(("elif ", "else:")))
 
 
 def _test(chosen: str, branches: tuple[int, ...], last: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -180,7 +179,8 @@ class Files(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         path = os.path.join(self.root, self.names[index])
         try:
-            data = Path(path).read_bytes()
+            with open(path, "rb", buffering=0) as file:
+                data = file.readall()
         except OSError as error:
             reason = "not_found" if isinstance(error, FileNotFoundError) else "unreadable"
             raise FetchError(f"{path}: {error.strerror}", url=path, reason=reason) from error

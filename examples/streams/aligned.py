@@ -38,4 +38,4 @@ def shown(image, mask, points):
 BGR = (150, 120, 90), (70, 160, 60)
 argparse.ArgumentParser(description="Show views of an image with mask and points.").parse_args()
 samples = leaves(128).seed(1).take(24)
-contact_sheet([shown(*sample) for sample in samples], columns=8, size=128, path="aligned.png")
+contact_sheet([shown(*sample) for sample in samples], columns=8, path="aligned.png")
