@@ -14,21 +14,22 @@ import keyword
 import linecache
 import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
-from dataflow.errors import ConfigError
 from dataflow.stream.draws import mix, root
 from dataflow.stream.graph import MISSING, place
 from dataflow.stream.passes import Step, uses
 from dataflow.stream.shared import own
 from dataflow.stream.types import Number, Plain
 
-__all__ = ["Code"]
+__all__ = ["Code", "TooLarge"]
 
 _LINES = 20_000
+_DEPTH = 90  # Python itself takes 100
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _WORD = re.compile(r"\w{0,40}", re.ASCII)
 
@@ -40,6 +41,9 @@ class Code:
         outputs: the steps whose values it returns.
         name: its name.
         lazy: compute a branch only when it is taken.
+
+    Raises:
+        TooLarge: it would be, unless `lazy` is False.
 
     Attributes:
         source: its text.
@@ -83,7 +87,7 @@ class Code:
         self.function: Callable[[int, int], list[Any]] = self._compiled(name)
 
     def _compiled(self, name: str) -> Any:
-        file = f"<stream {name}>"
+        file = f"<stream {name} {zlib.crc32(self.source.encode()):08x}>"
         exec(compile(self.source, file, "exec"), self._space)
         # So that a traceback shows the line.
         linecache.cache[file] = (len(self.source), None, self.source.splitlines(True), file)
@@ -172,11 +176,8 @@ class Code:
             self._lines.insert(after, "    " * depth + f"del {', '.join(names)}")
 
     def _write(self, depth: int, text: str, step: Step | None = None) -> None:
-        if len(self._lines) > _LINES:
-            raise ConfigError(
-                f"the function would have more than {_LINES} lines: the choices of this graph "
-                "share too much. Compute what they share outside of them"
-            )
+        if self._lazy and (len(self._lines) > _LINES or depth > _DEPTH):
+            raise TooLarge("its choices are nested too deeply, or share too much")
         about = "" if step is None else f"  # {place(step.where)}"
         self._lines.append("    " * depth + text + about)
 
@@ -215,6 +216,10 @@ class Code:
         if isinstance(step.type, (Number, Plain)):
             return self._value(step)
         return f"own({self._value(step)})"
+
+
+class TooLarge(Exception):
+    """The function would have more lines, or deeper blocks, than make sense."""
 
 
 class _Scope:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec
 
 from dataflow.engine.runners import ThreadRunner
 from dataflow.epoch import Epoch
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
-from dataflow.stream.code import Code
+from dataflow.stream.code import Code, TooLarge
 from dataflow.stream.draws import MASK
-from dataflow.stream.graph import Node, constant, reachable
+from dataflow.stream.graph import Node, constant, flat, nested, reachable
 from dataflow.stream.passes import fold, steps_of
 
 __all__ = ["Sampler", "Stream", "stream"]
 
+logger = logging.getLogger(__name__)
+
 _ENDLESS = range(1 << 62)
+_Arguments = ParamSpec("_Arguments")
 
 
 class Sampler:
@@ -46,7 +50,12 @@ class Sampler:
         if self._code is None:
             outputs, name, given, optimize = self._made_of
             steps = steps_of(outputs, given=given, merge=optimize)
-            self._code = Code(fold(steps) if optimize else steps, name, lazy=optimize)
+            steps = fold(steps) if optimize else steps
+            try:
+                self._code = Code(steps, name, lazy=optimize)
+            except TooLarge as error:
+                logger.warning("%s: %s; all branches of all choices are computed", name, error)
+                self._code = Code(steps, name, lazy=False)
         return self._code
 
     def __call__(self, key: tuple[int, int]) -> list[Any]:
@@ -54,7 +63,8 @@ class Sampler:
         return self.code.function(seed, index)
 
     def __reduce__(self) -> Any:
-        return Sampler, self._made_of
+        outputs, *rest = self._made_of
+        return _sampler, (*flat(outputs), *rest)
 
 
 class Stream(KeyedSource):
@@ -79,6 +89,7 @@ class Stream(KeyedSource):
     """
 
     _consumer_only = ("outputs",)
+    _again: list[Any] | None = None  # the keys of samples that failed
 
     def __init__(self, outputs: Any, name: str = "sample", *, optimize: bool = True) -> None:
         self._describe(outputs, name, optimize)
@@ -120,6 +131,11 @@ class Stream(KeyedSource):
             raise ConfigError(f"there is no input {min(unknown)!r}: there is {sorted(names)}")
         other._sampler = Sampler(self.outputs, self.name, other.values, self.optimize)
         return other
+
+    def seed(self, seed: int) -> Stream:
+        """Decide every draw; returns self."""
+        super().seed(seed)
+        return self
 
     @property
     def given_seed(self) -> int | None:
@@ -171,29 +187,53 @@ class Stream(KeyedSource):
 
     # -- as a source -------------------------------------------------------------------------
 
-    def keys(self) -> range:
+    def keys(self) -> Sequence[Any]:
         """The indices; in a pass each goes with the seed."""
-        return _ENDLESS
+        return _ENDLESS if self._again is None else self._again
 
     def loader(self) -> Callable[[Any], Any]:
         return self._sampler
 
     def _length(self) -> int:
+        if self._again is not None:
+            return len(self._again)
         raise UnknownLength(f"the stream {self.name} has no end: s.take(n) has")
 
     def _own_seed(self) -> int:
         return self.given_seed or 0
 
     def _keys(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Tag, Any]]:
+        keys = super()._keys(epoch, start)
+        if self._again is not None:
+            return keys
         seed = self._own_seed() & MASK
-        return ((tag, (seed, index)) for tag, index in super()._keys(epoch, start))
+        return ((tag, (seed, index)) for tag, index in keys)
 
     def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, Any]:
-        tag, index = super()._key_at(epoch, place)
-        return tag, (self._own_seed() & MASK, index)
+        tag, key = super()._key_at(epoch, place)
+        return tag, key if self._again is not None else (self._own_seed() & MASK, key)
+
+    def _over(self, keys: list[Any]) -> Stream:
+        other = copy.copy(self)
+        other._again = keys
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_sampler"]
+        return {**state, "outputs": flat(self.outputs)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, outputs=nested(*state["outputs"]))
+        self._sampler = Sampler(self.outputs, self.name, self.values, self.optimize)
 
 
-def stream(function: Callable[..., Any]) -> Callable[..., Stream]:
+def _sampler(rows: list[Any], numbers: list[int], *rest: Any) -> Sampler:
+    """Unpickle a sampler."""
+    return Sampler(nested(rows, numbers), *rest)
+
+
+def stream(function: Callable[_Arguments, Any]) -> Callable[_Arguments, Stream]:
     """Make a function that describes a sample one that makes the stream of them.
 
     The function gets plain values and returns a node, or several in a tuple; it runs once, when the
@@ -207,7 +247,7 @@ def stream(function: Callable[..., Any]) -> Callable[..., Stream]:
     """
 
     @functools.wraps(function)
-    def make(*args: Any, **kwargs: Any) -> Stream:
+    def make(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Stream:
         return Stream(function(*args, **kwargs), function.__name__)
 
     return make

@@ -23,16 +23,8 @@ if TYPE_CHECKING:
     from dataflow.stream.operation import Op
 
 __all__ = [
-    "MISSING",
-    "Node",
-    "Where",
-    "constant",
-    "known",
-    "macros",
-    "operations",
-    "place",
-    "reachable",
-    "user_line",
+    *("MISSING", "Node", "Where", "constant", "flat", "known", "macros", "nested", "operations"),
+    *("place", "reachable", "user_line"),
 ]
 
 Where = tuple[str, int]
@@ -301,6 +293,35 @@ def reachable(outputs: list[Node]) -> list[Node]:
             found[id(node)] = node
             todo.extend(node.inputs)
     return sorted(found.values(), key=lambda node: node.serial)
+
+
+def flat(outputs: list[Node]) -> tuple[list[Any], list[int]]:
+    """The graph without nesting, in which pickle would lose itself; and the outputs' numbers."""
+    nodes = reachable(outputs)
+    numbers = {id(node): number for number, node in enumerate(nodes)}
+    rows = [
+        (
+            node.op,
+            [numbers[id(one)] for one in node.args],
+            node.type,
+            None if node.seed is None else numbers[id(node.seed)],
+            node.value,
+            node.where,
+        )
+        for node in nodes
+    ]
+    return rows, [numbers[id(node)] for node in outputs]
+
+
+def nested(rows: list[Any], outputs: list[int]) -> list[Node]:
+    """The outputs of a graph that `flat` gave."""
+    nodes: list[Node] = []
+    for op, args, kind, seed, value, where in rows:
+        shared = None if seed is None else nodes[seed]
+        below = tuple(nodes[one] for one in args)
+        value = read_only(value)  # a pickle does not keep that
+        nodes.append(Node(op, below, kind, seed=shared, value=value, where=where))
+    return [nodes[number] for number in outputs]
 
 
 def user_line() -> Where:

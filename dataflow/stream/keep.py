@@ -36,6 +36,8 @@ from dataflow.stream.tables import Columns, Files, Source, Table
 __all__ = ["load", "save"]
 
 _VERSION = 1
+# What values of other types or of other lengths lead to.
+_FAULTS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 def save(stream: Stream, path: str | os.PathLike[str]) -> None:
@@ -99,7 +101,7 @@ def load(
         return _stream(content, sources or {}, folders or {})
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except _FAULTS as error:
         raise ConfigError(f"{path} is broken: {type(error).__name__}: {error}") from error
 
 
@@ -156,7 +158,7 @@ def _stream(content: Any, sources: Mapping[str, Any], folders: Mapping[str, Any]
     outputs = [nodes[_number(number, nodes)] for number in content["outputs"]]
     made = Stream.uncompiled(outputs, str(content["name"]), bool(content["optimize"]))
     made = made.given(**content["given"]) if content["given"] else made
-    return made if content["seed"] is None else made.seed(int(content["seed"]))  # type: ignore
+    return made if content["seed"] is None else made.seed(int(content["seed"]))
 
 
 def _node(plain: Any, nodes: list[Node], sources: Any, folders: Any) -> Node:

@@ -21,7 +21,7 @@ from dataflow.stream.places import digest_of
 from dataflow.stream.shared import read_only
 from dataflow.stream.types import Array, Image, List, Record, Records, Type
 
-__all__ = ["Columns", "Fields", "Files", "Row", "Source", "Table"]
+__all__ = ["Columns", "Fields", "Files", "Row", "Source", "Table", "read"]
 
 
 class Fields(Protocol):
@@ -177,14 +177,7 @@ class Files(Sequence[Any]):
         return len(self.names)
 
     def __getitem__(self, index: Any) -> Any:
-        path = os.path.join(self.root, self.names[index])
-        try:
-            with open(path, "rb", buffering=0) as file:
-                data = file.readall()
-        except OSError as error:
-            reason = "not_found" if isinstance(error, FileNotFoundError) else "unreadable"
-            raise FetchError(f"{path}: {error.strerror}", url=path, reason=reason) from error
-        return decode_image(data, url=path)
+        return read(os.path.join(self.root, self.names[index]))
 
     def digest(self) -> bytes:
         """Of the names: the same folder elsewhere makes the same draws."""
@@ -231,6 +224,22 @@ class Source:
 
     def digest(self) -> bytes:
         return digest_of([type(self.flow).__qualname__, list(self.names), len(self)])
+
+
+def read(path: str) -> NDArray[np.uint8]:
+    """The image in a file: BGR.
+
+    Raises:
+        FetchError: the file cannot be read.
+        DecodeError: it is no whole image.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.readall()
+    except OSError as error:
+        reason = "not_found" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise FetchError(f"{path}: {error.strerror}", url=path, reason=reason) from error
+    return decode_image(data, url=path)
 
 
 def _column(name: str, values: Any) -> Any:

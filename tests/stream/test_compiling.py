@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
+import pytest
 
 from dataflow import stream as st
 
@@ -59,6 +62,21 @@ def test_chains_of_choices_stay_short() -> None:
     s = st.Stream(image)
     assert len(s.source.splitlines()) < 60 * 25
     assert s[3][0].shape == IMAGE.shape
+
+
+def test_graphs_of_any_size(caplog: pytest.LogCaptureFixture) -> None:
+    """Long chains, and choices nested deeper than Python's blocks, also on the way to a worker."""
+    number = st.constant(1.0) + st.uniform()
+    for step in range(1000):
+        number = number + st.index() % (step + 1)
+    s = st.Stream(number)
+    assert pickle.loads(pickle.dumps(s))[5] == s[5]
+    assert not caplog.records
+    for step in range(150):
+        number = st.switch([number + step, number * 2.0, 3.0])
+    s = st.Stream(number, "deep")
+    assert "deep: its choices are nested too deeply" in caplog.text
+    assert s[5] == st.Stream(number, optimize=False)[5]
 
 
 def test_samples_are_their_owners() -> None:

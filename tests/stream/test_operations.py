@@ -206,9 +206,11 @@ def test_folders(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.full((4, 5, 3), (10 * place, 0, 200), np.uint8))
     (tmp_path / "cat/notes.txt").write_text("no image")
+    first = cv2.imread(str(tmp_path / "cat/a.png"))
     one = st.classes(tmp_path)[2]
     image, label, name, kind = values(one["image"], one["label"], one["name"], one["class_name"])
     assert image[0, 0].tolist() == [20, 0, 200] and (label, name, kind) == (1, "dog/c.png", "dog")
+    assert np.array_equal(values(st.read_image(str(tmp_path / "cat/a.png"))), first)
     assert len(st.images(tmp_path / "cat")) == 2 and len(st.images(tmp_path, "**/*")) == 3
     with pytest.raises(df.MissingData, match=r"no images called \*"):
         st.images(tmp_path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +81,22 @@ def test_steps_above_it() -> None:
     assert [dp[0] for dp in s.select(2).filter(lambda dp: dp[0] % 2).take(3)] == [1, 3, 5]
 
 
+def test_samples_that_failed_are_skipped_and_tried_again() -> None:
+    @st.op(number=st.INT, gives=st.FLOAT)
+    def inverse(number: int) -> float:
+        return 1 / (number - broken[0])
+
+    broken = [3]
+    s = st.Stream([inverse(st.index()), st.uniform()]).seed(2)
+    flow = df.MultiThreadMapData(s, 2, lambda dp: dp, on_error="skip")
+    with flow:
+        assert len(list(itertools.islice(flow, 6))) == 6
+        assert [failed.reason for failed in flow.errors()] == ["ZeroDivisionError"]
+        broken[0] = 9
+        with flow.retry_failed() as again:
+            assert list(again) == [s[3]]
+
+
 def test_threads_share_the_records() -> None:
     images = np.zeros((3, 40, 40), np.uint8)
     held: list[Any] = []
@@ -115,6 +133,17 @@ with df.PrefetchDataZMQ(squares(), 1).take(4) as flow:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "[0, 1, 4, 9]\n"
+
+
+def test_the_tutorial_names_what_there_is() -> None:
+    text = (Path(df.__file__).parents[1] / "docs/streams.md").read_text("utf-8")
+    named = set(re.findall(r"`(\w+)`", text[text.index("## All of them") :]))
+    assert all(hasattr(st, name) for name in named)
+    operators = {"add", "subtract", "multiply", "divide", "floor_divide", "modulo", "power"}
+    operators |= {"negative", "less", "less_equal", "equal", "not_equal"}
+    functions = {"arccos", "arcsin", "arctan", "cos", "tan", "stream", "op", "save", "load", "draw"}
+    made = {name for name in st.__all__ if name.islower() and not name.startswith("logical_")}
+    assert made - named - operators - functions == {"generator"}
 
 
 def test_it_is_there_where_the_package_is() -> None:

@@ -12,12 +12,12 @@ from dataflow.errors import ConfigError, MissingData
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.sampling import integer
-from dataflow.stream.tables import Columns, Files, Source, Table
+from dataflow.stream.tables import Columns, Files, Source, Table, read
 from dataflow.stream.types import ANYTHING, INT, TEXT, Array, Image, List, Record, Records, Type
 
 __all__ = [
-    *("classes", "column", "field", "images", "random_segment", "record", "records", "segment"),
-    *("segments", "source"),
+    *("classes", "column", "field", "images", "random_segment", "read_image", "record", "records"),
+    *("segment", "segments", "source"),
 ]
 
 
@@ -49,6 +49,12 @@ def images(folder: str | os.PathLike[str], pattern: str = "*") -> Node:
     """
     root, names = _listed(folder, pattern)
     return constant(Table(Columns({"image": Files(root, names), "name": names})))
+
+
+@op(path=TEXT, gives=Image(3, "uint8"), foldable=False)
+def read_image(path: str) -> Any:
+    """The image in a file: BGR, uint8."""
+    return read(path)
 
 
 @macro
