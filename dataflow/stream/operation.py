@@ -16,7 +16,9 @@ import importlib
 import inspect
 import keyword
 import re
+import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from typing import Any, TypeVar, cast
 
 from dataflow.errors import ConfigError
@@ -137,7 +139,7 @@ class Op:
         return f"<op {self.name}{_plain(self._signature)}>"
 
     def __reduce__(self) -> Any:
-        if self.own and (self.__module__ == "__main__" or not _importable(self)):
+        if self.own and not _importable(self):
             parts = self.name, self.function, self.inputs, self.gives
             return _again, (*parts, self.draws, self.foldable, self.__module__)
         return _named, (self.name, self.__module__)
@@ -254,11 +256,12 @@ def _located(error: ConfigError, name: str, where: tuple[str, int]) -> ConfigErr
 
 
 def _importable(operation: Op) -> bool:
-    try:
-        module = importlib.import_module(operation.__module__)
-    except ImportError:
+    """Whether a new process gets it by importing its module, which a loaded one need not be."""
+    module = sys.modules.get(operation.__module__)
+    top = operation.__module__.partition(".")[0]
+    if module is None or top == "__main__" or PathFinder.find_spec(top) is None:
         return False
-    return getattr(module, operation.name, None) is operation
+    return getattr(module, operation.function.__name__, None) is operation
 
 
 def _named(name: str, module: str) -> Op:
