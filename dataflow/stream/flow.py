@@ -224,7 +224,8 @@ class Stream(KeyedSource):
         return {**state, "outputs": flat(self.outputs)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, outputs=nested(*state["outputs"]))
+        self.__dict__.update(state)
+        self.outputs = nested(*state["outputs"]) if "outputs" in state else []  # in a worker
         self._sampler = Sampler(self.outputs, self.name, self.values, self.optimize)
 
 

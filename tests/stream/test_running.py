@@ -71,6 +71,9 @@ def test_it_goes_on_where_it_was_on_other_workers() -> None:
     with df.PrefetchDataZMQ(numbers().seed(3), 1) as other:
         other.load_state_dict(state)
         assert begun + list(itertools.islice(other, 7)) == alone
+    with df.PrefetchDataZMQ(df.BatchData(numbers().seed(3), 4), 1) as batches:
+        indices = [batch[2].tolist() for batch in itertools.islice(batches, 3)]
+    assert indices == [[sample[2] for sample in alone[at : at + 4]] for at in (0, 4, 8)]
 
 
 def test_steps_above_it() -> None:
