@@ -122,7 +122,7 @@ class Code:
         scope.done.add(step.number)
 
     def _compute(self, step: Step, scope: _Scope) -> None:
-        if step.lazy and self._lazy:
+        if step.lazy and self._lazy and len(step.args) > 2:
             self._choose(step, scope)
         else:
             self._write(scope.depth, f"{self._name(step)} = {self._call(step)}", step)
@@ -146,7 +146,7 @@ class Code:
                 ready.append(number)
         for at, branch in enumerate(branches):
             word = "if" if at == 0 else "elif" if at < last else "else"
-            test = "" if at == last else f" {_test(chosen, (at,), last)}"
+            test = "" if at == last else f" {chosen} < {at + 1}"
             self._write(scope.depth, f"{word}{test}:")
             inner = scope.inner(number for number in some if at in holders[number])
             alone = branch.number in needs[at] and self._users[branch.number] == 1
@@ -249,6 +249,7 @@ def _test(chosen: str, branches: tuple[int, ...], last: int) -> str:
     """An expression: one of these branches is taken. Beyond the ends the first and last one are."""
     tests = []
     for at in branches:
-        sign = "<=" if at == 0 else ">=" if at == last else "=="
-        tests.append(f"{chosen} {sign} {at}")
+        least = f"{at} <= " if at else ""
+        most = f" < {at + 1}" if at < last else ""
+        tests.append(f"{least}{chosen}{most}")
     return " or ".join(tests)

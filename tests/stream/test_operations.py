@@ -247,6 +247,19 @@ def test_choices() -> None:
         *(["even", "a"], ["odd", "b"], ["even", "c"], ["odd", "c"])
     ]
     assert s[9][2:] == ["y", 1]
+    only = st.Stream([st.switch([st.uniform()]), st.select(st.index() - 1, st.index())])
+    assert only[3][1] == 3 and 0 <= only[3][0] < 1
+    # What is no integer is cut off, also where that is only known when it runs.
+    place = unknown(st.index() / 2)
+    for optimize in (True, False):
+        s = st.Stream(st.select(place, "a", "b", st.absolute(place)), optimize=optimize)
+        assert [s[index][0] for index in range(6)] == ["a", "a", "b", "b", 2.0, 2.5]
+
+
+@st.op(x=st.ANYTHING, gives=st.ANYTHING)
+def unknown(x: Any) -> Any:
+    """Nobody knows of what type."""
+    return x
 
 
 def test_inputs_are_set_later_and_leave_the_draws() -> None:
