@@ -128,7 +128,8 @@ class Stream(KeyedSource):
         other.values = {**self.values, **values}
         names = {node.args[0].value for node in reachable(self.outputs) if node.name == "input"}
         if unknown := set(values) - names:
-            raise ConfigError(f"there is no input {min(unknown)!r}: there is {sorted(names)}")
+            known = ", ".join(sorted(names)) or "none"
+            raise ConfigError(f"there is no input {min(unknown)!r}: there is {known}")
         other._sampler = Sampler(self.outputs, self.name, other.values, self.optimize)
         return other
 
