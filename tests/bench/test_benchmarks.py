@@ -75,6 +75,7 @@ def check(result: dict[str, Any], name: str) -> None:
         ("files", 1),
         ("kill", 2),
         ("remote", 6),
+        ("streams", 5),
     ],
 )
 def test_it_runs_and_writes_its_result(name: str, cases: int, cache: Path, tmp_path: Path) -> None:
