@@ -79,14 +79,14 @@ class PushSender:
         self._limit = max_message_bytes
         self._datapoints = self._bytes = 0
         self._begun = monotonic()
-        self._way = OneWay(zmq.PUSH, addresses, bind=bind, hwm=hwm)
+        self._way = OneWay(zmq.PUSH, addresses, bind=bind, hwm=hwm, limit=max_message_bytes)
         self._finalizer = weakref.finalize(self, self._way.close, _LAST_WORDS)
         self._notice = Notice("receiver", self._way.addresses)
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens or connects to, ports filled in."""
-        return self._way.addresses
+        return tuple(self._way.addresses)
 
     def send(self, ds: Iterable[Any], epochs: int | None = 1) -> None:
         """Iterate a dataflow and send its datapoints, as soon as there is room for each.
@@ -112,7 +112,7 @@ class PushSender:
         data = self._encode(datapoint)
         if len(data) > self._limit:
             bad("size", f"{len(data)} bytes, more than {self._limit} (see max_message_bytes)")
-        self._way.send(data, self._notice)
+        self._way.send((data,), self._notice)
         self._datapoints += 1
         self._bytes += len(data)
 
@@ -191,7 +191,7 @@ class PullReceiver(DataFlow):
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens or connects to, ports filled in. Listening begins at the latest now."""
-        return self._opened().addresses
+        return tuple(self._opened().addresses)
 
     def peers(self) -> list[dict[str, Any]]:
         """A row for each address: its number as ``address``, ``datapoints`` and ``bytes`` that came
@@ -254,16 +254,15 @@ class PullReceiver(DataFlow):
             row["bytes"] = self._bytes.total()
             row["peers"] = self.peers()
             row["disconnects"] = way.disconnects
+            row["cut"] = way.cut
         row["refused"] = dict(self._policy.counts)
         return row
 
     def _opened(self) -> OneWay:
         if (way := self._way) is not None:
             return way
-        # More than the limit, so that what is a little too large can be told from the rest.
-        limit = 2 * self._limit
-        way = OneWay(zmq.PULL, self._addresses, bind=self._bind, hwm=self._hwm, limit=limit)
-        self._addresses = way.addresses  # senders know the port: it stays the same
+        way = OneWay(zmq.PULL, self._addresses, bind=self._bind, hwm=self._hwm, limit=self._limit)
+        self._addresses = tuple(way.addresses)  # senders know the port: it stays the same
         self._finalizer = weakref.finalize(self, way.close)
         self._came.clear()
         self._bytes.clear()

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import zmq
 
 from dataflow.base import DataFlow, is_flow, reset
 from dataflow.codec.tensor import bad
@@ -24,17 +23,16 @@ from dataflow.errors import CodecError, ConfigError
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.remote.setup import MESSAGE_BYTES, Notice
 from dataflow.remote.tensorcom import convert
-from dataflow.remote.tensorcom.line import Line
 from dataflow.remote.tensorcom.statistics import Report, Statistics
 from dataflow.remote.tensorcom.urls import Place, expanded, parse
 from dataflow.transport.addresses import is_local
+from dataflow.transport.oneway import OneWay
 
 __all__ = ["Connection"]
 
 logger = logging.getLogger(__name__)
 
 _TOLD = 10  # malformed messages that are logged; all are counted
-_SENDERS = (zmq.PUSH, zmq.PUB)
 
 
 class Connection(DataFlow):
@@ -148,7 +146,7 @@ class Connection(DataFlow):
         self._copy, self._linger, self._insecure = copy, linger, insecure
         self._policy = ErrorPolicy(on_error, give_up=True)
         self._topic = b""
-        self._line: Line | None = None
+        self._line: OneWay | None = None
         # Only weakly: a connection that nobody has any more closes at once.
         me = weakref.ref(self)
         self.stats = Statistics(stats_horizon, lambda: DataFlow.stats(me()))  # type: ignore[arg-type]
@@ -201,7 +199,7 @@ class Connection(DataFlow):
         if not frames or size > self._limit:
             bad("size", f"a message of {len(frames)} frames and {size} bytes (limit {self._limit})")
         frames = [self._topic, *frames] if self._topic else frames
-        line.send(frames, copy=self._copy, timeout=self.timeout, on_wait=self._notice)
+        line.send(frames, self._notice, copy=self._copy, timeout=self.timeout)
         self.stats.add(size)
 
     def write(self, data: Sequence[Any]) -> None:
@@ -236,7 +234,7 @@ class Connection(DataFlow):
         """
         line = self._opened(sends=False)
         while True:
-            frames = line.receive(timeout=self.timeout, on_wait=self._notice)
+            _, frames = line.receive(self._notice, timeout=self.timeout)
             try:
                 found = self._decoded(frames)
             except CodecError as error:
@@ -271,8 +269,8 @@ class Connection(DataFlow):
         row = super()._row()
         row["bytes"] = self.stats.total
         row["errors"] = sum(self._policy.counts.values())
-        row["connects"] = self._line.connects if self._line is not None else 0
-        row["disconnects"] = self._line.disconnects if self._line is not None else 0
+        for name in ("connects", "disconnects", "cut"):
+            row[name] = getattr(self._line, name, 0)
         return row
 
     # -- how ---------------------------------------------------------------------------------
@@ -286,12 +284,12 @@ class Connection(DataFlow):
         for place in places:
             self._check_reach(place)
         if self._line is None:
-            self._line = Line(places[0].kind, limit=self._limit, hwm=self._hwm)
+            self._line = OneWay(places[0].kind, limit=self._limit, hwm=self._hwm)
             linger = self._linger if places[0].sends else 0.0
             self._finalizer = weakref.finalize(self, self._line.close, linger)
         try:
             for place in places:
-                self._line.open(place)
+                self._line.open(place.address, bind=place.bind, topic=place.topic)
         except ConfigError:
             self._shut(0.0)
             raise
@@ -322,10 +320,10 @@ class Connection(DataFlow):
             )
         logger.warning("%s. `send` and `receive` with keys= (`dataflow keys FOLDER`) are", what)
 
-    def _opened(self, *, sends: bool | None = None) -> Line:
+    def _opened(self, *, sends: bool | None = None) -> OneWay:
         if self._line is None:
             raise ConfigError("the connection has no url; connect(url) gives it one")
-        if sends is not None and sends is not (self._line.kind in _SENDERS):
+        if sends is not None and sends is not self._line.sends:
             raise ConfigError(
                 f"{', '.join(self._line.addresses)} is for {'receiving' if sends else 'sending'}"
             )
@@ -335,7 +333,7 @@ class Connection(DataFlow):
         # First of all, because another thread may wait for a message in a pass that is to end.
         if self._line is not None:
             self._finalizer.detach()
-            self._line.close(linger if self._line.kind in _SENDERS else 0.0)
+            self._line.close(linger if self._line.sends else 0.0)
         super().close()
 
     def _frames(self, data: Sequence[Any], allow64: bool) -> list[Any]:
