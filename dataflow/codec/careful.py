@@ -14,6 +14,8 @@ from dataflow.codec.plain_msgpack import plain_msgpack
 __all__ = ["brief", "unpack"]
 
 _SHORT = 1 << 10  # lists up to here may claim what they like: 8 MB at all levels together
+_CLAIMS = {"max_array_len": _SHORT, "max_map_len": _SHORT}
+_PLAIN: dict[str, Any] = {"strict_map_key": True}
 _REFUSED = ("exceeds max_", "map key")  # what msgpack says of a longer one, and of other keys
 
 
@@ -39,26 +41,28 @@ def unpack(
     Raises:
         ValueError, TypeError, RecursionError, UnpackException: they are no msgpack.
     """
-    msgpack = plain_msgpack()
-    mapped = {"strict_map_key": False, "object_pairs_hook": pairs}
-    plain = mapped if always else {"strict_map_key": True}
-    attempts = [{"max_array_len": _SHORT, "max_map_len": _SHORT, **plain}, plain]
-    if pairs is not None and not always:
-        attempts.append(mapped)
-    if once:
-        attempts = [mapped]
-        _walk(data)
-    while True:
-        options = attempts.pop(0)
+    unpackb = plain_msgpack().unpackb
+    mapped: dict[str, Any] = {"strict_map_key": False, "object_pairs_hook": pairs}
+    first = mapped if always or once else _PLAIN
+    # A timestamp would be an object of msgpack's own, unseen by any hook: a float will do.
+    if not once:
         try:
-            # A timestamp would be an object of msgpack's own, unseen by any hook: a float will do.
-            return msgpack.unpackb(data, timestamp=1, **options, **begin())
+            return unpackb(data, timestamp=1, **_CLAIMS, **first, **begin())
         except ValueError as error:
-            told = type(error) is ValueError and any(said in str(error) for said in _REFUSED)
-            if not told or not attempts:
+            if not _too_much(error):
                 raise
-        if "max_array_len" in options:
-            _walk(data)
+    _walk(data)
+    try:
+        return unpackb(data, timestamp=1, **first, **begin())
+    except ValueError as error:
+        if first is mapped or pairs is None or not _too_much(error):
+            raise
+    return unpackb(data, timestamp=1, **mapped, **begin())
+
+
+def _too_much(error: ValueError) -> bool:
+    """Whether it is only more than was allowed at first."""
+    return type(error) is ValueError and any(said in str(error) for said in _REFUSED)
 
 
 def _walk(data: Any) -> None:

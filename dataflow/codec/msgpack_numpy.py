@@ -58,7 +58,7 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
         CodecError: for whatever is not right with them. There is no other exception.
     """
     try:
-        return careful.unpack(data, lambda: {"ext_hook": _refused}, _restored, always=True)
+        return careful.unpack(data, _options, _restored, always=True)
     except CodecError:
         raise
     except Exception as error:  # msgpack and NumPy have many, for what bytes can be made to say
@@ -123,6 +123,10 @@ def _survives(dtype: np.dtype[Any], described: Any) -> bool:
 
 
 # -- reading -----------------------------------------------------------------------------------
+
+
+def _options() -> dict[str, Any]:
+    return {"ext_hook": _refused}
 
 
 def _refused(code: int, data: bytes) -> Any:

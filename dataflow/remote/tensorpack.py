@@ -185,7 +185,7 @@ class PullReceiver(DataFlow):
         self._hwm, self._bind, self._limit = hwm, bind, max_message_bytes
         self._policy = ErrorPolicy("skip")
         self._way: OneWay | None = None
-        self._came: Counter[int] = Counter()
+        self._came: Counter[int] = Counter()  # by address
         self._bytes: Counter[int] = Counter()
 
     @property
@@ -219,6 +219,8 @@ class PullReceiver(DataFlow):
         epoch.conductor.refuse("what came over the network does not come again", lost=True)
         way = self._opened()
         notice = Notice("message", way.addresses)
+        came, size = self._came, self._bytes
+        number, path = epoch.number, epoch.path
         position = 0
         try:
             while True:
@@ -228,9 +230,9 @@ class PullReceiver(DataFlow):
                 except CodecError as error:
                     self._refuse(error, position)
                     continue
-                self._came[place] += 1
-                self._bytes[place] += len(frames[0])
-                yield (epoch.number, position, *epoch.path), datapoint
+                came[place] += 1
+                size[place] += len(frames[0])
+                yield (number, position, *path), datapoint
                 position += 1
         finally:
             self._shut(way)
@@ -238,10 +240,11 @@ class PullReceiver(DataFlow):
     def _datapoint(self, frames: list[Any]) -> Datapoint:
         if len(frames) > 1:
             bad("foreign", f"a message of {len(frames)} frames, not of one")
-        if len(frames[0]) > self._limit:
-            size = len(frames[0])
+        (frame,) = frames
+        if len(frame) > self._limit:
+            size = len(frame)
             bad("size", f"a message of {size} bytes, more than max_message_bytes={self._limit}")
-        return self._decode(frames[0].buffer)
+        return self._decode(frame.buffer)
 
     def _refuse(self, error: CodecError, position: int) -> None:
         if self._policy.counts[error.reason] < _TOLD:
@@ -292,9 +295,12 @@ def _check(format: str, allow_pickle: bool, max_message_bytes: int) -> None:
 
 
 def _from_msgpack(data: memoryview) -> Datapoint:
-    if is_pickle(data):
-        bad("pickle", "it is pickled: start the sender with TENSORPACK_SERIALIZE=msgpack")
-    return msgpack_numpy.decode(data)
+    try:
+        return msgpack_numpy.decode(data)
+    except CodecError:
+        if is_pickle(data):
+            bad("pickle", "it is pickled: start the sender with TENSORPACK_SERIALIZE=msgpack")
+        raise
 
 
 def _from_pickle(data: memoryview) -> Datapoint:

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -31,7 +32,9 @@ _HEARTBEAT, _SILENCE = 5000, 30_000  # ms; without them a cut cable is never not
 _GLANCE = 1.0  # seconds between calls of who is told of waiting
 _SUBSCRIPTIONS = 1 << 16  # bytes; all that comes to who sends
 
+# Plain numbers: those of the module calculate slowly.
 _NOW = int(zmq.NOBLOCK)
+_NOW_AND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _PUB = int(zmq.PUB)
 
 _OnWait: TypeAlias = Callable[[float], None]  # is told the seconds so far
@@ -75,8 +78,7 @@ class OneWay:
         self._unread = 0 if self.sends else hwm + 1 if hwm else math.inf
         self._topics: list[bytes] = []
         self._turn = -1
-        self._closing = self._closed = False
-        self._process = os.getpid()
+        self._closing = self._closed = self._forked = False
         # Again by the thread that has it: a handler of signals may close.
         self._lock = threading.RLock()
         self._bell = Bell()
@@ -86,6 +88,7 @@ class OneWay:
         self._waited_for: list[tuple[Any, int]] = [(self._bell.ear, zmq.POLLIN)]
         self._watch = Watch(self._limit, self._bell.ring)
         self._watch.unread = self._unread
+        _ways.add(self)
         for address in addresses:
             self.open(address, bind=bind)
 
@@ -145,7 +148,7 @@ class OneWay:
             PeerTimeout: there was no room for so long.
             DataFlowTerminated: this was closed.
         """
-        if self._closing or os.getpid() != self._process:
+        if self._closing:  # in a forked process nobody would give the lock back
             self._check()
         with self._lock:
             sent, begun = self._sent(frames, copy), None
@@ -167,7 +170,7 @@ class OneWay:
             PeerTimeout: none came for so long.
             DataFlowTerminated: this was closed.
         """
-        if self._closing or os.getpid() != self._process:
+        if self._closing:  # in a forked process nobody would give the lock back
             self._check()
         with self._lock:
             found, begun = self._received(), None
@@ -183,7 +186,7 @@ class OneWay:
         Args:
             linger: seconds that what was sent has to get out; None: it takes as long as it takes.
         """
-        if os.getpid() != self._process:
+        if self._forked:
             return  # the sockets are the parent's
         self._closing = True
         self._bell.ring()
@@ -195,6 +198,9 @@ class OneWay:
                 socket.disable_monitor()
                 socket.close(-1 if linger is None else int(linger * 1000))
         self._watch.close(self._end)
+
+    def _disown(self) -> None:
+        self._closing = self._forked = True
 
     def _end(self) -> None:
         self._context.term()
@@ -234,10 +240,10 @@ class OneWay:
         for _ in sockets:
             self._turn = number = (self._turn + 1) % len(sockets)
             try:
-                if len(frames) == 1:
-                    sockets[number].send(frames[0], _NOW, copy)
-                else:
-                    sockets[number].send_multipart(frames, _NOW, copy)
+                send = sockets[number].send
+                for frame in frames[:-1]:
+                    send(frame, _NOW_AND_MORE, copy)
+                send(frames[-1], _NOW, copy)
             except zmq.Again:
                 continue
             except zmq.ZMQError:
@@ -288,7 +294,7 @@ class OneWay:
             self._watch.unread = self._unread
 
     def _check(self) -> None:
-        if os.getpid() != self._process:
+        if self._forked:
             raise ConfigError("a forked process cannot use a connection that its parent opened")
         if self._closing:
             raise DataFlowTerminated("the connection was closed")
@@ -305,3 +311,14 @@ class OneWay:
             with suppress(zmq.ZMQError):  # otherwise it takes it for connected still
                 socket.disconnect(address)
             socket.connect(address)
+
+
+_ways: weakref.WeakSet[OneWay] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for way in list(_ways):
+        way._disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)

@@ -7,8 +7,6 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from dataflow.base import DataFlow, is_flow, reset
 from dataflow.codec.tensor import bad
 from dataflow.codec.tensorcom import (
@@ -235,15 +233,16 @@ class Connection(DataFlow):
         line = self._opened(sends=False)
         while True:
             _, frames = line.receive(self._notice, timeout=self.timeout)
+            size = sum(map(len, frames))
             try:
-                found = self._decoded(frames)
+                found = self._decoded(frames, size)
             except CodecError as error:
                 found = self._refuse(error)
                 if found is None:
                     continue
                 return found
             self._policy.passed()
-            self.stats.add(sum(map(len, frames)))
+            self.stats.add(size)
             return found if self.raw else self._converted(found)
 
     def items(self, report: int = -1) -> Iterator[Any]:
@@ -344,8 +343,7 @@ class Connection(DataFlow):
                 bad("unsupported", f"component {number}: {array.dtype} needs allow64=True")
         return encode_frames(arrays, infos) if self.multipart else [encode(arrays, infos)]
 
-    def _decoded(self, frames: list[Any]) -> Any:
-        size = sum(map(len, frames))
+    def _decoded(self, frames: list[Any], size: int) -> Any:
         if size > self._limit:
             bad("size", f"a message of {size} bytes, more than max_message_bytes={self._limit}")
         if self.raw:
@@ -370,9 +368,10 @@ class Connection(DataFlow):
         return self._policy.failed_with(error, None, number=self.stats.count + refused)
 
     def _samples(self, data: Any) -> int:
-        if not self.batch_count or self.raw or not len(data) or not np.ndim(data[0]):
+        if not self.batch_count or self.raw or not len(data):
             return 1
-        return len(data[0])
+        first = data[0]  # what a converter has made of it may be anything
+        return len(first) if getattr(first, "ndim", isinstance(first, (list, tuple))) else 1
 
     def __getstate__(self) -> dict[str, Any]:
         raise ConfigError("a Connection stays in the process that made it; make another one there")
