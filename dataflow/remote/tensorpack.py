@@ -244,7 +244,7 @@ class PullReceiver(DataFlow):
         if len(frame) > self._limit:
             size = len(frame)
             bad("size", f"a message of {size} bytes, more than max_message_bytes={self._limit}")
-        return self._decode(frame.buffer)
+        return self._decode(frame)
 
     def _refuse(self, error: CodecError, position: int) -> None:
         if self._policy.counts[error.reason] < _TOLD:
@@ -294,26 +294,26 @@ def _check(format: str, allow_pickle: bool, max_message_bytes: int) -> None:
         raise ConfigError(f"max_message_bytes={max_message_bytes!r} must be at least 65536")
 
 
-def _from_msgpack(data: memoryview) -> Datapoint:
+def _from_msgpack(frame: zmq.Frame) -> Datapoint:
     try:
-        return msgpack_numpy.decode(data)
+        return msgpack_numpy.decode(frame)
     except CodecError:
-        if is_pickle(data):
+        if is_pickle(frame.buffer):
             bad("pickle", "it is pickled: start the sender with TENSORPACK_SERIALIZE=msgpack")
         raise
 
 
-def _from_pickle(data: memoryview) -> Datapoint:
-    if not is_pickle(data):
+def _from_pickle(frame: zmq.Frame) -> Datapoint:
+    if not is_pickle(frame.buffer):
         bad("foreign", 'it is no pickle; where senders speak msgpack, say format="msgpack"')
     try:
-        return pickle.loads(data)
+        return pickle.loads(frame.buffer)
     except Exception as error:  # a broken pickle raises anything
         what = f"it cannot be unpickled: {type(error).__name__}: {error}"
         raise CodecError(what, reason="corrupt") from error
 
 
-_DECODERS: dict[str, Callable[[memoryview], Datapoint]] = {
+_DECODERS: dict[str, Callable[[zmq.Frame], Datapoint]] = {
     "msgpack": _from_msgpack,
     "pickle": _from_pickle,
 }

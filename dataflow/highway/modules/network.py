@@ -208,7 +208,7 @@ def _decoded(frames: list[Any], limit: int) -> dict[str, Any]:
     if len(frames[0]) > limit:
         what = f"a message of {len(frames[0])} bytes, more than max_message_bytes={limit}"
         raise CodecError(what, reason="size")
-    value = msgpack_numpy.decode(frames[0].buffer)
+    value = msgpack_numpy.decode(frames[0])
     if not isinstance(value, dict) or not value:
         raise CodecError(f"a batch is a dict by name, not {brief(value)}", reason="corrupt")
     return {_text(name): _part(name, part) for name, part in value.items()}
