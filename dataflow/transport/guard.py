@@ -34,7 +34,7 @@ __all__ = ["PAUSE", "Guard"]
 
 PAUSE = 0.1  # seconds between looks
 _GREETING = 64 << 10  # bytes that a connection may send at once before both sides know each other
-_PATIENCE = 3  # looks in a row; whole messages may wait to be read
+_PATIENCE = 3  # looks; whole messages may wait to be read
 _SILENCE = 20.0  # seconds from the beginning of a connection to its greeting
 _ANSWERS = 1000  # to a connection on which nothing was agreed; it may not read them
 _HEARTBEATS = 100  # bytes a second, of libzmq's own
@@ -55,7 +55,7 @@ class _Connection:
         seen: bytes that had come with its last whole message, or soon after.
         at: when those were counted.
         whole: such a message was read since the last look.
-        over: looks in a row at which it had sent too much.
+        over: looks since then at which it had sent too much.
         answers: that it got, on which nothing was agreed.
         own: duplicate of the descriptor, of one that has greeted: tells afterwards who ended it.
     """
@@ -156,8 +156,6 @@ class Guard:
                     connection.seen, connection.at, connection.followed = received, now, True
                 if connection.over == patience and self._cut(fd, connection):
                     cut.append("endless")
-            else:
-                connection.over = 0
             if not connection.known and now - connection.since > _SILENCE:
                 connection.since = now
                 if self._cut(fd, connection):

@@ -74,8 +74,6 @@ class OneWay:
         self.addresses: list[str] = []
         self._hwm = hwm
         self._limit = _SUBSCRIPTIONS if self.sends else 2 * limit
-        # That nothing waits to be read is known only while a receiver waits for more.
-        self._unread = 0 if self.sends else hwm + 1 if hwm else math.inf
         self._topics: list[bytes] = []
         self._turn = -1
         self._closing = self._closed = self._forked = False
@@ -86,8 +84,8 @@ class OneWay:
         self._sockets: list[Any] = []
         self._guards: list[Guard] = []
         self._waited_for: list[tuple[Any, int]] = [(self._bell.ear, zmq.POLLIN)]
-        self._watch = Watch(self._limit, self._bell.ring)
-        self._watch.unread = self._unread
+        self._watch = Watch(self.addresses, self._limit, hwm, self._bell.ring)
+        self._watch.idle = self.sends  # what comes then is not read by anybody
         _ways.add(self)
         for address in addresses:
             self.open(address, bind=bind)
@@ -219,7 +217,7 @@ class OneWay:
 
     def _open(self, socket: Any, address: str, bind: bool, topic: bytes) -> None:
         self._sockets.append(socket)
-        self._guards.append(self._watch.add(socket, address, bind=bind))
+        self._guards.append(self._watch.add(socket, bind=bind))
         self._waited_for.append((socket, zmq.POLLOUT if self.sends else zmq.POLLIN))
         if self.kind == zmq.SUB:
             self._topics.append(topic)
@@ -284,14 +282,14 @@ class OneWay:
             raise PeerTimeout(f"{what} within {timeout} s at {', '.join(self.addresses)}")
         on_wait(waited)
         left = _GLANCE if timeout is None else min(_GLANCE, timeout - waited)
-        self._watch.unread = 0.0
+        self._watch.drained = self._watch.idle = True
         try:
             zmq.zmq_poll(self._waited_for, math.ceil(left * 1000))
         except zmq.ZMQError:
             self._check()
             raise
         finally:
-            self._watch.unread = self._unread
+            self._watch.idle = self.sends
 
     def _check(self) -> None:
         if self._forked:

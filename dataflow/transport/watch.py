@@ -8,9 +8,10 @@ without an end. This thread looks at monitors, and at what the kernel counts; ne
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -41,7 +42,6 @@ class _Watched:
         lost: when the connection that it made ended; None while libzmq sees to it.
     """
 
-    address: str
     bind: bool
     monitor: Any
     guard: Guard
@@ -52,22 +52,29 @@ class Watch:
     """The thread, from the first `add` to `close`.
 
     Args:
+        addresses: of the sockets, ports filled in.
         limit: bytes of a message that a connection may send.
+        hwm: whole messages of each that may wait to be read; 0: any number.
         call: wakes whoever is to see `broken`.
 
     Attributes:
-        unread: whole messages of each connection that may wait in its socket.
+        drained: there was nothing more to read; whoever saw that says so.
+        idle: and it waits for more.
         connects: connections that began.
         disconnects: connections that ended.
         cut: those of them that were cut off, because a message did not end.
         broken: numbers of sockets that have to connect again, because libzmq does not.
     """
 
-    def __init__(self, limit: int, call: Callable[[], None]) -> None:
-        self.unread = 0.0
+    def __init__(
+        self, addresses: Sequence[str], limit: int, hwm: int, call: Callable[[], None]
+    ) -> None:
+        self.drained = self.idle = False
         self.connects = self.disconnects = self.cut = 0
         self.broken: deque[int] = deque()
+        self._addresses = addresses
         self._limit = limit
+        self._unread = hwm + 1 if hwm else math.inf
         self._call = call
         self._watched: list[_Watched] = []
         self._looked = monotonic()
@@ -76,12 +83,12 @@ class Watch:
         self._bell = Bell()
         self._thread = threading.Thread(target=self._run, name="dataflow-watch", daemon=True)
 
-    def add(self, socket: Any, address: str, *, bind: bool) -> Guard:
-        """Watch one more socket, before it is bound or connected to its address."""
+    def add(self, socket: Any, *, bind: bool) -> Guard:
+        """Watch one more socket, before it is bound or connected."""
         monitor = socket.get_monitor_socket(_EVENTS)
         monitor.linger = 0
         guard = Guard(self._limit, greets=False)
-        self._watched.append(_Watched(address, bind, monitor, guard))
+        self._watched.append(_Watched(bind, monitor, guard))
         if self._thread.ident is None:
             self._thread.start()
         self._bell.ring()
@@ -154,12 +161,16 @@ class Watch:
         if now - self._looked < PAUSE:
             return
         self._looked = now
-        for one in self._watched:
-            for _ in one.guard.look(self.unread):
+        # Where nothing more was there since the last look, all that was whole then has been read.
+        unread = 0 if self.drained or self.idle else self._unread
+        self.drained = False
+        for number, one in enumerate(self._watched):
+            for _ in one.guard.look(unread):
                 self.cut += 1
                 if self.cut <= _TOLD:
+                    address = self._addresses[number]
                     logger.warning(
-                        "a peer at %s was cut off: its message did not come to an end", one.address
+                        "a peer at %s was cut off: its message did not come to an end", address
                     )
 
     def _release(self) -> None:

@@ -194,7 +194,10 @@ class _Received(DataFlow):
 
     def _row(self) -> dict[str, Any]:
         row = super()._row()
-        return row | {"bytes": self._bytes, "errors": sum(self._policy.counts.values())}
+        row["bytes"] = self._bytes
+        row["errors"] = sum(self._policy.counts.values())
+        row["cut"] = self._line.cut
+        return row
 
     def close(self) -> None:
         self._line.close(0)  # before: somebody may wait there in the pass that is to end
