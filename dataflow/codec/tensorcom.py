@@ -179,7 +179,7 @@ def _pairs(arrays: Sequence[Any], infos: Sequence[str] | None) -> list[tuple[byt
 
 
 def _header(array: np.ndarray, info: str) -> bytes:
-    if len(info) > 8 or not info.isascii() or "\0" in info:
+    if not isinstance(info, str) or len(info) > 8 or not info.isascii() or "\0" in info:
         bad("infos", f"{info!r} is not up to 8 characters of ASCII")
     text = info.encode().ljust(8, b"\0")
     rank = array.ndim

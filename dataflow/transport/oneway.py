@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _RETRY, _LAST_RETRY = 100, 2000  # ms, while nobody listens
 _HEARTBEAT, _SILENCE = 5000, 30_000  # ms; without them a cut cable is never noticed
 _GLANCE = 1.0  # seconds between calls of who is told of waiting
+_MOST, _LARGEST = (1 << 31) - 1, 1 << 62  # what the options of sockets can say
 _SUBSCRIPTIONS = 1 << 16  # bytes; all that comes to who sends
 
 # Plain numbers: those of the module calculate slowly.
@@ -72,8 +73,8 @@ class OneWay:
         self.kind = kind
         self.sends = kind in (zmq.PUSH, zmq.PUB)
         self.addresses: list[str] = []
-        self._hwm = hwm
-        self._limit = _SUBSCRIPTIONS if self.sends else 2 * limit
+        self._hwm = min(hwm, _MOST)
+        self._limit = _SUBSCRIPTIONS if self.sends else min(2 * limit, _LARGEST)
         self._topics: list[bytes] = []
         self._turn = -1
         self._closing = self._closed = self._forked = False
@@ -269,6 +270,10 @@ class OneWay:
                 continue
             except zmq.ZMQError:
                 self._check()
+                raise
+            except BaseException:  # a signal's, between two frames: the rest alone is no message
+                while sockets[number].rcvmore:
+                    receive(_NOW, False)
                 raise
             guard = self._guards[number]
             if guard.curious:

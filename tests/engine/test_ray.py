@@ -87,6 +87,48 @@ def test_the_same_bytes_as_without_runners_in_every_epoch(cluster: None) -> None
     assert epochs(df.BatchData(df.PrefetchDataRay(chain(), 2), 7)) == expected
 
 
+def plus(dp: list[Any]) -> list[Any]:
+    return [dp[0] + 1, *dp[1:]]
+
+
+AROUND: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
+    "threads above": lambda run: df.MultiThreadMapData(run(numbers(40)), 2, plus),
+    "processes above batches": lambda run: df.PrefetchDataZMQ(
+        run(numbers(40).batch(4)).map(plus), 1
+    ),
+    "a flow beside": lambda run: df.ConcatData([run(numbers(40)), numbers(9)]).map(plus),
+}
+
+
+@with_ray
+@pytest.mark.parametrize("name", AROUND)
+def test_in_a_chain(cluster: None, name: str) -> None:
+    """Whatever is around them, the work below is the actors'."""
+
+    def here(run: Callable[[Any], Any]) -> Any:
+        return AROUND[name](lambda ds: run(ds.map(with_place)))
+
+    def run(ds: Any) -> Any:
+        return df.PrefetchDataRay(ds, 1)
+
+    expected = [dp[0] for dp in here(lambda ds: ds).seed(5)]
+    with here(run).seed(5) as ds:
+        iterator = iter(ds)
+        found = [next(iterator) for _ in range(len(expected) // 2)]
+        state = ds.state_dict()
+        assert found[0][1] == "in an actor"
+        found += iterator
+        assert np.array_equal(np.concatenate([np.ravel(dp[0]) for dp in found]), np.ravel(expected))
+    with here(run) as ds:
+        ds.load_state_dict(state)
+        left = [dp[0] for dp in ds]
+        assert np.array_equal(np.ravel(left), np.ravel(expected[len(expected) // 2 :]))
+
+
+def with_place(dp: list[Any]) -> list[Any]:
+    return [dp[0], "in an actor" if "ray._private.worker" in sys.modules else "here"]
+
+
 @with_ray
 def test_each_once_in_two_actors_that_go_on_with_the_next_epoch(cluster: None) -> None:
     with df.PrefetchDataRay(numbers(300).map(with_pid), 2, ordered=False) as ds:

@@ -30,7 +30,7 @@ def flood(raw: Raw, frame: bytes) -> None:
     """Send frames that more ones follow until the connection is cut."""
     many = frame * max(1, LIMIT // len(frame))
     with pytest.raises(OSError):
-        for _ in range((1 << 30) // len(many)):
+        for _ in range((8 << 30) // len(many)):
             raw.socket.sendall(many)
 
 
@@ -55,18 +55,17 @@ def way_of(end: Any) -> OneWay:
     return way
 
 
-@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-@pytest.mark.parametrize("name", ENDS)
-def test_a_message_without_an_end(
-    name: str, frame: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "frame"), [*((name, "empty") for name in ENDS), ("zpull", "large")]
+)
+def test_a_message_without_an_end(name: str, frame: str, caplog: pytest.LogCaptureFixture) -> None:
     """... to who does not even look."""
     kind, make = ENDS[name]
     with make() as end:
         address = end.addresses[0]
         way = way_of(end)
         with Raw(address, kind) as raw:
-            flood(raw, frame)
+            flood(raw, FRAMES[frame])
         until(lambda: way.cut == way.disconnects == 1)
         assert f"a peer at {address} was cut off: its message did not come" in caplog.text
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral, Real
+from types import NoneType
 from typing import Any
 
 from dataflow.base import DataFlow, is_flow, reset
@@ -30,6 +32,7 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger(__name__)
 
+_LONGEST = 10_000_000  # seconds, some months
 _TOLD = 10  # malformed messages that are logged; all are counted
 
 
@@ -118,15 +121,19 @@ class Connection(DataFlow):
         linger: float = 5.0,
         insecure: bool | None = None,
     ) -> None:
-        for name, value in (("epoch", epoch), ("stats_horizon", stats_horizon), ("hwm", hwm)):
-            if value < 1:
-                raise ConfigError(f"{name}={value!r} must be at least 1")
+        for name, value, least in (
+            *(("epoch", epoch, 1), ("stats_horizon", stats_horizon, 1), ("hwm", hwm, 1)),
+            *(("total", total, -1), ("report", report, -1)),
+            ("max_message_bytes", max_message_bytes, 1 << 16),
+        ):
+            if not isinstance(value, Integral) or value < least:
+                raise ConfigError(f"{name}={value!r} must be an integer of at least {least}")
         for name, seconds in (("timeout", timeout), ("linger", linger)):
-            if seconds is not None and seconds < 0:
-                raise ConfigError(f"{name}={seconds!r} must not be negative")
-        if max_message_bytes < 1 << 16:
-            raise ConfigError(f"max_message_bytes={max_message_bytes!r} must be at least 65536")
-        if isinstance(infos, str):
+            number = isinstance(seconds, Real) or (seconds is None and name == "timeout")
+            if not number or (seconds is not None and not 0 <= seconds <= _LONGEST):
+                raise ConfigError(f"{name}={seconds!r} must be seconds, from 0 to {_LONGEST}")
+        texts = isinstance(infos, (list, tuple)) and all(isinstance(info, str) for info in infos)
+        if not texts and not isinstance(infos, (bool, NoneType)):
             raise ConfigError(f"infos={infos!r} must be a list of texts, or True")
         tensors = {
             "torch": convert.to_torch(),
@@ -192,7 +199,7 @@ class Connection(DataFlow):
             PeerTimeout: there was no room for `timeout` seconds.
         """
         line = self._opened(sends=True)
-        frames = list(data) if self.raw else self._frames(data, allow64 or self.allow64)
+        frames = _whole_frames(data) if self.raw else self._frames(data, allow64 or self.allow64)
         size = sum(memoryview(frame).nbytes for frame in frames)
         if not frames or size > self._limit:
             bad("size", f"a message of {len(frames)} frames and {size} bytes (limit {self._limit})")
@@ -375,3 +382,16 @@ class Connection(DataFlow):
 
     def __getstate__(self) -> dict[str, Any]:
         raise ConfigError("a Connection stays in the process that made it; make another one there")
+
+
+def _whole_frames(data: Iterable[Any]) -> list[Any]:
+    """Frames that are sent as they are; one that cannot be would leave half a message."""
+    frames = list(data)
+    for frame in frames:
+        try:
+            contiguous = memoryview(frame).c_contiguous
+        except TypeError as error:
+            raise CodecError(f"frames are bytes: {error}", reason="unsupported") from error
+        if not contiguous:
+            bad("unsupported", "a frame is not contiguous in memory")
+    return frames
