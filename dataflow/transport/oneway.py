@@ -272,8 +272,9 @@ class OneWay:
                 self._check()
                 raise
             except BaseException:  # a signal's, between two frames: the rest alone is no message
-                while sockets[number].rcvmore:
-                    receive(_NOW, False)
+                with suppress(zmq.ZMQError):
+                    while sockets[number].rcvmore:
+                        receive(_NOW, False)
                 raise
             guard = self._guards[number]
             if guard.curious:
@@ -290,6 +291,8 @@ class OneWay:
         self._watch.drained = self._watch.idle = True
         try:
             zmq.zmq_poll(self._waited_for, math.ceil(left * 1000))
+            if not self._closing:  # what it rang for is looked at next
+                self._bell.quiet()
         except zmq.ZMQError:
             self._check()
             raise
@@ -305,8 +308,6 @@ class OneWay:
     def _mind(self) -> None:
         """Begin connections again that libzmq has given up."""
         self._check()
-        self._bell.quiet()
-        self._check()  # it may have rung for that
         while self._watch.broken:
             number = self._watch.broken.popleft()
             socket, address = self._sockets[number], self.addresses[number]

@@ -53,6 +53,11 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
+def deaths_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """On a busy machine there are warnings, too, that no actor starts for long."""
+    return [text for text in warnings_of(caplog) if text.startswith("worker process")]
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -179,7 +184,7 @@ def test_an_actor_is_killed(cluster: None, caplog: pytest.LogCaptureFixture) -> 
     killed: list[int] = []
     with caplog.at_level(logging.WARNING):
         assert stream(True) == stream(False)
-    (warning,) = warnings_of(caplog)
+    (warning,) = deaths_of(caplog)
     assert f"worker process {killed[0]} on " in warning and "died (" in warning
 
 
@@ -204,7 +209,7 @@ def test_a_datapoint_that_kills_its_actor_is_left_out(
         assert [dp[0] for dp in ds] == [i for i in range(40) if i != 17]
     assert ds.stats()["errors"] == {"poison": 1}
     assert [failed.datapoint for failed in ds.errors()] == [[17]]
-    assert ds.stats()["worker_restarts"] == len(warnings_of(caplog)) == 3
+    assert ds.stats()["worker_restarts"] == len(deaths_of(caplog)) == 3
 
 
 @with_ray
@@ -230,7 +235,7 @@ def test_a_datapoint_beyond_its_time(
     ):
         assert sorted(dp[0] for dp in ds) == [i for i in range(30) if i != 11]
     assert ds.stats()["errors"] == {"timeout": 1} and ds.stats()["worker_restarts"] == 2
-    assert all("took longer than task_timeout" in text for text in warnings_of(caplog))
+    assert all("took longer than task_timeout" in text for text in deaths_of(caplog))
 
 
 @with_ray
