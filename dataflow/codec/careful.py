@@ -7,19 +7,22 @@ it has seen whether anything is there. Keys of maps can be made to collide, numb
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from dataflow.codec.plain_msgpack import plain_msgpack
 
 __all__ = ["brief", "unpack"]
 
+_ExtHook: TypeAlias = Callable[[int, bytes], Any]
+
 _SHORT = 1 << 10  # lists up to here may claim what they like: 8 MB at all levels together
+_PLAIN: dict[str, Any] = {"strict_map_key": True}
 _REFUSED = ("exceeds max_", "map key")  # what msgpack says of a longer one, and of other keys
 
 
 def unpack(
     data: Any,
-    begin: Callable[[], dict[str, Any]] = dict,
+    begin: Callable[[], _ExtHook] | None = None,
     pairs: Callable[[list[tuple[Any, Any]]], Any] | None = None,
     *,
     always: bool = False,
@@ -29,8 +32,8 @@ def unpack(
 
     Args:
         data: any buffer of them.
-        begin: further options of `msgpack.unpackb`. It is called again where the beginning is read
-            a second time.
+        begin: gives the function that makes values of extension types. It is called again where
+            the beginning is read a second time.
         pairs: makes maps of pairs where there are keys that are neither text nor bytes; None: there
             must not be any.
         always: let `pairs` make all maps.
@@ -40,25 +43,38 @@ def unpack(
         ValueError, TypeError, RecursionError, UnpackException: they are no msgpack.
     """
     msgpack = plain_msgpack()
-    mapped = {"strict_map_key": False, "object_pairs_hook": pairs}
-    plain = mapped if always else {"strict_map_key": True}
-    attempts = [{"max_array_len": _SHORT, "max_map_len": _SHORT, **plain}, plain]
-    if pairs is not None and not always:
-        attempts.append(mapped)
-    if once:
-        attempts = [mapped]
-        _walk(data)
+    if not once:
+        try:
+            # Spelt out, because it is much of what a small message costs. A timestamp would be an
+            # object of msgpack's own, unseen by any hook: a float will do.
+            return msgpack.unpackb(
+                data,
+                timestamp=1,
+                max_array_len=_SHORT,
+                max_map_len=_SHORT,
+                strict_map_key=not always,
+                object_pairs_hook=pairs if always else None,
+                ext_hook=msgpack.ExtType if begin is None else begin(),
+            )
+        except ValueError as error:
+            if not _too_much(error):
+                raise
+    _walk(data)
+    mapped: dict[str, Any] = {"strict_map_key": False, "object_pairs_hook": pairs}
+    attempts = [mapped] if always or once else [_PLAIN] if pairs is None else [_PLAIN, mapped]
     while True:
         options = attempts.pop(0)
+        hook = msgpack.ExtType if begin is None else begin()
         try:
-            # A timestamp would be an object of msgpack's own, unseen by any hook: a float will do.
-            return msgpack.unpackb(data, timestamp=1, **options, **begin())
+            return msgpack.unpackb(data, timestamp=1, ext_hook=hook, **options)
         except ValueError as error:
-            told = type(error) is ValueError and any(said in str(error) for said in _REFUSED)
-            if not told or not attempts:
+            if not attempts or not _too_much(error):
                 raise
-        if "max_array_len" in options:
-            _walk(data)
+
+
+def _too_much(error: ValueError) -> bool:
+    """Whether it is only more than was allowed at first."""
+    return type(error) is ValueError and any(said in str(error) for said in _REFUSED)
 
 
 def _walk(data: Any) -> None:

@@ -51,14 +51,17 @@ def encode(value: Any) -> bytes:
     return packed
 
 
-def decode(data: bytes | bytearray | memoryview) -> Any:
+def decode(data: Any) -> Any:
     """The value of bytes that `encode`, or anybody, has written. Arrays are new and writable.
+
+    Args:
+        data: any buffer of them.
 
     Raises:
         CodecError: for whatever is not right with them. There is no other exception.
     """
     try:
-        return careful.unpack(data, lambda: {"ext_hook": _refused}, _restored, always=True)
+        return careful.unpack(data, lambda: _refused, _restored, always=True)
     except CodecError:
         raise
     except Exception as error:  # msgpack and NumPy have many, for what bytes can be made to say

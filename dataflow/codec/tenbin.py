@@ -10,7 +10,9 @@ import fcntl
 import logging
 import mmap as mapping
 import os
+import threading
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +37,7 @@ __all__ = [
     "DTYPES",
     "Writer",
     "append",
+    "check_components",
     "decode",
     "decode_frames",
     "encode",
@@ -116,8 +119,8 @@ def append(path: str | os.PathLike[str], *arrays: Any, infos: Sequence[str] | No
 class Writer:
     """Appends to a file, which it makes where there is none.
 
-    What was written is in the file when `write` returns. Where the last writer was killed, the
-    file may end within an array: that one is taken away, with a warning.
+    What was written is in the file when `write` returns. Any thread may write. Where the last
+    writer was killed, the file may end within an array: that one is taken away, with a warning.
 
     Args:
         path: the file.
@@ -130,10 +133,10 @@ class Writer:
     """
 
     def __init__(self, path: str | os.PathLike[str], components: int | None = None) -> None:
-        if components is not None and components < 1:
-            raise ConfigError(f"components={components!r} must be at least 1")
+        check_components(components)
         self.path = os.fspath(path)
         self.components = components
+        self._writing = threading.RLock()  # again by a handler of signals that closes
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - `close` closes it
         try:
             self._lock()
@@ -147,23 +150,27 @@ class Writer:
 
         Raises:
             CodecError: the format has nothing for one of them.
-            ConfigError: they are not `components`.
+            ConfigError: they are not `components`, or the writer is closed.
         """
         if self.components not in (None, len(arrays)):
             raise ConfigError(f"{len(arrays)} arrays, but components={self.components!r}")
-        try:
-            for piece in pieces(arrays, infos):
-                self._all(piece)
-        except BaseException:
-            self._file.truncate(self._end)
-            raise
-        self._end = os.fstat(self._file.fileno()).st_size
+        with self._writing:
+            if self._file.closed:
+                raise ConfigError(f"the writer of {self.path} is closed")
+            try:
+                for piece in pieces(arrays, infos):
+                    self._all(piece)
+            except BaseException:
+                self._file.truncate(self._end)
+                raise
+            self._end = os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Close the file, safe against a loss of power. Idempotent."""
-        if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
+        with self._writing:
+            if not self._file.closed:
+                os.fsync(self._file.fileno())
+                self._file.close()
 
     def __enter__(self) -> Writer:
         return self
@@ -234,6 +241,16 @@ def read_array(fd: int, one: Entry) -> np.ndarray:
             bad("truncated", f"the file ends at byte {place}, within an array")
         view, place = view[count:], place + count
     return array
+
+
+def check_components(components: Any) -> None:
+    """Refuse what is no number of arrays.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if components is not None and (not isinstance(components, Integral) or components < 1):
+        raise ConfigError(f"components={components!r} must be an integer of at least 1")
 
 
 def _of_file(error: CodecError, path: str | os.PathLike[str]) -> CodecError:

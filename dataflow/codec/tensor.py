@@ -254,10 +254,10 @@ def decode(
     def unpack(data: Any, once: bool = False) -> Any:
         first, level = place, depth
 
-        def begin() -> dict[str, Any]:
+        def begin() -> Callable[[int, bytes], Any]:
             nonlocal place, depth
             place, depth = first, level
-            return {"ext_hook": extended}
+            return extended
 
         return careful.unpack(data, begin, mapping, once=once)
 

@@ -13,6 +13,7 @@ the bytes that are there before anything is allocated.
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from collections.abc import Iterator, Sequence
@@ -127,7 +128,10 @@ def plain_array(value: Any) -> np.ndarray:
     Raises:
         CodecError: it has nothing for it.
     """
-    if type(value) is int:
+    if type(value) is np.ndarray and value.flags.c_contiguous and value.dtype in _FIELDS:
+        if value.ndim <= MAX_RANK:
+            return value
+    elif type(value) is int:
         if not -(1 << 31) <= value < 1 << 31:
             bad("unsupported", f"the integer {str(value)[:30]} needs more than 32 bits")
         value = np.int32(value)
@@ -175,7 +179,7 @@ def _pairs(arrays: Sequence[Any], infos: Sequence[str] | None) -> list[tuple[byt
 
 
 def _header(array: np.ndarray, info: str) -> bytes:
-    if len(info) > 8 or not info.isascii() or "\0" in info:
+    if not isinstance(info, str) or len(info) > 8 or not info.isascii() or "\0" in info:
         bad("infos", f"{info!r} is not up to 8 characters of ASCII")
     text = info.encode().ljust(8, b"\0")
     rank = array.ndim
@@ -302,6 +306,11 @@ def _chunk(window: bytes | memoryview, place: int, total: int) -> tuple[int, int
 def _read_header(header: bytes | memoryview) -> Entry:
     if len(header) not in _HEADERS:
         bad("corrupt", f"a header of {len(header)} bytes")
+    return _parsed(bytes(header))
+
+
+@functools.lru_cache(256)  # one array is mostly like the next
+def _parsed(header: bytes) -> Entry:
     field, text, rank, *shape = struct.unpack(f"<8s8s{len(header) // 8 - 2}q", header)
     dtype = _BY_FIELD.get(field)
     if dtype is None:

@@ -8,6 +8,7 @@ from typing import Any
 from dataflow.engine.part import Part
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import positive
+from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
@@ -61,6 +62,7 @@ class PrefetchDataRay(Runner):
     """
 
     _elsewhere = True
+    _stays = True  # another runner above it would do the work here, and the cluster none
     _whole = True
     _unit = "actor"
 
@@ -104,6 +106,9 @@ class PrefetchDataRay(Runner):
 
     def _worker_count(self, part: Part) -> int:
         return 1 if part.sequential and not self.replicate else self.num_actors
+
+    def _stream(self, epoch: Epoch) -> Stream:
+        return super()._stream(epoch._replace(runners=()))
 
     def _actors(self) -> Any:
         from dataflow.engine.actor import RayWorker

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.codec.tenbin import file_entries, read_array
-from dataflow.errors import CodecError, ConfigError, MissingData
+from dataflow.codec.tenbin import check_components, file_entries, read_array
+from dataflow.errors import CodecError, MissingData
 from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
 from dataflow.utils.patterns import Paths, find_files
@@ -45,8 +45,7 @@ class TenData(KeyedSource):
         components: int | None = None,
         shuffle: bool = False,
     ) -> None:
-        if components is not None and components < 1:
-            raise ConfigError(f"components={components!r} must be at least 1")
+        check_components(components)
         self.paths = find_files(path)
         self.components = components
         self.shuffle = bool(shuffle)

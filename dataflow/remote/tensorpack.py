@@ -79,14 +79,14 @@ class PushSender:
         self._limit = max_message_bytes
         self._datapoints = self._bytes = 0
         self._begun = monotonic()
-        self._way = OneWay(zmq.PUSH, addresses, bind=bind, hwm=hwm)
+        self._way = OneWay(zmq.PUSH, addresses, bind=bind, hwm=hwm, limit=max_message_bytes)
         self._finalizer = weakref.finalize(self, self._way.close, _LAST_WORDS)
         self._notice = Notice("receiver", self._way.addresses)
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens or connects to, ports filled in."""
-        return self._way.addresses
+        return tuple(self._way.addresses)
 
     def send(self, ds: Iterable[Any], epochs: int | None = 1) -> None:
         """Iterate a dataflow and send its datapoints, as soon as there is room for each.
@@ -112,7 +112,7 @@ class PushSender:
         data = self._encode(datapoint)
         if len(data) > self._limit:
             bad("size", f"{len(data)} bytes, more than {self._limit} (see max_message_bytes)")
-        self._way.send(data, self._notice)
+        self._way.send((data,), self._notice)
         self._datapoints += 1
         self._bytes += len(data)
 
@@ -185,13 +185,13 @@ class PullReceiver(DataFlow):
         self._hwm, self._bind, self._limit = hwm, bind, max_message_bytes
         self._policy = ErrorPolicy("skip")
         self._way: OneWay | None = None
-        self._came: Counter[int] = Counter()
+        self._came: Counter[int] = Counter()  # by address
         self._bytes: Counter[int] = Counter()
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens or connects to, ports filled in. Listening begins at the latest now."""
-        return self._opened().addresses
+        return tuple(self._opened().addresses)
 
     def peers(self) -> list[dict[str, Any]]:
         """A row for each address: its number as ``address``, ``datapoints`` and ``bytes`` that came
@@ -219,6 +219,8 @@ class PullReceiver(DataFlow):
         epoch.conductor.refuse("what came over the network does not come again", lost=True)
         way = self._opened()
         notice = Notice("message", way.addresses)
+        came, size = self._came, self._bytes
+        number, path = epoch.number, epoch.path
         position = 0
         try:
             while True:
@@ -228,9 +230,9 @@ class PullReceiver(DataFlow):
                 except CodecError as error:
                     self._refuse(error, position)
                     continue
-                self._came[place] += 1
-                self._bytes[place] += len(frames[0])
-                yield (epoch.number, position, *epoch.path), datapoint
+                came[place] += 1
+                size[place] += len(frames[0])
+                yield (number, position, *path), datapoint
                 position += 1
         finally:
             self._shut(way)
@@ -238,10 +240,11 @@ class PullReceiver(DataFlow):
     def _datapoint(self, frames: list[Any]) -> Datapoint:
         if len(frames) > 1:
             bad("foreign", f"a message of {len(frames)} frames, not of one")
-        if len(frames[0]) > self._limit:
-            size = len(frames[0])
+        (frame,) = frames
+        if len(frame) > self._limit:
+            size = len(frame)
             bad("size", f"a message of {size} bytes, more than max_message_bytes={self._limit}")
-        return self._decode(frames[0].buffer)
+        return self._decode(frame)
 
     def _refuse(self, error: CodecError, position: int) -> None:
         if self._policy.counts[error.reason] < _TOLD:
@@ -254,16 +257,15 @@ class PullReceiver(DataFlow):
             row["bytes"] = self._bytes.total()
             row["peers"] = self.peers()
             row["disconnects"] = way.disconnects
+            row["cut"] = way.cut
         row["refused"] = dict(self._policy.counts)
         return row
 
     def _opened(self) -> OneWay:
         if (way := self._way) is not None:
             return way
-        # More than the limit, so that what is a little too large can be told from the rest.
-        limit = 2 * self._limit
-        way = OneWay(zmq.PULL, self._addresses, bind=self._bind, hwm=self._hwm, limit=limit)
-        self._addresses = way.addresses  # senders know the port: it stays the same
+        way = OneWay(zmq.PULL, self._addresses, bind=self._bind, hwm=self._hwm, limit=self._limit)
+        self._addresses = tuple(way.addresses)  # senders know the port: it stays the same
         self._finalizer = weakref.finalize(self, way.close)
         self._came.clear()
         self._bytes.clear()
@@ -292,23 +294,26 @@ def _check(format: str, allow_pickle: bool, max_message_bytes: int) -> None:
         raise ConfigError(f"max_message_bytes={max_message_bytes!r} must be at least 65536")
 
 
-def _from_msgpack(data: memoryview) -> Datapoint:
-    if is_pickle(data):
-        bad("pickle", "it is pickled: start the sender with TENSORPACK_SERIALIZE=msgpack")
-    return msgpack_numpy.decode(data)
+def _from_msgpack(frame: zmq.Frame) -> Datapoint:
+    try:
+        return msgpack_numpy.decode(frame)
+    except CodecError:
+        if is_pickle(frame.buffer):
+            bad("pickle", "it is pickled: start the sender with TENSORPACK_SERIALIZE=msgpack")
+        raise
 
 
-def _from_pickle(data: memoryview) -> Datapoint:
-    if not is_pickle(data):
+def _from_pickle(frame: zmq.Frame) -> Datapoint:
+    if not is_pickle(frame.buffer):
         bad("foreign", 'it is no pickle; where senders speak msgpack, say format="msgpack"')
     try:
-        return pickle.loads(data)
+        return pickle.loads(frame.buffer)
     except Exception as error:  # a broken pickle raises anything
         what = f"it cannot be unpickled: {type(error).__name__}: {error}"
         raise CodecError(what, reason="corrupt") from error
 
 
-_DECODERS: dict[str, Callable[[memoryview], Datapoint]] = {
+_DECODERS: dict[str, Callable[[zmq.Frame], Datapoint]] = {
     "msgpack": _from_msgpack,
     "pickle": _from_pickle,
 }

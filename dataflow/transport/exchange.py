@@ -338,7 +338,10 @@ class Exchange:
         place.guard = Guard(self._most)
         place.since, place.again = monotonic(), None
         socket.connect(place.address)
-        socket.send(wire.pack(Kind.HELLO, versions=list(wire.VERSIONS), **self._greeting()))
+        hello = wire.pack(Kind.HELLO, versions=list(wire.VERSIONS), **self._greeting())
+        # Where libzmq has given the connection up by now, the monitor tells; waiting would not end.
+        with suppress(zmq.Again):
+            socket.send(hello, zmq.NOBLOCK)
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(place.monitor, zmq.POLLIN)
 

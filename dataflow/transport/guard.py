@@ -5,6 +5,9 @@ only: it keeps 64 bytes for each frame of none, as many as come. Nothing of that
 outside, but the kernel counts what a connection has sent. Where that is more since its last whole
 message than a message may have, the connection is cut, and libzmq drops what it has kept.
 
+Messages that wait to be read are in memory, too, and are no offence: who looks says how many they
+may be. What the kernel itself still keeps does not count.
+
 Nor does libzmq tell of a connection on which both sides are through with its own greeting, and ours
 does not come: those are cut after a while.
 
@@ -13,9 +16,12 @@ It is Linux that counts, and for TCP; connections over ``ipc`` are let be.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket as network
 import struct
+import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,9 +34,10 @@ __all__ = ["PAUSE", "Guard"]
 
 PAUSE = 0.1  # seconds between looks
 _GREETING = 64 << 10  # bytes that a connection may send at once before both sides know each other
-_PATIENCE = 3  # looks in a row; whole messages may wait to be read
+_PATIENCE = 3  # looks; whole messages may wait to be read
 _SILENCE = 20.0  # seconds from the beginning of a connection to its greeting
 _ANSWERS = 1000  # to a connection on which nothing was agreed; it may not read them
+_HEARTBEATS = 100  # bytes a second, of libzmq's own
 
 _ESTABLISHED = 1  # of the states of TCP
 _RECEIVED = struct.Struct("=B127xQ")  # tcpi_state, tcpi_bytes_received; <linux/tcp.h>
@@ -44,16 +51,20 @@ class _Connection:
         peer: its other end; file descriptors are used again.
         since: when it began.
         known: it has greeted.
+        followed: its whole messages are noticed.
         seen: bytes that had come with its last whole message, or soon after.
+        at: when those were counted.
         whole: such a message was read since the last look.
-        over: looks in a row at which it had sent too much.
+        over: looks since then at which it had sent too much.
         answers: that it got, on which nothing was agreed.
         own: duplicate of the descriptor, of one that has greeted: tells afterwards who ended it.
     """
 
     peer: Any
     since: float
-    known: bool = False
+    known: bool
+    followed: bool
+    at: float
     seen: int = 0
     whole: bool = False
     over: int = 0
@@ -65,13 +76,22 @@ class Guard:
     """The connections of a socket.
 
     Args:
-        limit: bytes that one which has greeted may send at once.
+        limit: bytes of a message of one which has greeted.
+        greets: our own greeting has to come. Without, the first message may be any.
+
+    Attributes:
+        curious: `heard` is to be called. Where there is a greeting it always is.
     """
 
-    def __init__(self, limit: int = 0) -> None:
-        self._limit = limit + limit // 8 + _GREETING  # what CURVE and frames add, too
+    def __init__(self, limit: int = 0, *, greets: bool = True) -> None:
+        self._limit = limit + limit // 8  # what CURVE and frames add, too
+        self._greets = greets
+        self.curious = greets
         self._connections: dict[int, _Connection] = {}
         self._speaker = -1  # whose message was read last
+
+    def __len__(self) -> int:
+        return len(self._connections)
 
     def began(self, fd: int) -> None:
         """There is a connection; libzmq has its descriptor."""
@@ -79,7 +99,8 @@ class Guard:
             peer = socket.getpeername()
             if fd not in self._connections or self._connections[fd].peer != peer:
                 self.ended(fd)
-                self._connections[fd] = _Connection(peer, monotonic())
+                now, greets = monotonic(), self._greets
+                self._connections[fd] = _Connection(peer, now, not greets, greets, now)
 
     def ended(self, fd: int) -> bool:
         """It is gone; whether libzmq ended it, after it had greeted, for what it sent."""
@@ -112,23 +133,34 @@ class Guard:
             if connection.answers > _ANSWERS:
                 self._cut(self._speaker, connection)
 
-    def look(self) -> list[str]:
-        """Cut connections that have sent too much, or nothing; returns what each is cut for."""
+    def look(self, unread: float = 0) -> list[str]:
+        """Cut connections that have sent too much, or nothing; returns what each is cut for.
+
+        Args:
+            unread: whole messages of each connection that may wait to be read.
+        """
         cut = []
         now = monotonic()
         for fd, connection in list(self._connections.items()):
             _, received = _told(fd if connection.own is None else connection.own)
-            limit, patience = (_GREETING, 1) if connection.own is None else (self._limit, _PATIENCE)
+            limit, patience = _GREETING + _HEARTBEATS * (now - connection.at), 1
+            if connection.known:
+                limit, patience = limit + self._limit * (1 + unread), _PATIENCE
             if connection.whole:
-                connection.seen, connection.whole, connection.over = received, False, 0
+                connection.whole, connection.over, connection.followed = False, 0, self._greets
+                connection.seen, connection.at = received, now
             elif received - connection.seen > limit:
-                connection.over += 1
+                if connection.followed:
+                    connection.over += 1
+                else:  # it may have said any number of messages
+                    connection.seen, connection.at, connection.followed = received, now, True
                 if connection.over == patience and self._cut(fd, connection):
                     cut.append("endless")
             if not connection.known and now - connection.since > _SILENCE:
                 connection.since = now
                 if self._cut(fd, connection):
                     cut.append("silent")
+        self.curious = self._greets or any(one.followed for one in self._connections.values())
         return cut
 
     def close(self) -> None:
@@ -165,10 +197,12 @@ def _source(frame: Any) -> int:
 
 
 def _told(fd: int) -> tuple[int, int]:
-    """State of a connection, and bytes that have come over it; (0, 0): nobody knows."""
+    """State of a connection, and bytes that libzmq has read of it; (0, 0): nobody knows."""
     try:
         with _borrowed(fd) as socket:
             info = socket.getsockopt(network.IPPROTO_TCP, network.TCP_INFO, _RECEIVED.size)
-    except OSError:
+            state, received = _RECEIVED.unpack(info)
+            waiting = fcntl.ioctl(fd, termios.FIONREAD, bytes(4))
+    except (OSError, struct.error):
         return 0, 0
-    return _RECEIVED.unpack(info) if len(info) == _RECEIVED.size else (0, 0)
+    return state, received - int.from_bytes(waiting, sys.byteorder)

@@ -1,4 +1,4 @@
-"""PUSH and PULL sockets of ZeroMQ: messages one way, with nothing that comes back.
+"""Sockets of ZeroMQ for messages one way, with nothing that comes back: PUSH, PULL, PUB, SUB.
 
 Any thread may use them, and any thread may close them.
 """
@@ -6,20 +6,22 @@ Any thread may use them, and any thread may close them.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeAlias
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from dataflow.codec.tensor import INLINE
-from dataflow.errors import ConfigError, DataFlowTerminated
+from dataflow.errors import ConfigError, DataFlowTerminated, PeerTimeout
 from dataflow.transport.bell import Bell
+from dataflow.transport.guard import Guard
+from dataflow.transport.watch import Watch
 
 __all__ = ["OneWay"]
 
@@ -27,88 +29,155 @@ logger = logging.getLogger(__name__)
 
 _RETRY, _LAST_RETRY = 100, 2000  # ms, while nobody listens
 _HEARTBEAT, _SILENCE = 5000, 30_000  # ms; without them a cut cable is never noticed
-_GIVEN_UP = 0.2  # seconds after which libzmq would have begun to connect again
-_GLANCE = 1.0  # seconds between looks at the connections
+_GLANCE = 1.0  # seconds between calls of who is told of waiting
+_MOST, _LARGEST = (1 << 31) - 1, 1 << 62  # what the options of sockets can say
+_SUBSCRIPTIONS = 1 << 16  # bytes; all that comes to who sends
 
-_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+# Plain numbers: those of the module calculate slowly.
+_NOW = int(zmq.NOBLOCK)
+_NOW_AND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+_PUB = int(zmq.PUB)
 
 _OnWait: TypeAlias = Callable[[float], None]  # is told the seconds so far
-
-
-@dataclass(eq=False, slots=True)
-class _End:
-    """A socket at an address.
-
-    Attributes:
-        lost: when its connection ended; None while libzmq sees to it.
-    """
-
-    address: str
-    socket: Any
-    monitor: Any
-    lost: float | None = None
 
 
 class OneWay:
     """A socket for each address, all of one kind.
 
     Args:
-        kind: `zmq.PUSH` or `zmq.PULL`.
-        addresses: in ZeroMQ's spelling.
+        kind: `zmq.PUSH`, `zmq.PULL`, `zmq.PUB` or `zmq.SUB`.
+        addresses: to `open`, in ZeroMQ's spelling.
         bind: they are this side's own.
         hwm: messages that wait on this side for each peer, at most; 0: any number.
-        limit: bytes of a frame; libzmq ends a connection over which a larger one comes, before it
-            takes memory for it. -1: any number.
+        limit: bytes of a message that comes. Of one that has up to twice as many the user hears;
+            the connection over which more come is ended, before they take memory.
 
     Raises:
         ConfigError: an address cannot be bound or connected to.
 
     Attributes:
+        kind: of the sockets.
+        sends: what they are for; otherwise they receive.
         addresses: ports filled in.
-        disconnects: connections that ended.
     """
 
     def __init__(
-        self, kind: int, addresses: Sequence[str], *, bind: bool, hwm: int, limit: int = -1
+        self,
+        kind: int,
+        addresses: Sequence[str] = (),
+        *,
+        bind: bool = False,
+        hwm: int,
+        limit: int,
     ) -> None:
-        self._kind, self._bind, self._hwm, self._limit = kind, bind, hwm, limit
-        self.disconnects = 0
-        self._turn = 0
-        self._looked = monotonic()
-        self._closing = False
-        self._process = os.getpid()
+        self.kind = kind
+        self.sends = kind in (zmq.PUSH, zmq.PUB)
+        self.addresses: list[str] = []
+        self._hwm = min(hwm, _MOST)
+        self._limit = _SUBSCRIPTIONS if self.sends else min(2 * limit, _LARGEST)
+        self._topics: list[bytes] = []
+        self._turn = -1
+        self._closing = self._closed = self._forked = False
         # Again by the thread that has it: a handler of signals may close.
         self._lock = threading.RLock()
         self._bell = Bell()
         self._context = zmq.Context()
-        self._ends: list[_End] = []
+        self._sockets: list[Any] = []
+        self._guards: list[Guard] = []
+        self._waited_for: list[tuple[Any, int]] = [(self._bell.ear, zmq.POLLIN)]
+        self._watch = Watch(self.addresses, self._limit, hwm, self._bell.ring)
+        self._watch.idle = self.sends  # what comes then is not read by anybody
+        _ways.add(self)
         for address in addresses:
+            self.open(address, bind=bind)
+
+    @property
+    def connects(self) -> int:
+        """Connections that began."""
+        return self._watch.connects
+
+    @property
+    def disconnects(self) -> int:
+        """Connections that ended."""
+        return self._watch.disconnects
+
+    @property
+    def cut(self) -> int:
+        """Those of them that were cut off, because a message did not come to an end."""
+        return self._watch.cut
+
+    def open(self, address: str, *, bind: bool, topic: bytes = b"") -> None:
+        """Bind or connect to one more address.
+
+        Args:
+            address: of it.
+            bind: it is this side's own.
+            topic: of SUB: what begins with it comes, over whichever address.
+
+        Raises:
+            ConfigError: that is not possible; all of this is closed then.
+            DataFlowTerminated: this was closed.
+        """
+        with self._lock:
+            self._check()
             try:
-                self._open(address)
+                self._open(self._socket(address), address, bind, topic)
             except zmq.ZMQError as error:
                 self.close()
                 raise ConfigError(f"{address}: {error}") from error
-        self.addresses = tuple(end.address for end in self._ends)
 
-    def send(self, data: bytes, on_wait: _OnWait) -> None:
-        """Send a message, as soon as there is room for it.
+    def send(
+        self,
+        frames: Sequence[Any],
+        on_wait: _OnWait,
+        *,
+        copy: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Send a message, as soon as there is room for it; PUB: to all who have room.
+
+        Args:
+            frames: of it.
+            on_wait: is told for how many seconds there was none.
+            copy: they may be written to afterwards. Without, large ones are sent from where they
+                are, possibly later.
+            timeout: seconds; None: as long as it takes.
 
         Raises:
+            PeerTimeout: there was no room for so long.
             DataFlowTerminated: this was closed.
         """
+        if self._closing:  # in a forked process nobody would give the lock back
+            self._check()
+        with self._lock:
+            sent, begun = self._sent(frames, copy), None
+            while not sent:
+                begun = begun or monotonic()
+                self._wait(begun, on_wait, timeout, "nobody took a message")
+                sent = self._sent(frames, copy)
 
-        def attempt(socket: Any) -> None:
-            socket.send(data, zmq.NOBLOCK, copy=False)
-
-        self._when_ready(attempt, zmq.POLLOUT, on_wait)
-
-    def receive(self, on_wait: _OnWait) -> tuple[int, list[Any]]:
+    def receive(
+        self, on_wait: _OnWait, *, timeout: float | None = None
+    ) -> tuple[int, list[zmq.Frame]]:
         """The next message: number of the address that it came over, and its frames.
 
+        Args:
+            on_wait: is told for how many seconds none came.
+            timeout: seconds; None: as long as it takes.
+
         Raises:
+            PeerTimeout: none came for so long.
             DataFlowTerminated: this was closed.
         """
-        return self._when_ready(_frames, zmq.POLLIN, on_wait)
+        if self._closing:  # in a forked process nobody would give the lock back
+            self._check()
+        with self._lock:
+            found, begun = self._received(), None
+            while found is None:
+                begun = begun or monotonic()
+                self._wait(begun, on_wait, timeout, "no message came")
+                found = self._received()
+            return found
 
     def close(self, linger: float | None = 0.0) -> None:
         """End who waits, and close. Idempotent.
@@ -116,22 +185,28 @@ class OneWay:
         Args:
             linger: seconds that what was sent has to get out; None: it takes as long as it takes.
         """
-        if os.getpid() != self._process:
+        if self._forked:
             return  # the sockets are the parent's
         self._closing = True
         self._bell.ring()
         with self._lock:
-            if self._context.closed:
+            if self._closed:
                 return
-            for end in self._ends:
-                end.socket.disable_monitor()
-                end.monitor.close()
-                end.socket.close(-1 if linger is None else int(linger * 1000))
-            self._context.term()
-            self._bell.close()
+            self._closed = True
+            for socket in self._sockets:
+                socket.disable_monitor()
+                socket.close(-1 if linger is None else int(linger * 1000))
+        self._watch.close(self._end)
 
-    def _open(self, address: str) -> None:
-        socket: Any = self._context.socket(self._kind)
+    def _disown(self) -> None:
+        self._closing = self._forked = True
+
+    def _end(self) -> None:
+        self._context.term()
+        self._bell.close()
+
+    def _socket(self, address: str) -> Any:
+        socket: Any = self._context.socket(self.kind)
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = self._hwm
         socket.maxmsgsize = self._limit
@@ -139,75 +214,115 @@ class OneWay:
         socket.reconnect_ivl, socket.reconnect_ivl_max = _RETRY, _LAST_RETRY
         socket.heartbeat_ivl, socket.heartbeat_timeout = _HEARTBEAT, _SILENCE
         socket.ipv6 = "[" in address
-        monitor = socket.get_monitor_socket(_EVENTS)
-        monitor.linger = 0
-        end = _End(address, socket, monitor)
-        self._ends.append(end)
-        (socket.bind if self._bind else socket.connect)(address)
-        if self._bind:
-            end.address = socket.last_endpoint.rstrip(b"\0").decode()
+        return socket
 
-    def _when_ready(
-        self, attempt: Callable[[Any], Any], event: int, on_wait: _OnWait
-    ) -> tuple[int, Any]:
-        begun = None
-        with self._lock:
-            while True:
-                self._check()
-                now = monotonic()
-                if now - self._looked > _GLANCE:
-                    self._mind(now)
-                for _ in self._ends:
-                    number, self._turn = self._turn, (self._turn + 1) % len(self._ends)
-                    try:
-                        return number, attempt(self._ends[number].socket)
-                    except zmq.Again:
-                        pass
-                    except zmq.ZMQError:
-                        self._check()  # a handler of signals closed it
-                        raise
-                begun = begun or now
-                on_wait(now - begun)
-                self._wait(event)
-                self._check()
-                self._mind(monotonic())
+    def _open(self, socket: Any, address: str, bind: bool, topic: bytes) -> None:
+        self._sockets.append(socket)
+        self._guards.append(self._watch.add(socket, bind=bind))
+        self._waited_for.append((socket, zmq.POLLOUT if self.sends else zmq.POLLIN))
+        if self.kind == zmq.SUB:
+            self._topics.append(topic)
+            for one in self._sockets[:-1]:
+                one.subscribe(topic)
+            for known in self._topics:
+                socket.subscribe(known)
+        (socket.bind if bind else socket.connect)(address)
+        self.addresses.append(socket.last_endpoint.rstrip(b"\0").decode() if bind else address)
 
-    def _wait(self, event: int) -> None:
-        waited_for = [(end.socket, event) for end in self._ends]
-        waited_for += [(end.monitor, zmq.POLLIN) for end in self._ends]
-        lost = any(end.lost is not None for end in self._ends)
-        seconds = _GIVEN_UP if lost else _GLANCE
+    # -- one attempt: much of what a small message costs ---------------------------------------
+
+    def _sent(self, frames: Sequence[Any], copy: bool) -> bool:
+        if self._closing or self._watch.broken:
+            self._mind()
+        sockets = self._sockets
+        sent = False
+        for _ in sockets:
+            self._turn = number = (self._turn + 1) % len(sockets)
+            try:
+                send = sockets[number].send
+                for frame in frames[:-1]:
+                    send(frame, _NOW_AND_MORE, copy)
+                send(frames[-1], _NOW, copy)
+            except zmq.Again:
+                continue
+            except zmq.ZMQError:
+                self._check()  # a handler of signals closed it
+                raise
+            sent = True
+            if self.kind != _PUB:
+                break
+        return sent
+
+    def _received(self) -> tuple[int, list[zmq.Frame]] | None:
+        if self._closing or self._watch.broken:
+            self._mind()
+        sockets = self._sockets
+        for _ in sockets:
+            self._turn = number = (self._turn + 1) % len(sockets)
+            receive = sockets[number].recv
+            try:
+                frame = receive(_NOW, False)
+                frames = [frame]
+                while frame.more:
+                    frame = receive(_NOW, False)
+                    frames.append(frame)
+            except zmq.Again:
+                continue
+            except zmq.ZMQError:
+                self._check()
+                raise
+            except BaseException:  # a signal's, between two frames: the rest alone is no message
+                with suppress(zmq.ZMQError):
+                    while sockets[number].rcvmore:
+                        receive(_NOW, False)
+                raise
+            guard = self._guards[number]
+            if guard.curious:
+                guard.heard(frame)
+            return number, frames
+        return None
+
+    def _wait(self, begun: float, on_wait: _OnWait, timeout: float | None, what: str) -> None:
+        waited = monotonic() - begun
+        if timeout is not None and waited >= timeout:
+            raise PeerTimeout(f"{what} within {timeout} s at {', '.join(self.addresses)}")
+        on_wait(waited)
+        left = _GLANCE if timeout is None else min(_GLANCE, timeout - waited)
+        self._watch.drained = self._watch.idle = True
         try:
-            zmq.zmq_poll([*waited_for, (self._bell.ear, zmq.POLLIN)], int(seconds * 1000))
+            zmq.zmq_poll(self._waited_for, math.ceil(left * 1000))
+            if not self._closing:  # what it rang for is looked at next
+                self._bell.quiet()
         except zmq.ZMQError:
             self._check()
             raise
+        finally:
+            self._watch.idle = self.sends
 
     def _check(self) -> None:
+        if self._forked:
+            raise ConfigError("a forked process cannot use a connection that its parent opened")
         if self._closing:
             raise DataFlowTerminated("the connection was closed")
 
-    def _mind(self, now: float) -> None:
-        """Look what became of connections, and begin those again that libzmq has given up.
-
-        It connects again where a peer has gone, but not where one broke its rules, such as with a
-        frame that is too large.
-        """
-        self._looked = now
-        for end in self._ends:
-            with suppress(zmq.Again):
-                while True:
-                    event = recv_monitor_message(end.monitor, zmq.NOBLOCK)["event"]
-                    self.disconnects += event == zmq.EVENT_DISCONNECTED
-                    end.lost = now if event == zmq.EVENT_DISCONNECTED and not self._bind else None
-            if end.lost is not None and now - end.lost >= _GIVEN_UP:
-                end.lost = None
-                logger.warning("the connection to %s was broken off, and begins again", end.address)
-                with suppress(zmq.ZMQError):  # otherwise it takes it for connected still
-                    end.socket.disconnect(end.address)
-                end.socket.connect(end.address)
+    def _mind(self) -> None:
+        """Begin connections again that libzmq has given up."""
+        self._check()
+        while self._watch.broken:
+            number = self._watch.broken.popleft()
+            socket, address = self._sockets[number], self.addresses[number]
+            logger.warning("the connection to %s was broken off, and begins again", address)
+            with suppress(zmq.ZMQError):  # otherwise it takes it for connected still
+                socket.disconnect(address)
+            socket.connect(address)
 
 
-def _frames(socket: Any) -> list[Any]:
-    found: list[Any] = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-    return found
+_ways: weakref.WeakSet[OneWay] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for way in list(_ways):
+        way._disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,27 @@ def test_what_cannot_be_appended_to(tmp_path: Path) -> None:
     tenbin.save(path)
     with tenbin.Writer(path), pytest.raises(df.ConfigError, match="somebody else"):
         tenbin.Writer(path)
+
+
+def test_several_threads_write(tmp_path: Path) -> None:
+    path = tmp_path / "a.ten"
+    with tenbin.Writer(path, components=2) as writer:
+
+        def write(i: int) -> None:
+            for _ in range(30):
+                writer.write([np.full(1000, i, "u1"), np.array([i], "i4")])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, range(4)))
+    found = list(df.TenData(path, 2))
+    assert len(found) == 120 and all((data == i).all() for data, i in found)
+    with pytest.raises(df.ConfigError, match="is closed"):
+        writer.write([np.zeros(1, "u1")] * 2)
+
+
+@pytest.mark.parametrize("components", [0, 1.5, "x"])
+def test_components_are_a_number(components: Any, tmp_path: Path) -> None:
+    tenbin.save(tmp_path / "a.ten", np.zeros(1))
+    for make in (tenbin.Writer, df.TenData):
+        with pytest.raises(df.ConfigError, match=f"components={components!r} must be"):
+            make(tmp_path / "a.ten", components)

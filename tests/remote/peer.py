@@ -81,16 +81,16 @@ class Peer:
 class Raw:
     """A connection that speaks ZMTP by itself: frames without an end, or of any size."""
 
-    def __init__(self, end: str | socket.socket) -> None:
-        """To an address, or from where a connection came that was accepted."""
-        kind = b"DEALER" if isinstance(end, str) else b"ROUTER"
+    def __init__(self, end: str | socket.socket, kind: bytes | None = None) -> None:
+        """To an address, or from where a connection came that was accepted; as a kind of socket."""
+        kind = kind or (b"DEALER" if isinstance(end, str) else b"ROUTER")
         if isinstance(end, str):
             host, port = end.removeprefix("tcp://").rsplit(":", 1)
             end = socket.create_connection((host, int(port)))
         self.socket = end
         self.socket.settimeout(10)
         greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
-        ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + kind
+        ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
         self.socket.sendall(greeting + bytes([4, len(ready)]) + ready)
         self._read(64)
         self.hear()

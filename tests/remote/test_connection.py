@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
+import os
 import pickle
 import socket as network
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
+from network import until
 
 import dataflow as df
 
@@ -55,8 +59,8 @@ def test_it_is_a_dataflow() -> None:
         assert images.shape == (4, 2, 3, 4) and numbers[:, 0].tolist() == [5, 6, 7, 8]
         with df.MultiThreadMapData(receiver, 1, lambda dp: dp, buffer_size=1) as ds:
             assert number(next(iter(ds))) == 9
-    (row,) = receiver.stats()["stages"]
-    assert row["bytes"] > 0 and row["connects"] == 1
+        until(lambda: receiver.stats()["stages"][0]["connects"] == 1)
+    assert receiver.stats()["stages"][0]["bytes"] > 0
 
 
 def test_arrays_are_writable_and_nobody_elses() -> None:
@@ -164,6 +168,20 @@ def test_raw() -> None:
         from dataflow.codec import tenbin
 
         assert number(tenbin.decode_frames(receiver.recv())) == 5
+
+
+def test_raw_frames_that_cannot_be_sent_leave_nothing_behind() -> None:
+    with pair({"raw": True}, raw=True) as (sender, receiver):
+        for odd in (np.zeros((4, 4), "u1")[:, 1], "text", 1, None):
+            with pytest.raises(df.CodecError, match=r"contiguous|bytes"):
+                sender.send([b"first", odd])
+        sender.send([b"a", np.zeros(0), np.arange(3, dtype="u1")])
+        assert receiver.recv() == [b"a", b"", b"\0\1\2"]
+
+
+def test_numbers_beyond_what_sockets_can_say() -> None:
+    with df.Connection("zpull://127.0.0.1:*", hwm=1 << 40, max_message_bytes=1 << 62) as one:
+        assert one.addresses
 
 
 def test_infos() -> None:
@@ -278,6 +296,17 @@ def test_braces_and_lists(tmp_path: Path) -> None:
         ({"linger": -1}, "linger=-1"),
         ({"max_message_bytes": 10}, "max_message_bytes=10"),
         ({"infos": "image"}, "infos='image'"),
+        ({"infos": 5}, "infos=5"),
+        ({"infos": [1]}, r"infos=\[1\]"),
+        ({"url": 5}, "url=5 is not text"),
+        ({"total": "x"}, "total='x' must be an integer"),
+        ({"report": None}, "report=None"),
+        ({"hwm": 1.5}, "hwm=1.5"),
+        ({"stats_horizon": 2.5}, "stats_horizon=2.5"),
+        ({"max_message_bytes": 1e6}, "max_message_bytes=1000000.0"),
+        ({"timeout": float("nan")}, "timeout=nan must be seconds"),
+        ({"linger": float("inf")}, "linger=inf"),
+        ({"linger": None}, "linger=None"),
         ({"converters": "jax"}, "converters='jax' must be a function, or one of torch, "),
         ({"batch_transforms": ["torch"]}, "batch_transforms='torch' must be a function, or a"),
         ({"on_error": "ignore"}, "on_error='ignore'"),
@@ -355,6 +384,60 @@ def test_closing_ends_who_waits() -> None:
     receiver.close()
     with pytest.raises(df.DataFlowTerminated):
         receiver.recv()
+
+
+def test_an_interrupt_within_a_message() -> None:
+    """What was left of the message is not the next one, though it would look like one."""
+
+    def interrupt(frame: Any, event: str, _: Any) -> Any:
+        if frame.f_code.co_name != "_received":
+            return interrupt if event == "call" else None
+        if "frames.append" in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return interrupt
+
+    with pair() as (sender, receiver):
+        for i in range(3):
+            sender.send(message(i))
+        assert number(receiver.recv()) == 0
+        tracing = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                receiver.recv()
+        finally:
+            sys.settrace(tracing)
+        assert number(receiver.recv()) == 2
+        assert receiver.stats()["errors"] == {}
+
+
+def test_a_forked_process_has_no_part_in_it() -> None:
+    """It says so, also where a thread of its parent waited, and takes nothing away."""
+    with pair() as (sender, receiver):
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.extend(receiver.take(3)))
+        thread.start()
+        until(lambda: receiver._line._watch.idle)
+        pid = os.fork()
+        if not pid:
+            told = 0
+            for use in (
+                receiver.recv,
+                lambda: next(iter(receiver)),
+                lambda: sender.send(message(0)),
+            ):
+                try:
+                    use()
+                except df.DataFlowError as error:
+                    told += "forked process" in str(error)
+            receiver.close()
+            os._exit(told)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        for i in range(3):
+            sender.send(message(i))
+        thread.join()
+        assert [number(one) for one in found] == [0, 1, 2]
 
 
 def test_what_was_sent_gets_out_before_it_closes() -> None:

@@ -10,7 +10,7 @@ import statistics
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,13 @@ def test_a_message_without_an_end(start: Start, frame: bytes, greeted: bool) -> 
     assert grown < 1 << 30
 
 
+def next_head(server: socket.socket) -> wire.Message:
+    """What a new connection says first; libzmq may have begun one that was ended at once."""
+    while True:
+        with suppress(OSError), Raw(server.accept()[0]) as raw:
+            return wire.unpack(raw.hear())
+
+
 @pytest.mark.parametrize("greeted", [False, True])
 @pytest.mark.parametrize("who", ["receiver", "sender"])
 def test_a_message_without_an_end_from_who_binds(who: str, greeted: bool) -> None:
@@ -236,8 +243,7 @@ def test_a_message_without_an_end_from_who_binds(who: str, greeted: bool) -> Non
             with pytest.raises(OSError):
                 while True:
                     raw.socket.sendall(FRAMES["empty"] * (1 << 15))
-        with Raw(server.accept()[0]) as raw:
-            assert wire.unpack(raw.hear()).kind is Kind.HELLO
+        assert next_head(server).kind is Kind.HELLO
         refused = end.stats()["refused"] if who == "sender" else end.stats()["stages"][0]["refused"]
         assert refused == {"endless": 1}
 

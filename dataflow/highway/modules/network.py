@@ -24,9 +24,8 @@ from dataflow.failures import ErrorPolicy
 from dataflow.highway.node import Sink, Source
 from dataflow.remote.older import warn_if_open
 from dataflow.remote.setup import MESSAGE_BYTES, Notice
-from dataflow.remote.tensorcom.line import Line
-from dataflow.remote.tensorcom.urls import Place
 from dataflow.transport.addresses import check_addresses
+from dataflow.transport.oneway import OneWay
 
 __all__ = ["ZMQSink", "ZMQSource"]
 
@@ -74,7 +73,7 @@ class ZMQSource(Source):
         self.timeout = timeout
         self.max_message_bytes = _limit(max_message_bytes)
         self.source = check_addresses(source, bind=bind)
-        self._line: Line | None = None
+        self._line: OneWay | None = None
 
     @property
     def address(self) -> str:
@@ -123,7 +122,7 @@ class ZMQSink(Sink):
         self.queue_size = int(queue_size)
         self.linger = float(linger)
         self.target = check_addresses(target, bind=bind)
-        self._line: Line | None = None
+        self._line: OneWay | None = None
 
     @property
     def address(self) -> str:
@@ -141,7 +140,7 @@ class ZMQSink(Sink):
         if len(message) > self.max_message_bytes:
             what = f"a batch of {len(message)} bytes, more than {self.max_message_bytes}"
             raise CodecError(f"{what} (max_message_bytes)", reason="size")
-        self._line.send([message], copy=False, timeout=None, on_wait=self._notice)
+        self._line.send((message,), self._notice)
 
     def close(self) -> None:
         if self._line is not None:
@@ -163,7 +162,7 @@ class _Received(DataFlow):
 
     _stays = True  # a worker would be another receiver
 
-    def __init__(self, line: Line, timeout: float | None, limit: int) -> None:
+    def __init__(self, line: OneWay, timeout: float | None, limit: int) -> None:
         self._line = line
         self._timeout = timeout
         self._limit = limit
@@ -179,7 +178,7 @@ class _Received(DataFlow):
         notice = Notice("ZMQSink", self._line.addresses)
         position = refused = 0
         while True:
-            frames = self._line.receive(timeout=self._timeout, on_wait=notice)
+            _, frames = self._line.receive(notice, timeout=self._timeout)
             self._bytes += sum(map(len, frames))
             try:
                 batch = _decoded(frames, self._limit)
@@ -195,7 +194,10 @@ class _Received(DataFlow):
 
     def _row(self) -> dict[str, Any]:
         row = super()._row()
-        return row | {"bytes": self._bytes, "errors": sum(self._policy.counts.values())}
+        row["bytes"] = self._bytes
+        row["errors"] = sum(self._policy.counts.values())
+        row["cut"] = self._line.cut
+        return row
 
     def close(self) -> None:
         self._line.close(0)  # before: somebody may wait there in the pass that is to end
@@ -209,7 +211,7 @@ def _decoded(frames: list[Any], limit: int) -> dict[str, Any]:
     if len(frames[0]) > limit:
         what = f"a message of {len(frames[0])} bytes, more than max_message_bytes={limit}"
         raise CodecError(what, reason="size")
-    value = msgpack_numpy.decode(frames[0].buffer)
+    value = msgpack_numpy.decode(frames[0])
     if not isinstance(value, dict) or not value:
         raise CodecError(f"a batch is a dict by name, not {brief(value)}", reason="corrupt")
     return {_text(name): _part(name, part) for name, part in value.items()}
@@ -241,17 +243,10 @@ def _limit(max_message_bytes: int) -> int:
     return int(max_message_bytes)
 
 
-def _address(line: Line | None, addresses: Sequence[str]) -> str:
+def _address(line: OneWay | None, addresses: Sequence[str]) -> str:
     return (line.addresses if line is not None else addresses)[0]
 
 
-def _open(kind: int, addresses: Sequence[str], bind: bool, *, limit: int, hwm: int) -> Line:
+def _open(kind: int, addresses: Sequence[str], bind: bool, *, limit: int, hwm: int) -> OneWay:
     warn_if_open(addresses, bind)
-    line = Line(kind, limit=limit, hwm=hwm)
-    try:
-        for address in addresses:
-            line.open(Place(kind, bind, address, b""))
-    except ConfigError:
-        line.close(0)
-        raise
-    return line
+    return OneWay(kind, addresses, bind=bind, hwm=hwm, limit=limit)

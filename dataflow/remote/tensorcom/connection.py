@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral, Real
+from types import NoneType
 from typing import Any
-
-import numpy as np
-import zmq
 
 from dataflow.base import DataFlow, is_flow, reset
 from dataflow.codec.tensor import bad
@@ -24,17 +23,17 @@ from dataflow.errors import CodecError, ConfigError
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.remote.setup import MESSAGE_BYTES, Notice
 from dataflow.remote.tensorcom import convert
-from dataflow.remote.tensorcom.line import Line
 from dataflow.remote.tensorcom.statistics import Report, Statistics
 from dataflow.remote.tensorcom.urls import Place, expanded, parse
 from dataflow.transport.addresses import is_local
+from dataflow.transport.oneway import OneWay
 
 __all__ = ["Connection"]
 
 logger = logging.getLogger(__name__)
 
+_LONGEST = 10_000_000  # seconds, some months
 _TOLD = 10  # malformed messages that are logged; all are counted
-_SENDERS = (zmq.PUSH, zmq.PUB)
 
 
 class Connection(DataFlow):
@@ -122,15 +121,19 @@ class Connection(DataFlow):
         linger: float = 5.0,
         insecure: bool | None = None,
     ) -> None:
-        for name, value in (("epoch", epoch), ("stats_horizon", stats_horizon), ("hwm", hwm)):
-            if value < 1:
-                raise ConfigError(f"{name}={value!r} must be at least 1")
+        for name, value, least in (
+            *(("epoch", epoch, 1), ("stats_horizon", stats_horizon, 1), ("hwm", hwm, 1)),
+            *(("total", total, -1), ("report", report, -1)),
+            ("max_message_bytes", max_message_bytes, 1 << 16),
+        ):
+            if not isinstance(value, Integral) or value < least:
+                raise ConfigError(f"{name}={value!r} must be an integer of at least {least}")
         for name, seconds in (("timeout", timeout), ("linger", linger)):
-            if seconds is not None and seconds < 0:
-                raise ConfigError(f"{name}={seconds!r} must not be negative")
-        if max_message_bytes < 1 << 16:
-            raise ConfigError(f"max_message_bytes={max_message_bytes!r} must be at least 65536")
-        if isinstance(infos, str):
+            number = isinstance(seconds, Real) or (seconds is None and name == "timeout")
+            if not number or (seconds is not None and not 0 <= seconds <= _LONGEST):
+                raise ConfigError(f"{name}={seconds!r} must be seconds, from 0 to {_LONGEST}")
+        texts = isinstance(infos, (list, tuple)) and all(isinstance(info, str) for info in infos)
+        if not texts and not isinstance(infos, (bool, NoneType)):
             raise ConfigError(f"infos={infos!r} must be a list of texts, or True")
         tensors = {
             "torch": convert.to_torch(),
@@ -148,7 +151,7 @@ class Connection(DataFlow):
         self._copy, self._linger, self._insecure = copy, linger, insecure
         self._policy = ErrorPolicy(on_error, give_up=True)
         self._topic = b""
-        self._line: Line | None = None
+        self._line: OneWay | None = None
         # Only weakly: a connection that nobody has any more closes at once.
         me = weakref.ref(self)
         self.stats = Statistics(stats_horizon, lambda: DataFlow.stats(me()))  # type: ignore[arg-type]
@@ -196,12 +199,12 @@ class Connection(DataFlow):
             PeerTimeout: there was no room for `timeout` seconds.
         """
         line = self._opened(sends=True)
-        frames = list(data) if self.raw else self._frames(data, allow64 or self.allow64)
+        frames = _whole_frames(data) if self.raw else self._frames(data, allow64 or self.allow64)
         size = sum(memoryview(frame).nbytes for frame in frames)
         if not frames or size > self._limit:
             bad("size", f"a message of {len(frames)} frames and {size} bytes (limit {self._limit})")
         frames = [self._topic, *frames] if self._topic else frames
-        line.send(frames, copy=self._copy, timeout=self.timeout, on_wait=self._notice)
+        line.send(frames, self._notice, copy=self._copy, timeout=self.timeout)
         self.stats.add(size)
 
     def write(self, data: Sequence[Any]) -> None:
@@ -236,16 +239,17 @@ class Connection(DataFlow):
         """
         line = self._opened(sends=False)
         while True:
-            frames = line.receive(timeout=self.timeout, on_wait=self._notice)
+            _, frames = line.receive(self._notice, timeout=self.timeout)
+            size = sum(map(len, frames))
             try:
-                found = self._decoded(frames)
+                found = self._decoded(frames, size)
             except CodecError as error:
                 found = self._refuse(error)
                 if found is None:
                     continue
                 return found
             self._policy.passed()
-            self.stats.add(sum(map(len, frames)))
+            self.stats.add(size)
             return found if self.raw else self._converted(found)
 
     def items(self, report: int = -1) -> Iterator[Any]:
@@ -271,8 +275,8 @@ class Connection(DataFlow):
         row = super()._row()
         row["bytes"] = self.stats.total
         row["errors"] = sum(self._policy.counts.values())
-        row["connects"] = self._line.connects if self._line is not None else 0
-        row["disconnects"] = self._line.disconnects if self._line is not None else 0
+        for name in ("connects", "disconnects", "cut"):
+            row[name] = getattr(self._line, name, 0)
         return row
 
     # -- how ---------------------------------------------------------------------------------
@@ -286,12 +290,12 @@ class Connection(DataFlow):
         for place in places:
             self._check_reach(place)
         if self._line is None:
-            self._line = Line(places[0].kind, limit=self._limit, hwm=self._hwm)
+            self._line = OneWay(places[0].kind, limit=self._limit, hwm=self._hwm)
             linger = self._linger if places[0].sends else 0.0
             self._finalizer = weakref.finalize(self, self._line.close, linger)
         try:
             for place in places:
-                self._line.open(place)
+                self._line.open(place.address, bind=place.bind, topic=place.topic)
         except ConfigError:
             self._shut(0.0)
             raise
@@ -322,10 +326,10 @@ class Connection(DataFlow):
             )
         logger.warning("%s. `send` and `receive` with keys= (`dataflow keys FOLDER`) are", what)
 
-    def _opened(self, *, sends: bool | None = None) -> Line:
+    def _opened(self, *, sends: bool | None = None) -> OneWay:
         if self._line is None:
             raise ConfigError("the connection has no url; connect(url) gives it one")
-        if sends is not None and sends is not (self._line.kind in _SENDERS):
+        if sends is not None and sends is not self._line.sends:
             raise ConfigError(
                 f"{', '.join(self._line.addresses)} is for {'receiving' if sends else 'sending'}"
             )
@@ -335,7 +339,7 @@ class Connection(DataFlow):
         # First of all, because another thread may wait for a message in a pass that is to end.
         if self._line is not None:
             self._finalizer.detach()
-            self._line.close(linger if self._line.kind in _SENDERS else 0.0)
+            self._line.close(linger if self._line.sends else 0.0)
         super().close()
 
     def _frames(self, data: Sequence[Any], allow64: bool) -> list[Any]:
@@ -346,8 +350,7 @@ class Connection(DataFlow):
                 bad("unsupported", f"component {number}: {array.dtype} needs allow64=True")
         return encode_frames(arrays, infos) if self.multipart else [encode(arrays, infos)]
 
-    def _decoded(self, frames: list[Any]) -> Any:
-        size = sum(map(len, frames))
+    def _decoded(self, frames: list[Any], size: int) -> Any:
         if size > self._limit:
             bad("size", f"a message of {size} bytes, more than max_message_bytes={self._limit}")
         if self.raw:
@@ -372,9 +375,23 @@ class Connection(DataFlow):
         return self._policy.failed_with(error, None, number=self.stats.count + refused)
 
     def _samples(self, data: Any) -> int:
-        if not self.batch_count or self.raw or not len(data) or not np.ndim(data[0]):
+        if not self.batch_count or self.raw or not len(data):
             return 1
-        return len(data[0])
+        first = data[0]  # what a converter has made of it may be anything
+        return len(first) if getattr(first, "ndim", isinstance(first, (list, tuple))) else 1
 
     def __getstate__(self) -> dict[str, Any]:
         raise ConfigError("a Connection stays in the process that made it; make another one there")
+
+
+def _whole_frames(data: Iterable[Any]) -> list[Any]:
+    """Frames that are sent as they are; one that cannot be would leave half a message."""
+    frames = list(data)
+    for frame in frames:
+        try:
+            contiguous = memoryview(frame).c_contiguous
+        except TypeError as error:
+            raise CodecError(f"frames are bytes: {error}", reason="unsupported") from error
+        if not contiguous:
+            bad("unsupported", "a frame is not contiguous in memory")
+    return frames

@@ -58,7 +58,7 @@ def expanded(url: str | Iterable[str], *, braces: bool = True) -> list[str]:
     Raises:
         ConfigError: it is neither.
     """
-    urls = [url] if isinstance(url, str) else list(url)
+    urls = list(url) if isinstance(url, Iterable) and not isinstance(url, str) else [url]
     for one in urls:
         if not isinstance(one, str):
             raise ConfigError(f"url={one!r} is not text such as zsub://127.0.0.1:7880")
