@@ -85,6 +85,11 @@ class _Receivers:
         self._sender.close()
 
 
+def _url(kind: str, address: str) -> str:
+    transport, _, rest = address.partition("://")
+    return f"{kind}://{rest}" if transport == "tcp" else f"{kind}+{transport}://{rest}"
+
+
 class _Subscribers:
     """Each datapoint to one of the URLs, in turn; what that means is the affair of its scheme."""
 
@@ -109,7 +114,9 @@ class _Subscribers:
         except ConfigError:
             self.close()
             raise
-        self.addresses = [place for one in self._connections for place in one.addresses]
+        kinds = [url.partition("+")[0].partition("://")[0] for group in groups for url in group]
+        bound = [place for one in self._connections for place in one.addresses]
+        self.addresses = list(map(_url, kinds, bound))
 
     def send(self, ds: Any, epochs: int | None) -> None:
         turn = cycle(self._connections)

@@ -309,7 +309,8 @@ class Run:
         self._forget(worker)
         self._meter.restarts += 1
         text = obituary(died, lost, timed_out, self._is_keyed)
-        if not timed_out and not any(part.alone for part in lost):
+        # Where it was killed for its silence, no datapoint is to blame.
+        if not late and not any(part.alone for part in lost):
             self._budget.death()
         if self._budget.spent:
             raise WorkerDied(

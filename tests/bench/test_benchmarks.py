@@ -74,7 +74,7 @@ def check(result: dict[str, Any], name: str) -> None:
         ("transport", 2),
         ("files", 1),
         ("kill", 2),
-        ("remote", 5),
+        ("remote", 6),
     ],
 )
 def test_it_runs_and_writes_its_result(name: str, cases: int, cache: Path, tmp_path: Path) -> None:

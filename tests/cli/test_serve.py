@@ -111,7 +111,7 @@ result = [told(job.recv()) for job in jobs for _ in range(6)]
     begun = time.monotonic()
     _, err = server.communicate(timeout=20)
     assert server.returncode == 130 and time.monotonic() - begun < 5
-    assert "Traceback" not in err and "11 images of 2 classes on tcp://127.0.0.1" in err
+    assert "Traceback" not in err and "11 images of 2 classes on zpub://127.0.0.1" in err
     assert "MB/s" in err
     for rows in theirs:
         arrays = [

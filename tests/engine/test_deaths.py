@@ -277,6 +277,20 @@ def test_a_consumer_that_takes_its_time_times_nobody_out() -> None:
     assert sorted(found) == list(range(60)) and ds.stats()["worker_restarts"] == 0
 
 
+class HangsOnArrival:
+    """A key at which a worker hangs before it has anything in hand."""
+
+    def __reduce__(self):
+        return time.sleep, (1000,)
+
+
+def test_workers_that_hang_with_nothing_in_hand_are_not_killed_for_ever() -> None:
+    ds = df.DataFromList([[HangsOnArrival()]]).map(list)
+    ds = df.PrefetchDataZMQ(ds, 1, task_timeout=0.5, max_restarts=1)
+    with ds, pytest.raises(df.WorkerDied, match="with no datapoint in hand"):
+        list(ds)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
