@@ -99,6 +99,7 @@ from dataflow.stages import (
 from dataflow.version import __version__
 
 if typing.TYPE_CHECKING:
+    from dataflow import stream
     from dataflow.engine.ray import PrefetchDataRay
     from dataflow.formats import (
         CaffeLMDB,
@@ -202,6 +203,7 @@ __all__ = [
     "send",
     "send_dataflow_zmq",
     "serve",
+    "stream",
     "utils",
 ]
 
@@ -227,10 +229,12 @@ _LATER = {
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name not in _LATER:
+    if name not in _LATER and name != "stream":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if name == "stream":
+        return importlib.import_module("dataflow.stream")
     return getattr(importlib.import_module(_LATER[name]), name)
 
 

@@ -186,7 +186,8 @@ class DataFlow:
 
         state = resume.checked(self, state)
         self.close()
-        if state["seeded"]:
+        # A chain with a seed has the state's; those of its parts may be others.
+        if state["seeded"] and not self._seed_of_chain()[1]:
             DataFlow.seed(self, state["seed"])
         self.__drawn = state["seed"]
         self.__pending = state

@@ -27,7 +27,7 @@ LAYERS = [
     {"executor", "foreign"},
     {"engine"},
     {"dataset", "formats", "methods", "explain", "resume", "summary"},
-    {"demo", "adapters", "remote"},
+    {"demo", "adapters", "remote", "stream"},
     {"highway"},
     {"cli"},
 ]
@@ -44,7 +44,8 @@ FORBIDDEN = {
     "codec": {"transport", "engine", "executor", "stages", "sources"},
     "executor": {"engine", "stages", "sources", "dataset"},
     "formats": {"engine", "executor", "transport", "http", "dataset"},
-    "engine": {"http", "dataset", "formats", "image", "imgaug", "cli", "demo"},
+    "engine": {"http", "dataset", "formats", "image", "imgaug", "cli", "demo", "stream"},
+    "stream": {"http", "executor", "transport", "remote", "formats"},
 }
 
 # The names users know are in `utils`, whatever they are made of.
@@ -180,7 +181,7 @@ def test_optional_packages_are_imported_where_they_are_used(module: str) -> None
 # Each takes milliseconds, and most programs never need it, or only later.
 DEAR = (
     *("tensorpack", "requests", "matplotlib", "tqdm", "tabulate", "cloudpickle", "pyarrow"),
-    *("dataflow.formats", *FORMATS),
+    *("dataflow.formats", "dataflow.stream", *FORMATS),
     *("zmq", "pycurl", "ssl", "http.client", "urllib.request", "email.utils", "json"),
     *("subprocess", "tempfile", "multiprocessing", "concurrent.futures", "csv", "xml.etree"),
 )

@@ -12,7 +12,7 @@ import pytest
 
 import dataflow as df
 
-ROOMS = ("sources", "stages", "formats", "dataset", "imgaug", "http", "image", "highway")
+ROOMS = ("sources", "stages", "formats", "dataset", "imgaug", "http", "image", "highway", "stream")
 
 
 def test_the_list_is_sorted_and_true() -> None:

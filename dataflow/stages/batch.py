@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.errors import ConfigError
+from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
@@ -69,7 +70,9 @@ class BatchData(ProxyDataFlow):
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
         start = index * self.batch_size
-        stop = min(start + self.batch_size, len(self.ds))
+        stop = start + self.batch_size
+        with suppress(UnknownLength):  # what has no end has every place
+            stop = min(stop, len(self.ds))
         pairs = [at(self.ds, epoch, place) for place in range(start, stop)]
         tags = [tag for tag, _ in pairs]
         if any(datapoint is DROPPED for _, datapoint in pairs):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.errors import ConfigError
+from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
@@ -62,7 +62,10 @@ class FixedSizeData(ProxyDataFlow):
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
         if self.keep_state:
             raise TypeError("FixedSizeData has no random access, unless with keep_state=False")
-        size = len(self.ds)
+        try:
+            size = len(self.ds)
+        except UnknownLength:  # what has no end has every place
+            return at(self.ds, epoch, index)
         if not size:
             raise IndexError(f"index {index} of an empty dataflow")
         rounds, index = divmod(index, size)

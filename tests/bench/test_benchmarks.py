@@ -76,6 +76,7 @@ def check(result: dict[str, Any], name: str) -> None:
         ("files", 1),
         ("kill", 2),
         ("remote", 6),
+        ("streams", 5),
     ],
 )
 def test_it_runs_and_writes_its_result(

@@ -264,3 +264,34 @@ def test_a_pool_of_machines(cache: Path, tmp_path: Path) -> None:
         "epoch 0: 1000 images, 500 of them discs\nepoch 1: 1000 images, 500 of them discs\n",
         "",
     )
+
+
+def test_streams_of_images(cache: Path, tmp_path: Path) -> None:
+    """Twice the same, as the seed is."""
+    photos = cache / "photos-1"
+    folder = photos / min(photos.iterdir())
+    pictures = {}
+    for name in ("birds", "aligned"):
+        for place in ("one", "two"):
+            (tmp_path / place).mkdir(exist_ok=True)
+            words = () if name == "aligned" else (folder,)
+            run(f"streams/{name}.py", *words, cache=cache, folder=tmp_path / place)
+            pictures[place] = cv2.imread(str(tmp_path / place / f"{name}.png"))
+        assert pictures["one"].shape[1] > 900
+        assert np.array_equal(pictures["one"], pictures["two"])
+    assert "piecewise_affine(5, 4)" in (tmp_path / "one/birds.svg").read_text()
+    cv2.imwrite(str(tmp_path / "large.png"), np.full((300, 300, 3), (0, 0, 250), np.uint8))
+    run("streams/patches.py", tmp_path, cache=cache, folder=tmp_path)
+    assert (cv2.imread(str(tmp_path / "patches.png")) == (0, 0, 250)).all(axis=2).mean() > 0.8
+
+
+def test_streams_of_numbers_and_data_sets(digits: Path, cache: Path, tmp_path: Path) -> None:
+    out, _ = run("streams/simple.py", cache=cache, folder=tmp_path)
+    assert len(out.split()) == 10 and set(out.split()) <= set("123456789")
+    out, _ = run("streams/mnist.py", "--dir", digits, cache=cache, folder=tmp_path)
+    assert len(set(out.split()[1:])) > 5
+    sheet = cv2.imread(str(tmp_path / "digits.png"))
+    assert (sheet == 255).sum() > 1000, "the strokes are to be seen"
+    write(tmp_path, cifar10(20))
+    run("streams/cifar.py", "--dir", tmp_path, cache=cache, folder=tmp_path)
+    assert cv2.imread(str(tmp_path / "cifar.png")).shape[1] > 600

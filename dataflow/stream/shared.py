@@ -1,0 +1,42 @@
+"""Values that several have: constants and records, which nobody may write into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["clamped", "own", "read_only"]
+
+
+def own(value: Any) -> Any:
+    """The value as one that its receiver may write into, copied where others share its memory.
+
+    Constants and records cannot be written into, nor can views of them. Parts of larger arrays are
+    copied, too: they would keep the whole.
+    """
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        return value if flags.writeable and flags.c_contiguous else value.copy()
+    if isinstance(value, list):
+        return list(map(own, value))
+    if callable(fields := getattr(value, "as_dict", None)):
+        value = fields()
+    if isinstance(value, dict):
+        return {name: own(one) for name, one in value.items()}
+    return value
+
+
+def read_only(value: Any) -> Any:
+    """The value; of an array a view that cannot be written into, also in a list."""
+    if isinstance(value, list):
+        return list(map(read_only, value))
+    if isinstance(value, np.ndarray):
+        value = value.view()
+        value.flags.writeable = False
+    return value
+
+
+def clamped(index: Any, length: int) -> int:
+    """The nearest of the places 0 to `length` - 1."""
+    return min(max(int(index), 0), length - 1)
