@@ -1,4 +1,7 @@
-"""What every test leaves behind is checked: processes, threads, shared memory, ipc folders."""
+"""How the suite runs: in two processes, each test alone where it measures time.
+
+What every test leaves behind is checked: processes, threads, shared memory, ipc folders.
+"""
 
 from __future__ import annotations
 
