@@ -119,8 +119,8 @@ def calibrate(quick: bool) -> Config:
 def cases(quick: bool) -> list[Case]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     # 20 s of work for the cores that the workers can use.
-    config = {"items": 1200 if quick else 2000 * min(WORKERS, cores)}
-    every = 0.4 if quick else 2.0
+    config = {"items": 600 if quick else 2000 * min(WORKERS, cores)}
+    every = 0.2 if quick else 2.0
     return [
         Case("undisturbed", "dataflow", "epoch", {**config, "every": 0}),
         Case(f"a worker killed every {every:g} s", "dataflow", "epoch", {**config, "every": every}),

@@ -163,7 +163,7 @@ def spdl(config: Config) -> dict[str, Any]:
 
 
 def cases(quick: bool) -> list[Case]:
-    config = {"items": 2000, "seconds": 1.0} if quick else {"items": 100_000, "seconds": 4.0}
+    config = {"items": 2000, "seconds": 0.3} if quick else {"items": 100_000, "seconds": 4.0}
     return [
         Case(f"dataflow, {THREADS} threads", "dataflow", "ours_threads", config),
         Case(f"dataflow, {PROCS} processes", "dataflow", "ours_processes", config),

@@ -129,7 +129,7 @@ def machines(config: Config) -> None:
 
 
 def cases(quick: bool) -> list[Case]:
-    seconds = 0.5 if quick else 4.0
+    seconds = 0.2 if quick else 4.0
     return [
         Case(
             f"{what}, {count} machines",

@@ -249,7 +249,7 @@ def tensorcom_sender(config: Config) -> None:
 
 
 def cases(quick: bool) -> list[Case]:
-    seconds = 0.5 if quick else 4.0
+    seconds = 0.2 if quick else 4.0
     whole = {"what": "batches", "seconds": seconds, "keys": False}
     small = {**whole, "what": "pairs"}
     return [

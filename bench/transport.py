@@ -145,7 +145,7 @@ def _load(index: int) -> list[Any]:
 
 
 def cases(quick: bool) -> list[Case]:
-    size = {"gigabytes": 0.1, "seconds": 1.0} if quick else {"gigabytes": 40, "seconds": 3.0}
+    size = {"gigabytes": 0.1, "seconds": 0.3} if quick else {"gigabytes": 40, "seconds": 3.0}
     batches = {"batch": BATCH, **size}
     images = {"batch": 0, **size}
     return [

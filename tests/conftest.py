@@ -1,7 +1,11 @@
-"""What every test leaves behind is checked: processes, threads, shared memory, ipc folders."""
+"""How the suite runs: in two processes, each test alone where it measures time.
+
+What every test leaves behind is checked: processes, threads, shared memory, ipc folders.
+"""
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import gc
 import glob
@@ -10,9 +14,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Else each of hundreds of processes starts threads for linear algebra that it never does.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
+from taking_turns import Turns
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("dataflow", deadline=None)
@@ -20,6 +30,60 @@ settings.load_profile("dataflow")
 
 # The spawner of a runner and hands of threads end on their own soon after they are told to.
 _PATIENCE = 5.0
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+_TURNS = pytest.StashKey[Turns]()
+
+
+# -- how the suite runs -----------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Whole folders run in two processes, where pytest-xdist is there; `-n` says otherwise.
+
+    More of them would be in each other's way: many tests start processes of their own.
+    """
+    option = config.option
+    if (
+        config.pluginmanager.hasplugin("xdist")
+        and not hasattr(config, "workerinput")
+        and option.numprocesses is None
+        and not (option.usepdb or option.collectonly)
+        and all(os.path.isdir(path) for path in config.args)
+    ):
+        option.numprocesses = 2
+        option.dist = "worksteal" if option.dist == "no" else option.dist
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    told = getattr(config, "workerinput", {})
+    config.stash[_TURNS] = turns = Turns(told.get("turns"))
+    config.add_cleanup(turns.close)
+    if not told:
+        # Hundreds of processes import it. They would compile it, too, where bytecode is not kept.
+        compileall.compile_dir(_ROOT / "dataflow", quiet=2)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Before a process of pytest-xdist starts."""
+    node.workerinput["turns"] = node.config.stash[_TURNS].path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Any:
+    alone = item.get_closest_marker("alone") is not None
+    with item.config.stash[_TURNS].turn(alone):
+        return (yield)
+
+
+# -- what a test leaves behind ----------------------------------------------------------------
 
 
 def children() -> set[int]:
@@ -72,19 +136,28 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture(autouse=True)
-def no_leaks() -> Iterator[None]:
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves anything behind, and say what."""
     before = _left()
     yield
+    left = _lasting(before)
+    if set(left) == {"shared memory"}:
+        # Its files are the whole machine's: they may be those of a test in another process.
+        with request.config.stash[_TURNS].alone_for_a_while():
+            left = _lasting(before)
+    if left:
+        pytest.fail(f"left behind: {left}")
+
+
+def _lasting(before: dict[str, set[object]]) -> dict[str, set[object]]:
+    """What was not there before, and does not go."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         left = {what: now - before[what] for what, now in _left().items() if now - before[what]}
         left["threads"] = {t for t in left.get("threads", set()) if not _pooled(t)}
         left = {what: things for what, things in left.items() if things}
-        if not left:
-            return
-        if time.monotonic() > deadline:
-            pytest.fail(f"left behind: {left}")
+        if not left or time.monotonic() > deadline:
+            return left
         gc.collect()  # what hangs in a cycle is not lost
         time.sleep(0.01)
 

@@ -299,11 +299,17 @@ def endless(exchange: Exchange) -> None:
 
 
 def gzip_bomb(unpacked: int) -> Route:
-    """A small compressed body that grows to so many bytes."""
-    packer = zlib.compressobj(9, wbits=31)
-    mebi = bytes(1 << 20)
-    parts = [packer.compress(mebi) for _ in range(unpacked >> 20)]
-    return ok(b"".join(parts) + packer.flush(), "image/png", Content_Encoding="gzip")
+    """A small compressed body that grows to so many bytes, whole mebibytes of zeros."""
+    mebi, count = bytes(1 << 20), unpacked >> 20
+    packer = zlib.compressobj(9, wbits=-15)
+    # Nothing after a full flush refers to what was before it, so that it can be repeated.
+    part = packer.compress(mebi) + packer.flush(zlib.Z_FULL_FLUSH)
+    crc = 0
+    for _ in range(count):
+        crc = zlib.crc32(mebi, crc)
+    head, trailer = b"\x1f\x8b\x08" + bytes(7), struct.pack("<II", crc, unpacked & 0xFFFFFFFF)
+    body = head + part * count + packer.flush() + trailer
+    return ok(body, "image/png", Content_Encoding="gzip")
 
 
 def certificate(

@@ -120,6 +120,7 @@ def test_a_loop_of_cheap_datapoints_is_counted_to_the_last() -> None:
     assert stats["seconds"]["waiting"] > 0 and stats["seconds"]["away"] > 0
 
 
+@pytest.mark.alone
 def test_the_time_of_the_loop_is_complete() -> None:
     from time import perf_counter
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,14 @@ def check(result: dict[str, Any], name: str) -> None:
         ("streams", 5),
     ],
 )
-def test_it_runs_and_writes_its_result(name: str, cases: int, cache: Path, tmp_path: Path) -> None:
+def test_it_runs_and_writes_its_result(
+    name: str,
+    cases: int,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     result = quick(name, cache, tmp_path)
     check(result, name)
     assert len(result["cases"]) == cases
@@ -89,7 +97,10 @@ def test_it_runs_and_writes_its_result(name: str, cases: int, cache: Path, tmp_p
     if name == "files":
         assert len(result["cases"][0]["tried"]) == 2
     picture = tmp_path / "speed.png"
-    text = bench("report.py", tmp_path / f"{name}.json", "--plot", picture, cache=cache)
+    words = ["report.py", str(tmp_path / f"{name}.json"), "--plot", str(picture)]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(ROOT / "bench/report.py"), run_name="__main__")
+    text = capsys.readouterr().out
     assert f"`python bench/{name}.py --quick`" in text
     assert all(f"| {case['name']}" in text for case in result["cases"])
     assert cv2.imread(str(picture)) is not None

@@ -14,6 +14,8 @@ import dataflow as df
 from dataflow.dataset import NetworkImages
 from dataflow.engine.runners import ThreadRunner
 
+pytestmark = pytest.mark.alone
+
 SLOW = 0.01  # seconds: far above what anything else in these chains costs
 
 

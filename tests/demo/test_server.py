@@ -156,6 +156,7 @@ def test_endless_head_is_cut_off(base: str) -> None:
     assert get(base, "/empty.txt") == (200, b"")
 
 
+@pytest.mark.alone
 def test_latency_is_waited_for_by_all_at_once(folder: Path) -> None:
     with serve(folder, latency=0.2) as base:
         start = time.perf_counter()

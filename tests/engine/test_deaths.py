@@ -49,6 +49,7 @@ def without_core_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
+@pytest.mark.alone
 def test_one_of_eight_workers_is_killed(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """Everything once, one warning with pid and signal, and a successor within 2 s."""
 
@@ -131,6 +132,7 @@ def test_workers_that_die_beyond_the_budget() -> None:
     assert ds.stats()["worker_restarts"] == 3
 
 
+@pytest.mark.alone
 def test_the_run_ends_soon_after_the_last_death_of_the_budget() -> None:
     def work(dp):
         if dp[0] == 5:

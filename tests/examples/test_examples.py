@@ -127,7 +127,7 @@ def test_no_input_is_a_clear_error(name: str, cache: Path, tmp_path: Path) -> No
 def test_each_is_short_and_says_how_to_run_it(path: Path, cache: Path, tmp_path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 60
-    for framework in ("torch", "tensorflow"):
+    for framework in ("jax", "tensorflow", "torch"):
         if f"import {framework}" in text:
             pytest.importorskip(framework)
     name = path.relative_to(ROOT / "examples").as_posix()

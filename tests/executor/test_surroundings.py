@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -85,8 +86,13 @@ print("well")
 def start_and_stop_beside_busy_threads(tmp_path: Path, times: int, timeout: float) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(BUSY_PARENT))
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     done = subprocess.run(
-        [sys.executable, str(script), str(times)], capture_output=True, text=True, timeout=timeout
+        [sys.executable, str(script), str(times)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
     assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr
 

@@ -75,6 +75,7 @@ def test_a_bug_in_the_check_reaches_the_caller(make: Any, server: Server) -> Non
         make(check=check).fetch(server.url("/a"))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("make", "code", "as_date"),
     [("curl", 429, False), ("curl", 503, True), ("session", 503, False)],
@@ -107,6 +108,7 @@ def test_retry_after_pauses_the_host_only(
     assert fetcher.stats()["retries"] == 1
 
 
+@pytest.mark.alone
 def test_retry_after_beyond_the_cap(make: Any, server: Server, other: Server) -> None:
     server.routes["/busy"] = status(503, {"Retry-After": "86400"})
     server.routes["/a"] = ok(JPEG)
@@ -130,6 +132,7 @@ def test_a_pause_is_waited_for_beyond_the_deadline(make: Any, server: Server) ->
     assert time.monotonic() - start >= 2
 
 
+@pytest.mark.alone
 def test_a_dripping_body(make: Any, server: Server, tmp_path: Path) -> None:
     server.routes["/drip"] = drip(bytes(10_000), 1.0)
     cache = DiskCache(tmp_path)
@@ -147,6 +150,7 @@ def test_silence_is_tried_again_within_the_deadline(make: Any, server: Server) -
     assert fetcher.stats()["retries"] == 1
 
 
+@pytest.mark.alone
 def test_the_deadline_covers_all_trials(make: Any, server: Server) -> None:
     server.routes["/a"] = silence
     start = time.monotonic()

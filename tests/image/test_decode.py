@@ -252,11 +252,11 @@ def png(width: int, height: int) -> bytes:
 def test_a_bomb_is_refused_by_its_header() -> None:
     data = png(40_000, 40_000)
     assert image_size(data) == (40_000, 40_000)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(DecodeError, match="40000×40000") as error:
         decode_image(data)
     assert error.value.reason == "too_large"
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 def test_the_limit_is_exact(samples: dict[str, bytes], small: np.ndarray) -> None:
@@ -301,12 +301,12 @@ SOS = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
     ids=range(19),
 )
 def test_built_to_hurt(data: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert read_header(data) is not None
     with pytest.raises(DecodeError) as error:
         check_image(data)
     assert error.value.reason in ("truncated", "corrupt", "too_large")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @given(st.data())

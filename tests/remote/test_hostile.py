@@ -102,6 +102,7 @@ MALFORMED: list[tuple[str, str, Misbehave]] = [
 ]
 
 
+@pytest.mark.alone
 def test_malformed_messages_are_dropped_soon_and_counted(ds: Any) -> None:
     """Row 20 of the faults, each kind of it, on connections of their own; a good one in between."""
     address = ds.addresses[0]

@@ -190,13 +190,16 @@ def chunks(size: int = 20_000) -> Iterator[list[Any]]:
 
 
 def rate(counted: Counter[Any], who: Any, seconds: float) -> float:
-    """Datapoints a second, of the median of some stretches."""
-    rates = []
+    """Datapoints during a pause of this thread, of the median of some stretches.
+
+    The pauses are as long as those of the receivers, and longer where they are: on a busy machine.
+    """
+    rates, pauses = [], int(seconds / 5 / PACE)
     for _ in range(5):
-        before, begun = sum(counted[one] for one in who), time.monotonic()
-        time.sleep(seconds / 5)
-        after = sum(counted[one] for one in who)
-        rates.append((after - before) / (time.monotonic() - begun))
+        before = sum(counted[one] for one in who)
+        for _ in range(pauses):
+            threading.Event().wait(PACE)
+        rates.append((sum(counted[one] for one in who) - before) / pauses)
     return median(rates)
 
 
@@ -219,6 +222,7 @@ class Taker(threading.Thread):
                 self.going.wait()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("seconds", [1.5, pytest.param(20.0, marks=pytest.mark.soak)])
 def test_a_stalled_receiver_among_four(seconds: float) -> None:
     """The others keep at least nine tenths of their throughput."""
@@ -279,6 +283,7 @@ def ended(connection: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("seconds", "handshake", "encrypted"),
     [

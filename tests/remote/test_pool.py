@@ -150,6 +150,7 @@ def test_processes_of_this_machine_help(work: Work) -> None:
         assert 0 < peer["datapoints"] < 300
 
 
+@pytest.mark.alone
 def test_a_machine_that_is_killed(work: Work, caplog: pytest.LogCaptureFixture) -> None:
     with pool(chains.slow()) as ds, caplog.at_level(logging.WARNING):
         victim, _ = work("slow", ds.addresses[0], procs=2), work("slow", ds.addresses[0])
