@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.meter import Meter
-from dataflow.randomness import Tag, in_datapoint
+from dataflow.randomness import Tag, first_of, in_datapoint
 from dataflow.stopwatch import Stopwatch
 
 __all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Pass", "Stream"]
@@ -64,6 +64,17 @@ class Epoch(NamedTuple):
     def input(self, index: int) -> Epoch:
         """The same epoch for input number `index` of a stage with several."""
         return self._replace(path=(*self.path, index))
+
+    def failed(self, error: Exception, tag: Tag) -> Datapoint:
+        """What becomes of a datapoint that failed in a stage that streams: the next runner decides.
+
+        Raises:
+            Exception: the error itself, if that is so decided, or if there is no runner.
+        """
+        if not self.runners:
+            raise error
+        replacement = self.runners[-1]._policy.failed_with(error, None, first_of(tag)[1])
+        return DROPPED if replacement is None else replacement
 
     def bare(self) -> Epoch:
         """Without what only this process knows."""
