@@ -88,7 +88,7 @@ class EpochIterator:
         stream: what it goes through.
         meter: counts the datapoints.
         its_pass: how far it is.
-        interrupt: makes a thread that waits for other hosts in `next()` give up.
+        interrupt: makes a thread that waits in `next()` for others than itself give up.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class EpochIterator:
         """End the pass; `next()` raises `DataFlowTerminated` from now on.
 
         Where another thread is in `next()`, it gets its datapoint before, unless it waits for
-        other hosts: these may never come.
+        other hosts, for worker processes or for a queue: these may never come.
         """
         if self._ended is None:
             self._ended = why
