@@ -10,8 +10,8 @@ from dataflow.base import stage_number
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.feeds import Outputs
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
-from dataflow.engine.messages import Failed, Members, Task, Whole
-from dataflow.engine.part import Part, is_part, make_part, source_part
+from dataflow.engine.messages import LOADER, Failed, Members, Task, Whole
+from dataflow.engine.part import Part, is_part, is_runner, make_part, source_part
 from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable
@@ -209,7 +209,9 @@ class Conductor:
         """Run a part, and build the batches on it that were found."""
         part = make_part(flow, below_runner=bool(epoch.runners))
         runner = epoch.runners[0] if epoch.runners else part.runner
-        progress = self.cursor(flow, epoch, Progress)
+        # A pool that another runner reads has no number of its own, and what is below it a cursor.
+        beside = ".pool" if part.owners.get((0, LOADER)) is flow and is_runner(flow) else ""
+        progress = self.cursor(flow, epoch, Progress, beside=beside)
         above = epoch.runners
         if runner is not None and not above:  # it helps those further down, too
             epoch = epoch._replace(runners=(runner,))

@@ -27,7 +27,15 @@ from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.order import Feed, OrderStage
 
-__all__ = ["Part", "is_part", "make_part", "parts_below", "source_part", "stays"]
+__all__ = [
+    "Part",
+    "is_part",
+    "is_runner",
+    "make_part",
+    "parts_below",
+    "source_part",
+    "stays",
+]
 
 logger = logging.getLogger(__name__)
 

@@ -270,6 +270,21 @@ def test_a_state_at_any_step(start, stages, runner, buffer, epoch, step) -> None
         assert rest(ds) == expected[epoch + 1]
 
 
+def test_a_size_that_goes_on_below_a_pool_below_threads() -> None:
+    def make() -> df.DataFlow:
+        ds = df.FixedSizeData(df.DataFromList([[i] for i in range(5)], shuffle=True), 3)
+        return ThreadRunner(df.PrefetchDataRemote(ds, "tcp://127.0.0.1:*").batch(3), 1)
+
+    with running(make) as ds:
+        list(ds.seed(1))
+        iterator = iter(ds)
+        state = ds.state_dict()
+        expected = rest(iterator)
+    with running(make) as ds:
+        ds.load_state_dict(state)
+        assert rest(ds) == expected
+
+
 @settings(max_examples=24, suppress_health_check=list(HealthCheck))
 @given(sources, more_steps, with_pools, st.integers(0, 300))
 def test_random_access(start, stages, runner, index) -> None:
