@@ -308,7 +308,7 @@ class DataFlow:
         return other
 
     def _interrupt(self) -> None:
-        """Make the thread that waits for other hosts in this flow raise `DataFlowTerminated`."""
+        """Make the thread that waits in this flow for others raise `DataFlowTerminated`."""
 
     def _own_seed(self) -> int | None:
         return self.__seed

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.meter import Meter
-from dataflow.randomness import Tag, in_datapoint
+from dataflow.randomness import Tag, first_of, in_datapoint
 from dataflow.stopwatch import Stopwatch
 
 __all__ = ["DROPPED", "Datapoint", "Epoch", "EpochIterator", "Pass", "Stream"]
@@ -65,6 +65,17 @@ class Epoch(NamedTuple):
         """The same epoch for input number `index` of a stage with several."""
         return self._replace(path=(*self.path, index))
 
+    def failed(self, error: Exception, tag: Tag) -> Datapoint:
+        """What becomes of a datapoint that failed in a stage that streams: the next runner decides.
+
+        Raises:
+            Exception: the error itself, if that is so decided, or if there is no runner.
+        """
+        if not self.runners:
+            raise error
+        replacement = self.runners[-1]._policy.failed_with(error, None, first_of(tag)[1])
+        return DROPPED if replacement is None else replacement
+
     def bare(self) -> Epoch:
         """Without what only this process knows."""
         return self._replace(conductor=None, runners=())
@@ -77,7 +88,7 @@ class EpochIterator:
         stream: what it goes through.
         meter: counts the datapoints.
         its_pass: how far it is.
-        interrupt: makes a thread that waits for other hosts in `next()` give up.
+        interrupt: makes a thread that waits in `next()` for others than itself give up.
     """
 
     def __init__(
@@ -160,7 +171,7 @@ class EpochIterator:
         """End the pass; `next()` raises `DataFlowTerminated` from now on.
 
         Where another thread is in `next()`, it gets its datapoint before, unless it waits for
-        other hosts: these may never come.
+        other hosts, for worker processes or for a queue: these may never come.
         """
         if self._ended is None:
             self._ended = why

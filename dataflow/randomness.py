@@ -155,6 +155,24 @@ def in_datapoint() -> bool:
     return _here.seed is not None
 
 
+def _without_copies(branches: list[int | str], stage: int) -> list[int | str]:
+    """The branches of a tag for a stage: below the one that makes copies these are all alike.
+
+    So it does not matter whether a datapoint is made once and copied, or made for each copy.
+    """
+    kept: list[int | str] = []
+    words = iter(branches)
+    for word in words:
+        if isinstance(word, str):  # "copy 3" and the copy's number, see `copy_of`
+            number = next(words)
+            if int(word.removeprefix("copy ")) > stage:
+                continue
+            kept += (word, number)
+        else:
+            kept.append(word)
+    return kept
+
+
 def datapoint_rng() -> np.random.RandomState | None:
     """The generator of the current datapoint and stage, or None outside of any.
 
@@ -171,6 +189,7 @@ def datapoint_rng() -> np.random.RandomState | None:
         if type(tag) is list:  # a batch draws as its first datapoint
             tag = first_of(tag)
         epoch, position, *branches = tag
+        branches = branches and _without_copies(branches, here.path[0])
         path = (*here.path, "of", *branches) if branches else here.path
         stream.move_to(here.seed, _word(path), epoch, position)
         stream.serial = here.serial

@@ -41,7 +41,7 @@ def test_every_part_of_the_place_counts() -> None:
         for seed in (0, 1, 1 << 63, (1 << 63) + 1, (1 << 64) - 1)
         for epoch in (0, 1, 2)
         for position in (0, 1, 65_536)
-        for branches in ((), ("copy", 1), ("copy", 2))
+        for branches in ((), ("copy 0", 1), ("copy 0", 2))
         for stage in (0, 1, 2)
     ]
     assert len({tuple(draw(*place)) for place in places}) == len(places)
@@ -49,6 +49,13 @@ def test_every_part_of_the_place_counts() -> None:
 
 def test_a_batch_draws_as_its_first_datapoint() -> None:
     assert draw(1, [(0, 5), (0, 6)]) == draw(1, [[(0, 5)], (0, 9)]) == draw(1, (0, 5))
+
+
+def test_copies_are_alike_below_the_stage_that_makes_them() -> None:
+    tag = (0, 5, 1, "copy 2", 1, "copy 4", 3)
+    assert draw(1, tag, 1) == draw(1, (0, 5, 1), 1)
+    assert draw(1, tag, 3) == draw(1, (0, 5, 1, "copy 2", 1), 3) != draw(1, (0, 5, 1), 3)
+    assert len({tuple(draw(1, (*tag[:-1], copy), 5)) for copy in range(4)}) == 4
 
 
 def test_draws_within_one_stage_go_on() -> None:
@@ -120,7 +127,7 @@ def test_threads_do_not_see_each_other() -> None:
 def test_another_process_draws_the_same() -> None:
     script = (
         "from dataflow.randomness import *\n"
-        "enter(5, (1, 2, 'copy', 1), 3)\n"
+        "enter(5, (1, 2, 'copy 2', 1), 3)\n"
         "print(datapoint_rng().randint(1 << 31, size=4).tolist(),"
         " generator(5, 'permutation', 1, 2).integers(1 << 31, size=4).tolist())"
     )
@@ -134,7 +141,7 @@ def test_another_process_draws_the_same() -> None:
         ).stdout
         for n in (0, 1)
     }
-    here = draw(5, (1, 2, "copy", 1), 3)
+    here = draw(5, (1, 2, "copy 2", 1), 3)
     epoch = generator(5, "permutation", 1, 2).integers(1 << 31, size=4).tolist()
     assert out == {f"{here} {epoch}\n"}
 

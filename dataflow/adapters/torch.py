@@ -48,7 +48,9 @@ class IterableDataset(data.IterableDataset[Any]):
     """A dataflow as PyTorch's dataset: for ``DataLoader(…, num_workers=0)``, or as it is.
 
     The flow has its own threads and processes, so the loader needs none; with ``batch_size=None``
-    it passes on the flow's batches. Each `iter()` is the flow's next epoch.
+    it passes on the flow's batches. Each `iter()` is the flow's next epoch. With ``num_workers=1``
+    each pass has a new process, in which the flow begins with the epoch that it has here: give the
+    loader ``persistent_workers=True``, or call ``ds.set_epoch(n)`` before each pass.
 
     `state_dict` and `load_state_dict` are the flow's. So torchdata's ``StatefulDataLoader`` goes on
     in the middle of an epoch, without going through its beginning again.

@@ -110,6 +110,12 @@ def _push_sender(args: argparse.Namespace) -> PushSender:
     if given or args.copies != "one" or len(args.address) > 1:
         what = f"--{given[0].replace('_', '-')}" if given else "several addresses or --copies all"
         raise ConfigError(f"--format {args.format}: tensorpack's wire does not have {what}")
+    if args.format == "pickle" and not args.allow_pickle:
+        raise ConfigError(
+            "--format pickle: whoever receives runs the code of whoever reaches it. Where all who "
+            "can are trusted, say --allow-pickle; --format msgpack is without risk (tensorpack "
+            "speaks it where TENSORPACK_SERIALIZE=msgpack is set)"
+        )
     (address,) = check_addresses(args.address, bind=args.bind)
     if args.bind and not is_local(address) and not args.insecure:
         raise ConfigError(

@@ -10,8 +10,8 @@ from dataflow.base import stage_number
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.feeds import Outputs
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
-from dataflow.engine.messages import Failed, Members, Task, Whole
-from dataflow.engine.part import Part, is_part, make_part, source_part
+from dataflow.engine.messages import LOADER, Failed, Members, Task, Whole
+from dataflow.engine.part import Part, is_part, is_runner, make_part, source_part
 from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable
@@ -48,7 +48,7 @@ class Conductor:
         if before is not None:
             self._saved |= {key: one for key, one in before._saved.items() if "sticky" in one}
             self._cursors = {key: one for key, one in before._cursors.items() if one[1]}
-            self._nested = [one for one in before._nested if one[1]]
+            self._nested = [one for one in before._nested if one[1] or one[0]._goes_on]
         self._needed: list[Callable[[], object]] = []
         self._looked_at: dict[int, tuple[Any, Feed, Consumer]] = {}
         self._refused: str | None = None
@@ -76,12 +76,12 @@ class Conductor:
             IndexError: where there is no such place.
             TypeError: where the flow's datapoints can only be had in turn.
         """
-        if not is_part(flow, below_runner=True):
+        if not is_part(flow, below_runner=True, pools=False):
             return None
         # The flow is kept with it: the numbers of objects that are gone are given again.
         known = self._looked_at.get(id(flow))
         if known is None:
-            part = make_part(flow, below_runner=True)
+            part = make_part(flow, below_runner=True, pools=False)
             known = flow, part.feeds[0], Consumer(part, epoch.seed, alone=True)
             self._looked_at[id(flow)] = known
         _, feed, consumer = known
@@ -169,6 +169,11 @@ class Conductor:
         """
         for check in self._needed:
             check()
+        if any(one._goes_on and not keeps for one, keeps in self._nested):
+            raise NotResumable(
+                "a FixedSizeData goes on from epoch to epoch, below another one that starts over. "
+                "Give both the same keep_state"
+            )
         if finished and not any(one._refused for one, keeps in self._nested if keeps):
             return None  # the next pass begins afresh
         inner = [(self, False), *self._nested]
@@ -191,13 +196,22 @@ class Conductor:
             )
         return why
 
+    @property
+    def _goes_on(self) -> bool:
+        """Whether a flow in the pass goes on where this one ends."""
+        return any(one[1] for one in self._cursors.values()) or any(
+            inner._goes_on for inner, _ in self._nested
+        )
+
     # -- running a part ----------------------------------------------------------------------
 
     def _run(self, flow: Any, epoch: Epoch, found: Found | None = None) -> Stream:
         """Run a part, and build the batches on it that were found."""
         part = make_part(flow, below_runner=bool(epoch.runners))
         runner = epoch.runners[0] if epoch.runners else part.runner
-        progress = self.cursor(flow, epoch, Progress)
+        # A pool that another runner reads has no number of its own, and what is below it a cursor.
+        beside = ".pool" if part.owners.get((0, LOADER)) is flow and is_runner(flow) else ""
+        progress = self.cursor(flow, epoch, Progress, beside=beside)
         above = epoch.runners
         if runner is not None and not above:  # it helps those further down, too
             epoch = epoch._replace(runners=(runner,))

@@ -76,6 +76,8 @@ class Consumer:
         """The datapoint of one task, as above."""
         program = self._part.programs[task.program]
         value = task.key
+        if value is DROPPED:
+            return self._passed(DROPPED)
         counts = self._tally.counts[task.program][0]
         counts[0] += 1
         counts[1] += self._timed

@@ -51,10 +51,17 @@ class Keys:
 
 
 class Outputs:
-    """The datapoints of a flow that can only be iterated; they are leased themselves."""
+    """The datapoints of a flow that can only be iterated; they are leased themselves.
 
-    def __init__(self, flow: Any) -> None:
+    Args:
+        flow: any.
+        below: of a pool of other machines, the feed of what these run: it has the places that the
+            same flow has without the pool, dropped ones too.
+    """
+
+    def __init__(self, flow: Any, below: Feed | None = None) -> None:
         self._flow = flow
+        self._below = below
         self._pool = hasattr(flow, "_hands_in_worker")
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
@@ -69,7 +76,7 @@ class Outputs:
         before = sum(meter.waiting for meter in below)
         try:
             for tag, datapoint in own_stream(self._flow, epoch):
-                if datapoint is not DROPPED:
+                if datapoint is not DROPPED or self._pool:
                     yield tag, (0, datapoint)
         finally:
             # Who reads here counts all the time that it takes; what the flow itself waited for
@@ -77,7 +84,7 @@ class Outputs:
             meter_of(self._flow).busy -= sum(meter.waiting for meter in below) - before
 
     def places(self) -> int | None:
-        return len(self._flow) if self._pool else None
+        return None if self._below is None else self._below.places()
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
         if is_native(self._flow):

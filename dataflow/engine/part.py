@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow.base import inputs, is_native, mark_ready, stage_number, walk
 from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
@@ -27,7 +27,15 @@ from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.order import Feed, OrderStage
 
-__all__ = ["Part", "is_part", "make_part", "parts_below", "source_part", "stays"]
+__all__ = [
+    "Part",
+    "is_part",
+    "is_runner",
+    "make_part",
+    "parts_below",
+    "source_part",
+    "stays",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -151,24 +159,43 @@ def stays(flow: Any) -> bool:
     return bool(getattr(flow, "_stays", False))
 
 
-def is_part(flow: Any, *, below_runner: bool) -> bool:
+class _Above(NamedTuple):
+    """What is above a flow.
+
+    Attributes:
+        runner: there is one.
+        shared: there is one, or another flow is beside it.
+        ordered: an order stage is.
+        pools: pools of other machines count as such; not for `ds[i]`, which is made here.
+    """
+
+    runner: bool
+    shared: bool
+    ordered: bool = False
+    pools: bool = True
+
+
+def is_part(flow: Any, *, below_runner: bool, pools: bool = True) -> bool:
     """Whether `flow` and all below it make a part."""
-    return _is_part(flow, below_runner, below_runner)
+    return _is_part(flow, _Above(below_runner, below_runner, pools=pools))
 
 
-def _is_part(flow: Any, below_runner: bool, shared: bool) -> bool:
-    if _is_leaf(flow, shared):
-        return True
+def _is_part(flow: Any, above: _Above) -> bool:
+    if _is_leaf(flow, above.shared and above.pools):
+        # Order stages make of places what they would not make of a stream, such as of batches.
+        return not (above.ordered and is_runner(flow)) or is_part(flow.ds, below_runner=True)
     if is_runner(flow):
-        if _runs_whole(flow) and not below_runner:
+        if _runs_whole(flow) and not above.runner:
             return True
-        return _is_part(flow.ds, True, True)
+        return _is_part(flow.ds, above._replace(runner=True, shared=True))
     known = isinstance(flow, (ItemStage, OrderStage)) or not is_native(flow)
     below = inputs(flow)
-    shared = shared or len(below) > 1
+    inner = above._replace(
+        shared=above.shared or len(below) > 1,
+        ordered=above.ordered or isinstance(flow, OrderStage),
+    )
     return known and all(
-        _is_part(one, below_runner, shared)
-        and (below_runner or not (is_runner(one) and _runs_whole(one)))
+        _is_part(one, inner) and (above.runner or not (is_runner(one) and _runs_whole(one)))
         for one in below
     )
 
@@ -181,24 +208,33 @@ def parts_below(runner: Any) -> list[Part]:
             part = make_part(flow, below_runner=True)
             part.place_below(runner)
             yield part
+            yield from cached(part)
         elif (found := batching_of(flow)) is not None and is_part(
             found.batch.ds, below_runner=True
         ):
             part = make_part(found.batch.ds, below_runner=True)
             part.add_batches(found, below=[runner])
             yield part
+            yield from cached(part)
         else:
             for one in inputs(flow):
                 yield from below(one)
 
+    def cached(part: Part) -> Iterator[Part]:
+        """What the caches in a part read once."""
+        for (_, stage), leaf in part.owners.items():
+            if stage == LOADER and is_native(leaf) and not is_runner(leaf):
+                for one in inputs(leaf):
+                    yield from below(one)
+
     return list(below(runner.ds))
 
 
-def make_part(flow: Any, *, below_runner: bool) -> Part:
+def make_part(flow: Any, *, below_runner: bool, pools: bool = True) -> Part:
     """The part whose top is `flow`, of which `is_part` holds."""
     if not below_runner and is_runner(flow) and _runs_whole(flow):
         return _replicated(flow) if flow._replicas else _whole(flow)
-    return _compile(flow, below_runner)
+    return _compile(flow, below_runner, pools)
 
 
 def _is_leaf(flow: Any, shared: bool) -> bool:
@@ -223,14 +259,14 @@ def _runs_whole(runner: Any) -> bool:
     return bool(runner._replicas) or (runner._whole and leaf)
 
 
-def _compile(flow: Any, shared: bool) -> Part:
+def _compile(flow: Any, shared: bool, pools: bool = True) -> Part:
     if isinstance(flow, KeyedSource) and is_native(flow):
         return source_part(flow)
-    if _is_leaf(flow, shared):
-        return Part(flow, [Program()], [Outputs(flow)], {(0, LOADER): flow}, [0])
+    if _is_leaf(flow, shared and pools):
+        return Part(flow, [Program()], [_outputs(flow)], {(0, LOADER): flow}, [0])
     below = inputs(flow)
     shared = shared or len(below) > 1 or is_runner(flow)
-    part = _merged([_compile(one, shared) for one in below])
+    part = _merged([_compile(one, shared, pools) for one in below])
     part.top = flow
     if is_runner(flow):
         part.place_below(flow)
@@ -242,6 +278,12 @@ def _compile(flow: Any, shared: bool) -> Part:
             part.owners[number, len(program.stages)] = flow
             program.add(stage, stage_number(flow))
     return part
+
+
+def _outputs(flow: Any) -> Outputs:
+    if is_runner(flow) and is_part(flow.ds, below_runner=True):
+        return Outputs(flow, _compile(flow.ds, True).feeds[0])
+    return Outputs(flow)
 
 
 def _stage(flow: Any) -> ItemStage:

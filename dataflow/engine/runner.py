@@ -152,6 +152,7 @@ class Runner(ProxyDataFlow):
         crew = self._crews.get(key)
         if crew is None:  # the workers of an earlier epoch go on
             crew = self._crews[key] = self._hire(part)
+        crew.interrupted = False  # perhaps in a pass that had ended for it
         self._meter.runner = type(self).__name__
         complete = False
         try:
@@ -178,6 +179,10 @@ class Runner(ProxyDataFlow):
                 del self._crews[key]
                 self._gauges.clear()
                 crew.close()
+
+    def _interrupt(self) -> None:
+        for crew in list(self._crews.values()):
+            crew.interrupt()
 
     def close(self) -> None:
         super().close()

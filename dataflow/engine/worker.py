@@ -220,6 +220,9 @@ class _Hand:
         task = lease.tasks[index]
         program = self._worker.programs[task.program]
         value = task.key
+        if value is DROPPED:  # one of a batch's members
+            self._finish(lease, index, DROPPED)
+            return
         timed = self._timed
         if program.loader is not None:
             begun = perf_counter() if timed else 0.0

@@ -74,6 +74,9 @@ class Executor(Protocol):
     traffic: Traffic
     """What came from them; stays zero where results are only passed on."""
 
+    interrupted: bool
+    """Another thread ended the pass: `poll` raises `DataFlowTerminated`, if it could wait long."""
+
     def send(self, worker: int, lease: Any) -> None:
         """Hand a lease to a worker."""
 
@@ -91,6 +94,9 @@ class Executor(Protocol):
 
     def poll(self, timeout: float | None) -> list[Event]:
         """What happened; waits up to `timeout` seconds (None: until something does)."""
+
+    def interrupt(self) -> None:
+        """Set `interrupted`, and wake the thread that is in `poll`."""
 
     def close(self) -> None:
         """End all workers: ask, after 0.5 s terminate, after another 0.5 s kill. Idempotent."""

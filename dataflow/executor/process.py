@@ -23,8 +23,10 @@ from typing import Any
 import zmq
 
 import dataflow
+from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Died, Event, Reported, Started
 from dataflow.transport import slots
+from dataflow.transport.bell import Bell
 from dataflow.transport.in_hand import Held, InHand
 from dataflow.transport.ipc import HELLO, WELCOME, ConsumerEnd
 
@@ -93,6 +95,9 @@ class ProcessExecutor:
         self._next_look = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._end.results, zmq.POLLIN)
+        self.interrupted = False
+        self._bell = Bell()
+        self._poller.register(self._bell.ear, zmq.POLLIN)
         self._spawner = _Spawner()
         # Not a bound method: the finalizer must not keep alive what it waits for.
         self._finalizer = weakref.finalize(
@@ -106,6 +111,7 @@ class ProcessExecutor:
             self._setup,
             self._control_read,
             self._spawner,
+            self._bell,
         )
 
     def start(self) -> int:
@@ -161,7 +167,14 @@ class ProcessExecutor:
     def kill(self, worker: int) -> None:
         self._processes[worker].kill()
 
+    def interrupt(self) -> None:
+        self.interrupted = True
+        self._bell.ring()
+
     def poll(self, timeout: float | None) -> list[Event]:
+        self._bell.quiet()
+        if self.interrupted:
+            raise DataFlowTerminated("another thread ended the pass")
         self._end.flush()
         events = self._received()
         if events and time.monotonic() < self._next_look:
@@ -220,6 +233,7 @@ def _shut_down(
     setup: Any,
     control_read: int,
     spawner: _Spawner,
+    bell: Bell,
 ) -> None:
     """End all workers at once, then let go of everything."""
     if os.getpid() != owner:
@@ -238,6 +252,7 @@ def _shut_down(
     os.close(control_read)
     setup.close()
     spawner.stop()
+    bell.close()
 
 
 def _all_ended(processes: dict[int, subprocess.Popen[bytes]], patience: float) -> bool:

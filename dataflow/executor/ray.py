@@ -144,6 +144,7 @@ class RayExecutor:
         self.distance = 0.0
         self._hands = hands
         self.ready: set[int] = set()
+        self.interrupted = False
         # Not a bound method: the finalizer must not keep alive what it waits for.
         self._finalizer = weakref.finalize(self, _shut_down, os.getpid(), self._actors, leave)
 
@@ -192,6 +193,9 @@ class RayExecutor:
 
     def kill(self, worker: int) -> None:
         self._ray.kill(self._actors[worker].handle)
+
+    def interrupt(self) -> None:
+        """Nothing: the datapoints that actors are at are waited for."""
 
     def poll(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []

@@ -51,7 +51,7 @@ class RemoteExecutor:
         self._events: deque[tuple[Event, int]] = deque()
         self._bell = Bell()
         self._hands: dict[int, int] = {}
-        self._interrupted = False
+        self.interrupted = False
         self._alone = monotonic()  # since when there is no worker
         self.guests: set[int] = set()
         self.ready: set[int] = set()
@@ -92,12 +92,12 @@ class RemoteExecutor:
 
     def interrupt(self) -> None:
         """Make the thread that is in `poll`, or comes there next, give up."""
-        self._interrupted = True
+        self.interrupted = True
         self._bell.ring()
 
     def poll(self, timeout: float | None) -> list[Event]:
         self._pool.check()
-        if self._interrupted:
+        if self.interrupted:
             raise DataFlowTerminated("another thread ended the pass")
         events = self._happened()
         if events:

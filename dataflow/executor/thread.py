@@ -61,6 +61,7 @@ class ThreadExecutor:
         self.distance = 0.0
         self.traffic = Traffic()
         self.ready = set(self.workers)
+        self.interrupted = False
         # The threads hold the workers, not this object: who forgets it ends them.
         self._finalizer = weakref.finalize(self, _end, self._crew, hands, self._threads)
 
@@ -78,6 +79,9 @@ class ThreadExecutor:
 
     def kill(self, worker: int) -> None:
         raise NotImplementedError("a thread cannot be killed")
+
+    def interrupt(self) -> None:
+        """Nothing: threads cannot be ended, so the datapoint that they are at is waited for."""
 
     def poll(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []

@@ -25,7 +25,8 @@ def datapoints(ds: Any) -> Iterator[Iterator[Datapoint]]:
     from tqdm import tqdm
 
     if not is_flow(ds):
-        raise ConfigError(f"df={ds!r} must be a dataflow; df.DataFromList makes one of a list")
+        text = f"df={str(ds)[:100]} must be a dataflow; df.DataFromList makes one of a list"
+        raise ConfigError(text)
     reset(ds)
     try:
         total = len(ds)

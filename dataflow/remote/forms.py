@@ -74,14 +74,27 @@ def read_lease(fields: dict[str, Any], frames: Sequence[Any], programs: int) -> 
 
 
 def _columns(tasks: Sequence[Task]) -> list[Any]:
-    """Tags, numbers of programs, keys; and which of the keys are a batch's members."""
-    whole = [place for place, task in enumerate(tasks) if type(task.key) is Members]
+    """Tags, numbers of programs, keys; and which of the keys are no datapoints."""
+    special = [_mark(place, task.key) for place, task in enumerate(tasks) if _is_special(task.key)]
     return [
         [_plain(task.tag) for task in tasks],
         [task.program for task in tasks],
-        [_columns(task.key) if type(task.key) is Members else task.key for task in tasks],
-        whole,
+        [_key(task.key) if _is_special(task.key) else task.key for task in tasks],
+        special,
     ]
+
+
+def _is_special(key: Any) -> bool:
+    return key is DROPPED or type(key) is Members
+
+
+def _mark(place: int, key: Any) -> int:
+    """The place of a batch's members; the complement of it where a datapoint was dropped."""
+    return ~place if key is DROPPED else place
+
+
+def _key(key: Any) -> Any:
+    return None if key is DROPPED else _columns(key)
 
 
 def _plain(tag: Any) -> list[Any]:
@@ -100,17 +113,20 @@ def _tag(value: Any) -> Any:
 def _tasks(columns: Any, programs: int, depth: int) -> list[Task]:
     if type(columns) is not list or [type(column) for column in columns] != [list] * 4:
         bad("lease", "not the columns of one")
-    tags, numbers, keys, whole = columns
+    tags, numbers, keys, special = columns
     if not len(tags) == len(numbers) == len(keys):
         bad("lease", "columns of different lengths")
     if not all(type(number) is int and 0 <= number < programs for number in numbers):
         bad("lease", "a program that the chain does not have")
-    if whole and depth:
-        bad("lease", "a batch in a batch")
-    for place in whole:
-        if type(place) is not int or not 0 <= place < len(keys):
+    for place in special:
+        if type(place) is not int or not -len(keys) <= place < len(keys):
             bad("lease", "a place that there is not")
-        keys[place] = Members(_tasks(keys[place], programs, 1))
+        if place < 0:
+            keys[~place] = DROPPED
+        elif depth:
+            bad("lease", "a batch in a batch")
+        else:
+            keys[place] = Members(_tasks(keys[place], programs, 1))
     return list(map(Task, map(_tag, tags), numbers, keys))
 
 

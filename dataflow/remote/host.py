@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.base import walk
 from dataflow.codec import wire
@@ -29,6 +29,9 @@ from dataflow.remote.runner import PrefetchDataRemote
 from dataflow.resume import fingerprint
 from dataflow.transport.bell import Bell
 from dataflow.transport.link import Link
+
+if TYPE_CHECKING:  # it imports ZeroMQ
+    from dataflow.executor.process import ProcessExecutor
 
 __all__ = ["Host"]
 
@@ -113,6 +116,10 @@ class Host:
             bench.join()
 
     # -- the benches' threads ----------------------------------------------------------------
+
+    def hire(self, part: Part, hands: int, slots: int) -> ProcessExecutor:
+        """What starts the processes that work at a part."""
+        return start_processes(part, hands, slots)
 
     def say(self, sent: Sent) -> None:
         """Send a message to the trainer, if there is one."""
@@ -253,7 +260,7 @@ class _Bench:
 
     def _run(self) -> None:
         try:
-            crew = self._crew = start_processes(self._part, self._hands, self._slots)
+            crew = self._crew = self._host.hire(self._part, self._hands, self._slots)
             try:
                 crew.listen(self._bell.ear)
                 for _ in range(self._procs):

@@ -136,10 +136,6 @@ class PrefetchDataRemote(Runner):
     def _stream(self, epoch: Epoch) -> Stream:
         return super()._stream(epoch._replace(runners=()))
 
-    def _interrupt(self) -> None:
-        for crew in list(self._crews.values()):
-            crew.interrupt()  # type: ignore[attr-defined]
-
     def _worker_count(self, part: Part) -> int:
         return self.num_proc
 

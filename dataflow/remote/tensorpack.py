@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +41,7 @@ FORMATS = ("msgpack", "pickle")
 
 _TOLD = 10  # messages refused for one reason that are logged; all are counted
 _LAST_WORDS = 0.5  # seconds for what was sent before a failure
+_TELL_SECONDS = 5.0  # before it is said that nobody takes what was sent
 
 
 class PushSender:
@@ -140,7 +142,19 @@ class PushSender:
 
     def _close(self, linger: float | None) -> None:
         self._finalizer.detach()
-        self._way.close(linger)
+        # What was sent may all be here yet, while nobody is there who would take it.
+        telling = threading.Timer(_TELL_SECONDS, self._tell)
+        telling.daemon = True
+        if linger is None:
+            telling.start()
+        try:
+            self._way.close(linger)
+        finally:
+            telling.cancel()
+
+    def _tell(self) -> None:
+        where = ", ".join(self._way.addresses)
+        logger.warning("still waiting for a receiver at %s to take the last datapoints", where)
 
 
 class PullReceiver(DataFlow):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import queue as standard
+from inspect import signature
 from itertools import count
 from typing import Any
 
 from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
-from dataflow.errors import ConfigError, UnknownLength
+from dataflow.errors import ConfigError, DataFlowTerminated, UnknownLength
 
 __all__ = ["DataFromQueue"]
+
+_LOOK_SECONDS = 0.1  # between two looks whether another thread has ended the pass
 
 # What `get` raises once somebody has shut the queue down (Python 3.13).
 _SHUT: type[Exception] | tuple[()] = getattr(standard, "ShutDown", ())
@@ -25,6 +28,9 @@ class DataFromQueue(DataFlow):
     (`queue.Queue.shutdown`, Python 3.13) ends the epoch. What was taken cannot be had again, so
     there is no state to resume from.
 
+    Where a loop waits for a queue of `queue` or `multiprocessing`, another thread can `close` the
+    flow, or begin anew; of another kind it has to wait for the next datapoint.
+
     Args:
         queue: anything with ``get()``: of `queue`, of `multiprocessing`, a manager's, your own.
     """
@@ -35,15 +41,39 @@ class DataFromQueue(DataFlow):
         if not callable(getattr(queue, "get", None)):
             raise ConfigError(f"queue={queue!r} has no get() method")
         self.queue = queue
+        self._gives_up = _gives_up(queue)
+        self._interrupted = False
 
     def _length(self) -> int:
         raise UnknownLength("DataFromQueue has no end")
 
     def _stream(self, epoch: Epoch) -> Stream:
         epoch.conductor.refuse("what DataFromQueue took from its queue is gone", lost=True)
+        self._interrupted = False
         for position in count():
             try:
-                datapoint = self.queue.get()
+                datapoint = self._taken()
             except _SHUT:
                 return
             yield (epoch.number, position, *epoch.path), datapoint
+
+    def _taken(self) -> Any:
+        if not self._gives_up:
+            return self.queue.get()
+        while True:
+            try:
+                return self.queue.get(timeout=_LOOK_SECONDS)
+            except standard.Empty:
+                if self._interrupted:
+                    raise DataFlowTerminated("another thread ended the pass") from None
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+
+
+def _gives_up(queue: Any) -> bool:
+    """Whether its `get` has a timeout after which it raises `queue.Empty`."""
+    known = isinstance(queue, (standard.Queue, standard.SimpleQueue))
+    if known or type(queue).__module__ == "multiprocessing.queues":
+        return "timeout" in signature(queue.get).parameters
+    return False

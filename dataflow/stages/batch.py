@@ -61,10 +61,10 @@ class BatchData(ProxyDataFlow):
             if datapoint is not DROPPED:
                 held.append(datapoint)
                 if len(held) == self.batch_size:
-                    yield tags, self._aggregate(held)
+                    yield tags, self._built(held, tags, epoch)
                     tags, held = [], []
         if held and self.remainder:
-            yield tags, self._aggregate(held)
+            yield tags, self._built(held, tags, epoch)
         elif tags:
             yield tags, DROPPED
 
@@ -78,6 +78,12 @@ class BatchData(ProxyDataFlow):
         if any(datapoint is DROPPED for _, datapoint in pairs):
             return tags, DROPPED  # which datapoints come instead, only iterating can tell
         return tags, self._aggregate([datapoint for _, datapoint in pairs])
+
+    def _built(self, held: list[Datapoint], tags: list[Tag], epoch: Epoch) -> Datapoint:
+        try:
+            return self._aggregate(held)
+        except Exception as error:
+            return epoch.failed(error, tags)
 
     def _aggregate(self, held: list[Datapoint]) -> Datapoint:
         start = perf_counter()

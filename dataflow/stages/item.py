@@ -54,6 +54,8 @@ class ItemStage(ProxyDataFlow):
                 enter(seed, tag, number)
                 try:
                     result: Any = apply(datapoint)
+                except Exception as error:
+                    result = epoch.failed(error, tag)
                 finally:
                     leave()
                 datapoint = DROPPED if result is None else result

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from dataflow.base import walk
+from dataflow.base import inputs, walk
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, StateError
 from dataflow.flows import ProxyDataFlow
@@ -21,6 +21,8 @@ __all__ = ["ShardData", "resharded"]
 Uneven: TypeAlias = Literal["pad", "drop", "keep"]
 
 _T = TypeVar("_T")
+
+_BESIDE = ".shard"
 
 
 class ShardData(OrderStage, ProxyDataFlow):
@@ -91,7 +93,7 @@ class ShardData(OrderStage, ProxyDataFlow):
         def make(saved: Mapping[str, Any]) -> _Begin:
             return _Begin(int(saved.get("begin", 0)), self.world_size)
 
-        begin = epoch.conductor.cursor(self, epoch, make, beside=".shard").begin
+        begin = epoch.conductor.cursor(self, epoch, make, beside=_BESIDE).begin
         pairs = feeds[0].open(epoch, begin + start * self.world_size)
         return (self._as_copy(pair, copied) for pair, copied in self._mine(pairs))
 
@@ -160,27 +162,37 @@ def resharded(flow: Any, cursors: dict[str, Any]) -> dict[str, Any]:
     Raises:
         StateError: there were others, and what they had delivered cannot be told.
     """
-    shards = {key: one for key, one in cursors.items() if key.endswith(".shard")}
-    stages = [one for one in walk(flow) if isinstance(one, ShardData)]
-    if all(one["world_size"] == stages[0].world_size for one in shards.values()):
+    shards = {key: one for key, one in cursors.items() if key.endswith(_BESIDE)}
+    stages = dict(_stages(flow))
+    if all(one["world_size"] == stages[key].world_size for key, one in shards.items()):
         return cursors
     places = [key for key, one in cursors.items() if "next" in one]
     order = next(one for one in walk(flow) if isinstance(one, OrderStage))
-    if len(shards) > 1 or len(places) != 1 or order is not stages[0]:
+    if len(shards) > 1 or len(places) != 1 or order not in stages.values():
         raise StateError(
             "the state is of another number of ranks. It can only be taken over where ShardData "
             "stands above all that decides the order (RepeatedData, LocallyShuffleData), with one "
             "source below it"
         )
     ((key, shard),), place = shards.items(), cursors[places[0]]
+    world_size = stages[key].world_size
     if "beyond" in place:
         raise StateError(
             "the state is of another number of ranks, and not in a fixed order, so it is not known "
             "what they had delivered. Leave out ordered=False"
         )
     begin = shard["begin"] + place["next"] * shard["world_size"]
-    now = {**shard, "begin": begin, "world_size": stages[0].world_size}
+    now = {**shard, "begin": begin, "world_size": world_size}
     return {**cursors, key: now, places[0]: {**place, "next": 0}}
+
+
+def _stages(flow: Any, *path: int) -> Iterator[tuple[str, ShardData]]:
+    """Each of these stages from `flow` down, by the name of its cursor."""
+    if isinstance(flow, ShardData):
+        yield ".".join(map(str, (*path, flow._stage_number()))) + _BESIDE, flow
+    below = inputs(flow)
+    for number, one in enumerate(below):
+        yield from _stages(one, *path, *([number] if len(below) > 1 else []))
 
 
 def _of_torch() -> tuple[int, int]:

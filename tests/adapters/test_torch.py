@@ -72,6 +72,19 @@ def test_a_loader_over_batches_of_worker_processes(workers: int) -> None:
         assert numbers(batches) == numbers(source().batch(4))
 
 
+def test_a_worker_of_the_loader_goes_on_with_the_next_epoch() -> None:
+    ds = source().batch(4)
+    expected = [numbers(ds), numbers(ds)]
+    loader = DataLoader(
+        IterableDataset(source().batch(4)), batch_size=None, num_workers=1, persistent_workers=True
+    )
+    assert [numbers(loader), numbers(loader)] == expected
+    ds = source().batch(4)
+    loader = DataLoader(IterableDataset(ds), batch_size=None, num_workers=1)
+    ds.set_epoch(1)
+    assert numbers(loader) == expected[1]
+
+
 def test_a_loader_that_makes_the_batches() -> None:
     with df.MultiThreadMapData(source(), 2, list) as ds:
         batches = list(DataLoader(IterableDataset(ds), batch_size=4))

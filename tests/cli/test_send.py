@@ -87,7 +87,7 @@ def test_ctrl_c(start: Start, tmp_path: Path) -> None:
         ("send flows:few tcp://h:1 --keys nowhere", "keys='nowhere': no secret.key there"),
         ("send flows:few tcp://h:1 --epochs 2 --forever", "not allowed with argument"),
         ("send flows:few tcp://h:1 --format zmq_ops", "invalid choice: 'zmq_ops'"),
-        ("send flows:few tcp://h:1 --format pickle", "allow_pickle=True"),
+        ("send flows:few tcp://h:1 --format pickle", "say --allow-pickle"),
         ("send flows:few tcp://h:1 --format msgpack --server-key k", "not have --server-key"),
         ("send flows:few tcp://h:1 tcp://h:2 --format msgpack", "not have several addresses"),
         ("send flows:few tcp://*:1 --bind --format msgpack", "or say --insecure"),

@@ -288,6 +288,28 @@ def test_skipping_failures(runner) -> None:
     assert all(f.reason == "KeyError" and "KeyError" in f.message for f in ds.errors())
 
 
+def test_skipping_failures_above_repeated_batches() -> None:
+    def work(dp):
+        if dp[0][0] == 4:
+            raise ValueError("four")
+        return dp
+
+    ds = numbers(10).batch(2).repeat(2).map(work)
+    with pytest.raises(ValueError, match="four"):
+        list(ds)
+    with ThreadRunner(ds, 2, on_error="skip") as ds:
+        assert [int(batch[0]) for batch, *_ in ds.seed(1)] == [0, 2, 6, 8] * 2
+        assert ds.stats()["errors"] == {"ValueError": 2}
+
+
+def test_batches_that_cannot_be_built_where_they_stream() -> None:
+    def work(dp):
+        return [np.zeros(3 if dp[0] == 5 else 2)]
+
+    with ThreadRunner(numbers(8).take(8).map(work).batch(2), 2, on_error="skip") as ds:
+        assert len(list(ds.seed(1))) == 3
+
+
 def test_replacing_failures_in_the_consumer(runner) -> None:
     def replace(error, datapoint):
         assert isinstance(error, df.WorkerError) and isinstance(error.__cause__, ZeroDivisionError)

@@ -1,12 +1,16 @@
-"""Flows that wait for other hosts are ended by another thread."""
+"""Flows that wait for others, who may never come, are ended by another thread."""
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from machines import Machine
 from network import until
 
 import dataflow as df
@@ -19,7 +23,16 @@ FLOWS: dict[str, Callable[[], Any]] = {
     "receiver": lambda: df.receive(LOOPBACK),
     "receiver below threads": lambda: df.MultiThreadMapData(df.receive(LOOPBACK), 2, list),
     "connection": lambda: df.Connection("zpull://127.0.0.1:*"),
+    "tensorpack's name": lambda: df.RemoteDataZMQ(LOOPBACK),
+    "tensorpack's wire": lambda: df.RemoteDataZMQ(LOOPBACK, format="msgpack"),
+    "queue": lambda: df.DataFromQueue(queue.Queue()),
+    "queue below threads": lambda: df.MultiThreadMapData(df.DataFromQueue(queue.Queue()), 2, list),
+    "process that hangs": lambda: df.PrefetchDataZMQ(df.DataFromList([[1]]).map(_hang), 1),
 }
+
+
+def _hang(datapoint: Any) -> Any:
+    time.sleep(1000)
 
 
 @pytest.mark.parametrize("how", ["close", "a newer iterator"])
@@ -45,6 +58,31 @@ def test_another_thread_ends_a_loop_that_waits(name: str, how: str) -> None:
     assert not thread.is_alive()
     assert [type(error) for error in told] == [df.DataFlowTerminated]
     ds.close()
+
+
+def test_a_pool_that_had_finished_goes_on_in_the_next_pass() -> None:
+    def pools() -> list[df.PrefetchDataRemote]:
+        flows = [df.DataFromList([[number]], shuffle=False).batch(1) for number in (1, 2)]
+        return [df.PrefetchDataRemote(flow, LOOPBACK) for flow in flows]
+
+    first, second = pools()
+
+    def loop() -> None:
+        with contextlib.suppress(df.DataFlowTerminated):
+            list(ds)
+
+    with (
+        df.ConcatData([first, second]) as ds,
+        Machine(pools()[0], first.addresses[0]),
+    ):
+        thread = threading.Thread(target=loop)
+        thread.start()
+        until(lambda: second._crews)  # the first one has finished
+        anew = iter(ds)
+        thread.join(10)
+        assert not thread.is_alive()
+        with Machine(pools()[1], second.addresses[0]):
+            assert [int(batch[0]) for (batch,) in anew] == [1, 2]
 
 
 def test_two_threads_begin_at_once() -> None:

@@ -41,7 +41,7 @@ tags = st.builds(
     st.tuples(numbers, numbers) | st.tuples(numbers, numbers, st.integers(0, 5)),
     st.just(()) | st.tuples(st.just("copy 1"), st.integers(1, 3)),
 )
-tasks = st.builds(Task, tags, st.integers(0, 1), keys)
+tasks = st.builds(Task, tags, st.integers(0, 1), keys | st.just(DROPPED))
 batches = st.lists(tasks, min_size=1, max_size=4).map(
     lambda of_it: Task([one.tag for one in of_it], 1, Members(of_it))
 )

@@ -370,6 +370,22 @@ def test_an_empty_flow_is_not_sent_for_ever(caplog: pytest.LogCaptureFixture) ->
         df.send_dataflow_zmq(df.DataFromList([[object()]]), "tcp://127.0.0.1:1", format="msgpack")
 
 
+def test_nobody_takes_what_was_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataflow.remote.tensorpack._TELL_SECONDS", 0.05)
+    address = f"ipc://{tmp_path}/here"
+    sender = PushSender(address, format="msgpack")
+    sender.send([[1]])
+    thread = threading.Thread(target=sender.close)
+    thread.start()
+    until(lambda: f"waiting for a receiver at {address}" in caplog.text)
+    with df.RemoteDataZMQ(address, format="msgpack") as ds:
+        assert next(iter(ds)) == [1]
+        thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_who_forgets_to_close(tmp_path: Path) -> None:
     ds = PullReceiver([f"ipc://{tmp_path}/s"], format="msgpack")
     sender = PushSender(ds.addresses[0], format="msgpack")

@@ -169,5 +169,19 @@ def test_states_that_cannot_be_taken_over_are_refused() -> None:
     assert sorted(first + others + rest) == sorted([*range(8)] * 2)
 
 
+def test_several_in_a_chain() -> None:
+    def make(machine: int, device: int, machines: int = 2) -> df.DataFlow:
+        return numbers(24).shard(machine, machines).shard(device, 3).seed(1)
+
+    flow = make(1, 2)
+    iterator = iter(flow)
+    first, state = next(iterator), flow.state_dict()
+    again = make(1, 2)
+    again.load_state_dict(state)
+    assert [first, *again] == list(make(1, 2))
+    with pytest.raises(df.StateError, match="another number of ranks"):
+        make(1, 2, machines=4).load_state_dict(state)
+
+
 def _keeping(state: dict[str, Any]) -> list[str]:
     return [line.replace("'pad'", "'keep'") for line in state["chain"]]

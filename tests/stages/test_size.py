@@ -99,3 +99,14 @@ def test_sizes_that_cannot_be_are_refused(size: int) -> None:
 def test_take() -> None:
     ds = df.DataFromList([[i] for i in range(5)], shuffle=False).take(2)
     assert [list(ds), list(ds)] == [[[0], [1]]] * 2
+
+
+def test_one_that_goes_on_below_one_that_starts_over_has_no_state() -> None:
+    ds = df.DataFromList([[i] for i in range(5)], shuffle=True)
+    ds = df.FixedSizeData(df.FixedSizeData(ds, 3), 2, keep_state=False).seed(1)
+    list(ds)
+    iterator = iter(ds)
+    for _ in range(2):
+        with pytest.raises(df.NotResumable, match="keep_state"):
+            ds.state_dict()
+        next(iterator)
