@@ -124,8 +124,8 @@ def test_replicas_draw_their_own_numbers(seed: int | None) -> None:
     with df.MultiThreadRunner(Endless, 4, 3, replicate=True) as ds:
         if seed is not None:
             ds.seed(seed)
-        found: dict[int, list[int]] = {}
-        for number, thread in ds:
+        found: dict[int, list[float]] = {}
+        for number, thread, _ in ds:
             found.setdefault(thread, []).append(number)
             if len(found) == 3 and min(map(len, found.values())) >= 20:
                 break

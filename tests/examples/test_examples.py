@@ -210,7 +210,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_on_photos(photos: Path, cache: Path, tmp_path: Path) -> None:
     """Real training on real photographs: 9 of 10 tiles that it has not seen are told apart."""
     pytest.importorskip("torch")
-    words = ("pytorch_photos.py", photos, "--epochs", 20, "--procs", 1)
+    words = ("pytorch_photos.py", photos, "--epochs", 20)
     out, _ = run(*words, cache=cache, folder=tmp_path)
     assert float(out.splitlines()[-1].removeprefix("accuracy ")) > 0.9
 
