@@ -1,8 +1,7 @@
 """Train a small network on your own photos with PyTorch, on a GPU where there is one.
 
 python examples/pytorch_photos.py FOLDER [--epochs 5]
-
-FOLDER has ``train`` and ``val``, each with a folder of images for each class.
+(FOLDER has ``train`` and ``val``, each with a folder of images for each class.)
 """
 
 import argparse
@@ -40,16 +39,16 @@ def main() -> None:
 
     torch.manual_seed(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    classes = len(list((args.folder / "train").iterdir()))
-    hidden = [nn.Conv2d(3, 16, 5, 2), nn.ReLU(), nn.Conv2d(16, 32, 5, 2), nn.ReLU()]
-    hidden += [nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    model = nn.Sequential(*hidden, nn.Linear(32 * 4, classes)).to(device)
+    layers = [nn.Conv2d(3, 16, 5, 2), nn.ReLU(), nn.Conv2d(16, 32, 5, 2), nn.ReLU()]
+    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    layers += [nn.Linear(32 * 4, len(list((args.folder / "train").iterdir())))]
+    model = nn.Sequential(*layers).to(device)
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     with batches(args.folder / "train", training=True) as train:
         for epoch in range(args.epochs):
             for images, labels in to_device(train, device):  # each pass is another order
-                loss = nn.functional.cross_entropy(model(images), labels.long())
                 optimiser.zero_grad()
+                loss = nn.functional.cross_entropy(model(images), labels.long())
                 loss.backward()
                 optimiser.step()
             print(f"epoch {epoch}: loss {loss.item():.3f}")
