@@ -200,7 +200,7 @@ def connection(config: Config) -> dict[str, Any]:
 def connection_sender(config: Config) -> None:
     import dataflow as df
 
-    connection = df.Connection(config["address"])
+    connection = df.Connection(config["address"], copy=False)  # as `dataflow serve` does
     for images, number in batches():
         connection.send([images, np.array([number], np.int32)])
 
