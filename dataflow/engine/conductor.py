@@ -15,6 +15,7 @@ from dataflow.engine.part import Part, is_part, is_runner, make_part, source_par
 from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable
+from dataflow.executor.memory import keep_freed_memory
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.batch import BatchData
@@ -232,6 +233,7 @@ class Conductor:
 
     def _alone(self, part: Part, epoch: Epoch, progress: Progress) -> Stream:
         """Without workers: one after the other, here."""
+        keep_freed_memory()
         consumer = Consumer(part, epoch.seed, alone=True)
         in_step = type(part.feeds[0]) is Outputs and not self._apart
         epoch = epoch._replace(in_step=in_step and not epoch.runners)
