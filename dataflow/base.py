@@ -120,7 +120,8 @@ class DataFlow:
         except UnknownLength:
             size = None
         if index < 0 or (size is not None and index >= size):
-            raise IndexError(f"index {index} of a dataflow with {size} datapoints")
+            of = "without an end" if size is None else f"with {size} datapoints"
+            raise IndexError(f"index {index} of a dataflow {of}")
         epoch = self._epoch_number(self.__looked_at)
         if self.__access is None or self.__access[0] != epoch:
             self.__access = (epoch, epoch._replace(conductor=_conductor({})))
@@ -187,7 +188,7 @@ class DataFlow:
         state = resume.checked(self, state)
         self.close()
         # A chain with a seed has the state's; those of its parts may be others.
-        if state["seeded"] and not self._seed_of_chain()[1]:
+        if state["seeded"] and self._given_seed() is None:
             DataFlow.seed(self, state["seed"])
         self.__drawn = state["seed"]
         self.__pending = state
@@ -329,11 +330,18 @@ class DataFlow:
             if isinstance(flow, DataFlow):
                 flow._interrupt()
 
+    def _given_seed(self) -> int | None:
+        """The first seed that somebody set, from here downward."""
+        own = (flow._own_seed() for flow in walk(self) if isinstance(flow, DataFlow))
+        return next((seed for seed in own if seed is not None), None)
+
     def _seed_of_chain(self) -> tuple[int, bool]:
-        """The seed, and whether somebody asked for it: the first one set from here downward."""
+        """The seed, and whether it is not just any."""
+        if (given := self._given_seed()) is not None:
+            return given, True
         for flow in walk(self):
-            if isinstance(flow, DataFlow) and (seed := flow._own_seed()) is not None:
-                return seed, True
+            if (usual := getattr(flow, "_usual_seed", None)) is not None:
+                return int(usual), True
         if self.__drawn is None:
             self.__drawn = fresh_seed()
         return self.__drawn, False

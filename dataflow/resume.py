@@ -76,8 +76,8 @@ def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
         raise StateError(
             f"the state has format {state['dataflow']!r}, this version reads {_VERSION}"
         )
-    seed, explicit = flow._seed_of_chain()
-    if explicit and seed != state["seed"]:
+    seed = flow._given_seed()
+    if seed is not None and seed != state["seed"]:
         raise StateError(f"the chain was given seed {seed}, the state has {state['seed']}")
     before, now = state["chain"], fingerprint(flow)
     if before != now:

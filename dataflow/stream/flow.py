@@ -89,6 +89,7 @@ class Stream(KeyedSource):
     """
 
     _consumer_only = ("outputs",)
+    _usual_seed = 0  # where none was given
     _again: list[Any] | None = None  # the keys of samples that failed
 
     def __init__(self, outputs: Any, name: str = "sample", *, optimize: bool = True) -> None:
@@ -141,7 +142,7 @@ class Stream(KeyedSource):
     @property
     def given_seed(self) -> int | None:
         """The seed, where one was given."""
-        return super()._own_seed()
+        return self._own_seed()
 
     def parallel(
         self, num_threads: int, buffer_size: int = 200, *, ordered: bool | None = None
@@ -200,19 +201,20 @@ class Stream(KeyedSource):
             return len(self._again)
         raise UnknownLength(f"the stream {self.name} has no end: s.take(n) has")
 
-    def _own_seed(self) -> int:
-        return self.given_seed or 0
+    def _seed_now(self) -> int:
+        given = self.given_seed
+        return (self._usual_seed if given is None else given) & MASK
 
     def _keys(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Tag, Any]]:
         keys = super()._keys(epoch, start)
         if self._again is not None:
             return keys
-        seed = self._own_seed() & MASK
+        seed = self._seed_now()
         return ((tag, (seed, index)) for tag, index in keys)
 
     def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, Any]:
         tag, key = super()._key_at(epoch, place)
-        return tag, key if self._again is not None else (self._own_seed() & MASK, key)
+        return tag, key if self._again is not None else (self._seed_now(), key)
 
     def _over(self, keys: list[Any]) -> Stream:
         other = copy.copy(self)

@@ -151,3 +151,19 @@ def test_the_tutorial_names_what_there_is() -> None:
 
 def test_it_is_there_where_the_package_is() -> None:
     assert df.stream is st and df.stream.Stream is st.Stream
+
+
+def test_a_state_brings_its_seed() -> None:
+    first = numbers().seed(3).batch(4)
+    iterator = iter(first)
+    next(iterator)
+    state = first.state_dict()
+    again = numbers().batch(4)
+    again.load_state_dict(state)
+    assert [part.tolist() for part in next(iter(again))] == [
+        part.tolist() for part in next(iterator)
+    ]
+    with pytest.raises(df.StateError, match="seed 4"):
+        numbers().seed(4).batch(4).load_state_dict(state)
+    with pytest.raises(IndexError, match="without an end"):
+        numbers()[-1]
