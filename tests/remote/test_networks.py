@@ -172,8 +172,9 @@ def test_no_receiver_for_a_while(start: Start, there: bool, seconds: float) -> N
     assert ask(process)[1] < (window if there else 0) + packed + (10 << 20)
     with df.receive(address, window=window) as ds:
         found = [number for number, array in ds if array[0] == array[-1] == number % 251]
-    assert found == list(range(1000)), "the one that it had was not acknowledged, or nobody had any"
-    assert had in ([], [0])
+    assert had == [0] * there
+    # What the loop had for a moment was delivered, and perhaps acknowledged before the kill.
+    assert found in [list(range(first, 1000)) for first in (0, len(had))], "nothing is dropped"
     process.stdin.close()  # type: ignore[union-attr]
     assert line(process) == "end"
 
