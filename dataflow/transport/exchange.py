@@ -230,6 +230,9 @@ class Exchange:
         if len(self._links()) >= self._options.max_peers:
             text = f"max_peers={self._options.max_peers} are connected already"
             return self._turn_away(place, route, "peers", text)
+        # Before it hears of that: what it says next may end the connection.
+        self._watch(place)
+        place.guard.greeted()
         self._say(place, route, wire.pack(Kind.WELCOME, **self._greeting()))
         self._join(place, route, fields)
         return None
