@@ -406,6 +406,16 @@ def is_native(flow: Any) -> bool:
     )
 
 
+def is_runner(flow: Any) -> bool:
+    """Whether `flow` is one of the engine's runners."""
+    return hasattr(flow, "_hands_in_worker")
+
+
+def stays(flow: Any) -> bool:
+    """Whether `flow` is read in the consumer, whatever runs above and below it."""
+    return bool(getattr(flow, "_stays", False))
+
+
 def inputs(flow: Any) -> list[Any]:
     """The flows directly below `flow`, which may be a foreign one such as tensorpack's."""
     if isinstance(flow, DataFlow):

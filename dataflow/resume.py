@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from difflib import unified_diff
 from typing import Any
 
-from dataflow.base import DataFlow, inputs, is_native
+from dataflow.base import DataFlow, inputs, is_native, is_runner
 from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
 from dataflow.stages.shard import resharded
@@ -104,7 +104,7 @@ def in_fixed_order(flow: DataFlow) -> bool:
 
 def _lines(flow: Any, indent: str) -> Iterator[str]:
     below = inputs(flow)
-    if not hasattr(flow, "_hands_in_worker"):
+    if not is_runner(flow):
         yield indent + _line(flow, is_source=not below)
     inner = indent + "  " if len(below) > 1 else indent
     for one in below:
@@ -139,7 +139,7 @@ def _arguments(flow: Any) -> Iterator[tuple[str, str]]:
 
 def _check_repeatable(flow: Any, why: str) -> None:
     for one in _walk(flow):
-        if not is_native(one) and any(hasattr(f, "_hands_in_worker") for f in _walk(one)):
+        if not is_native(one) and any(map(is_runner, _walk(one))):
             raise NotResumable(
                 f"{why}; and {type(one).__name__}, which iterates by itself, has a runner below it"
             )

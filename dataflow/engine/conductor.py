@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
-from dataflow.base import stage_number
+from dataflow.base import is_runner, stage_number
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.feeds import Outputs
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
 from dataflow.engine.messages import LOADER, Failed, Members, Task, Whole
-from dataflow.engine.part import Part, is_part, is_runner, make_part, source_part
+from dataflow.engine.part import Part, is_part, make_part, source_part
 from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable

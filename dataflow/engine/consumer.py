@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from dataflow.base import meter_of, reset
+from dataflow.base import meter_of, reset, stays
 from dataflow.engine.messages import LOADER, UNSENT, Failed, Task, members_of
-from dataflow.engine.part import Part, stays
+from dataflow.engine.part import Part
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy

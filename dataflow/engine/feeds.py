@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from dataflow.base import inputs, is_native, meter_of
+from dataflow.base import inputs, is_native, is_runner, meter_of
 from dataflow.engine.messages import Task
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.passes import own_stream
@@ -62,7 +62,7 @@ class Outputs:
     def __init__(self, flow: Any, below: Feed | None = None) -> None:
         self._flow = flow
         self._below = below
-        self._pool = hasattr(flow, "_hands_in_worker")
+        self._pool = is_runner(flow)
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
         if epoch.in_step and goes_on(self._flow):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from dataflow.base import inputs, is_native
+from dataflow.base import inputs, is_native, is_runner, stays
 from dataflow.engine.messages import Loose, Members, Task, Whole
 from dataflow.engine.program import Program
 from dataflow.epoch import DROPPED, Datapoint
@@ -55,9 +55,9 @@ def batching_of(flow: Any) -> Found | None:
     """The batch that `flow` is, or consists of per-item stages over; None where it does not."""
     above: list[Any] = []
     while not isinstance(flow, BatchData):
-        if getattr(flow, "_stays", False):
+        if stays(flow):
             return None  # a pool, whose machines build the batches
-        if not hasattr(flow, "_hands_in_worker"):
+        if not is_runner(flow):
             ours = isinstance(flow, ItemStage) and is_native(flow)
             if not ours and as_stage(flow) is None:
                 return None

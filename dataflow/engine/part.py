@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dataflow.base import inputs, is_native, mark_ready, stage_number, walk
+from dataflow.base import inputs, is_native, is_runner, mark_ready, stage_number, stays, walk
 from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
 from dataflow.engine.groups import Batching, Found, batching_of
 from dataflow.engine.messages import LOADER, Task
@@ -147,16 +147,6 @@ class Part:
     def send_all(self) -> None:
         """All stages so far go to the workers."""
         self.sent = [len(program.stages) for program in self.programs]
-
-
-def is_runner(flow: Any) -> bool:
-    """Whether `flow` is one of the engine's runners (this module cannot import them)."""
-    return hasattr(flow, "_hands_in_worker")
-
-
-def stays(flow: Any) -> bool:
-    """Whether `flow` is read in the consumer, whatever runs above and below it."""
-    return bool(getattr(flow, "_stays", False))
 
 
 class _Above(NamedTuple):

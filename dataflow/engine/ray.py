@@ -8,7 +8,6 @@ from typing import Any
 from dataflow.engine.part import Part
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import positive
-from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
@@ -106,9 +105,6 @@ class PrefetchDataRay(Runner):
 
     def _worker_count(self, part: Part) -> int:
         return 1 if part.sequential and not self.replicate else self.num_actors
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        return super()._stream(epoch._replace(runners=()))
 
     def _actors(self) -> Any:
         from dataflow.engine.actor import RayWorker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dataflow.base import DataFlow, inputs, mark_ready
+from dataflow.base import DataFlow, inputs, mark_ready, stays
 from dataflow.engine.messages import Task
 from dataflow.engine.part import Part, is_part, make_part
 from dataflow.engine.run import Run
@@ -124,9 +124,10 @@ class Runner(ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         # What cannot go to workers streams here; the parts below it find their runner.
-        if not epoch.runners:
+        above = () if stays(self) else epoch.runners
+        if not above:
             self._claim(self.ds)
-        return stream(self.ds, epoch._replace(runners=(*epoch.runners, self)))
+        return stream(self.ds, epoch._replace(runners=(*above, self)))
 
     def _claim(self, flow: Any) -> None:
         """Keep the stages of `flow` from being made ready here, if they are to run elsewhere."""

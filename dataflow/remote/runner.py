@@ -13,7 +13,6 @@ from typing import Any
 from dataflow.engine.part import Part, parts_below
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import slots_of, start_processes
-from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
@@ -132,9 +131,6 @@ class PrefetchDataRemote(Runner):
             self._options = replace(self._options, addresses=self._end.exchange.addresses)
             self._end = None
             self._finalizer()
-
-    def _stream(self, epoch: Epoch) -> Stream:
-        return super()._stream(epoch._replace(runners=()))
 
     def _worker_count(self, part: Part) -> int:
         return self.num_proc
