@@ -11,7 +11,7 @@ import math
 import secrets
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -90,15 +90,10 @@ class Inbox:
     def begin(self) -> None:
         """The next pass."""
         with self._lock:
-            for stream in list(self._streams.values()):
-                stream.ended = False
-                if stream.closed and not stream.runs:
-                    self._finished += stream.complete
-                    del self._streams[stream.id]
-            now = monotonic()
-            if all(self._gone(stream, now) for stream in self._streams.values()):
-                self._finished = 0
             self._ended = 0
+            for stream in self._streams.values():
+                stream.ended = False
+            self._drop([s for s in self._streams.values() if s.closed and not s.runs])
             self._ready.extendleft(reversed(self._later))
             self._later.clear()
 
@@ -165,6 +160,15 @@ class Inbox:
         if any(not s.ended and not self._gone(s, now) for s in expected):
             return False
         return self._ended + self._finished >= self._senders
+
+    def _drop(self, streams: Sequence[Stream]) -> None:
+        """Senders that have left and have nothing for this pass."""
+        for stream in streams:
+            del self._streams[stream.id]
+            self._finished += stream.complete
+        now = monotonic()
+        if not self._ended and all(self._gone(s, now) for s in self._streams.values()):
+            self._finished = 0  # none of them is left: who comes now begins anew
 
     def _gone(self, stream: Stream, now: float) -> bool:
         return stream.link is None and now - stream.heard > self._timeout
@@ -413,6 +417,8 @@ class Inbox:
             stream.link, stream.told = None, True
             if not stream.complete:
                 self._warn(stream, f"has left ({fields['reason']})")
+            elif not (stream.ended or stream.runs):  # its last epoch was that of the pass before
+                self._drop([stream])
             self._changed.notify_all()
 
     def _tell(self, stream: Stream, now: float) -> None:

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import threading
+from contextlib import ExitStack
 from itertools import count, islice
 from typing import Any
 
@@ -150,6 +151,32 @@ def test_several_senders(senders_bind: bool) -> None:
             thread.join()
         for end in ends:
             end.close()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_sender_with_fewer_epochs(late: bool) -> None:
+    """It counts as one at its end, also where it leaves only when the next pass has begun."""
+    with df.receive(LOOPBACK, senders=2) as ds, ExitStack() as stack:
+        one, other = (stack.enter_context(Sender(ds.addresses[0])) for _ in "12")
+        threads = [
+            threading.Thread(target=sender.send, args=(numbers(5), epochs), daemon=True)
+            for sender, epochs in ((one, 1), (other, 2))
+        ]
+        for thread in threads:
+            thread.start()
+        assert sorted(n for (n,) in ds) == sorted([*range(5)] * 2)
+        threads[0].join(20)
+        if not late:
+            one.close()
+            until(lambda: sum(peer["connected"] for peer in ds.peers()) == 1)
+        iterator = iter(ds)
+        found = [next(iterator)]
+        if late:
+            one.close()
+        found += iterator
+        assert [n for (n,) in found] == [*range(5)]
+        threads[1].join(20)
+        assert not any(thread.is_alive() for thread in threads)
 
 
 @pytest.mark.parametrize("receivers_bind", [True, False])
