@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -175,3 +177,51 @@ def test_ranks_of_torch_distributed(tmp_path: Any) -> None:
         assert len(list(shard)) == 20
     finally:
         torch.distributed.destroy_process_group()
+
+
+RANK = """
+import sys
+import torch
+import torch.distributed as dist
+import dataflow as df
+from dataflow.adapters.torch import IterableDataset
+
+rank, group = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=group, rank=rank, world_size=2)
+
+def chain():
+    return df.DataFromList([[i] for i in range(23)], shuffle=True).seed(3).shard().batch(3)
+
+def train(ds, steps):
+    for step, (numbers,) in enumerate(IterableDataset(ds), 1):
+        print(*numbers.tolist(), flush=True)
+        dist.all_reduce(numbers.sum())  # waits for the other's step
+        if step == steps:
+            return
+
+ds = chain()
+train(ds, 2)
+state = [ds.state_dict()]
+dist.broadcast_object_list(state, src=0)
+again = chain()
+again.load_state_dict(state[0])
+train(again, None)
+dist.destroy_process_group()
+"""
+
+
+def test_a_process_group_of_two(tmp_path: Any) -> None:
+    """Both have equally many steps, also from a state of one of them, and together everything."""
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(rank), f"file://{tmp_path}/group"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    steps = [rank.communicate(timeout=60)[0].splitlines() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert [len(rank) for rank in steps] == [4, 4]
+    seen = [int(number) for rank in steps for step in rank for number in step.split()]
+    assert len(seen) == 24 and set(seen) == set(range(23)), "23 is odd: one comes twice"
