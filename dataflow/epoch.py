@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.errors import DataFlowTerminated
+from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
 from dataflow.randomness import Tag, first_of, in_datapoint
 from dataflow.stopwatch import Stopwatch
@@ -44,6 +45,8 @@ class Epoch(NamedTuple):
         seeded: the seed was asked for, so the order should be reproducible too.
         conductor: the engine's part in it, a `dataflow.engine.conductor.Conductor`.
         runners: those above the flow that is opened, from the top down. The first one runs it.
+        policy: decides about failures that no runner further down decides about: the last one's.
+            `ds[i]` has it, too, which has no runners.
         in_order: a stage above depends on the order, so no runner may change it.
         in_step: the flow's datapoints are delivered one by one, before the next one is read.
         last: nobody will ask for another pass of the flow that is opened, so workers may go.
@@ -56,6 +59,7 @@ class Epoch(NamedTuple):
     seeded: bool = False
     conductor: Any = None
     runners: tuple[Any, ...] = ()
+    policy: ErrorPolicy | None = None
     in_order: bool = False
     in_step: bool = False
     last: bool = False
@@ -71,14 +75,14 @@ class Epoch(NamedTuple):
         Raises:
             Exception: the error itself, if that is so decided, or if there is no runner.
         """
-        if not self.runners:
+        if self.policy is None:
             raise error
-        replacement = self.runners[-1]._policy.failed_with(error, None, first_of(tag)[1])
+        replacement = self.policy.failed_with(error, None, first_of(tag)[1])
         return DROPPED if replacement is None else replacement
 
     def bare(self) -> Epoch:
         """Without what only this process knows."""
-        return self._replace(conductor=None, runners=())
+        return self._replace(conductor=None, runners=(), policy=None)
 
 
 class EpochIterator:

@@ -17,8 +17,8 @@ ROOT = Path(dataflow.__file__).parent
 # From the bottom up. What stands in one line does not import each other, except where ALLOWED.
 LAYERS = [
     {"version", "errors", "meter", "randomness"},
-    {"stopwatch"},
-    {"failures", "epoch", "utils"},
+    {"stopwatch", "failures"},
+    {"epoch", "utils"},
     {"base"},
     {"passes"},
     {"flows"},

@@ -83,6 +83,7 @@ class Conductor:
         known = self._looked_at.get(id(flow))
         if known is None:
             part = make_part(flow, below_runner=True, pools=False)
+            part.adopt(epoch.policy)
             known = flow, part.feeds[0], Consumer(part, epoch.seed, alone=True)
             self._looked_at[id(flow)] = known
         _, feed, consumer = known
@@ -217,6 +218,7 @@ class Conductor:
         if runner is not None and not above:  # it helps those further down, too
             epoch = epoch._replace(runners=(runner,))
         if found is None:
+            part.adopt(epoch.policy)
             for outer in reversed(above):
                 part.place_below(outer)
         if runner is None or (found is None and part.idle):
@@ -224,7 +226,7 @@ class Conductor:
         ordered = epoch.in_order or runner._is_ordered(epoch)
         self._unordered = self._unordered or not ordered
         if found is not None:
-            part.add_batches(found, below=above)
+            part.add_batches(found, below=above, policy=epoch.policy)
             return self._batches(runner, part, epoch, progress, found.batch, ordered)
         if len(part.feeds) > 1:
             self.refuse("replicate=True runs the flow in each process at its own pace")

@@ -9,6 +9,7 @@ from typing import Any
 from dataflow.base import inputs, is_native, is_runner, meter_of
 from dataflow.engine.messages import Task
 from dataflow.epoch import DROPPED, Epoch
+from dataflow.failures import ErrorPolicy
 from dataflow.passes import own_stream
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import Feed, OrderStage
@@ -55,12 +56,16 @@ class Outputs:
 
     Args:
         flow: any.
+        policy: decides about failures in the flow that it does not decide about itself.
         below: of a pool of other machines, the feed of what these run: it has the places that the
             same flow has without the pool, dropped ones too.
     """
 
-    def __init__(self, flow: Any, below: Feed | None = None) -> None:
+    def __init__(
+        self, flow: Any, policy: ErrorPolicy | None = None, below: Feed | None = None
+    ) -> None:
         self._flow = flow
+        self._policy = policy
         self._below = below
         self._pool = is_runner(flow)
 
@@ -75,7 +80,7 @@ class Outputs:
         below = [meter_of(flow) for flow in inputs(self._flow)]
         before = sum(meter.waiting for meter in below)
         try:
-            for tag, datapoint in own_stream(self._flow, epoch):
+            for tag, datapoint in own_stream(self._flow, self._judged(epoch)):
                 if datapoint is not DROPPED or self._pool:
                     yield tag, (0, datapoint)
         finally:
@@ -88,12 +93,15 @@ class Outputs:
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
         if is_native(self._flow):
-            tag, datapoint = self._flow._at(epoch, place)
+            tag, datapoint = self._flow._at(self._judged(epoch), place)
             return tag, (0, datapoint)
         raise TypeError(
             f"{type(self._flow).__name__} can only be iterated, so this dataflow has no random "
             "access"
         )
+
+    def _judged(self, epoch: Epoch) -> Epoch:
+        return epoch if self._policy is None else epoch._replace(policy=self._policy)
 
 
 class Endless:

@@ -21,6 +21,7 @@ from dataflow.engine.messages import LOADER, Task
 from dataflow.engine.program import FlowLoader, Program, pack
 from dataflow.engine.progress import Remaining
 from dataflow.epoch import Epoch
+from dataflow.failures import ErrorPolicy
 from dataflow.foreign import as_stage
 from dataflow.randomness import generator
 from dataflow.sources.keyed import KeyedSource
@@ -114,7 +115,9 @@ class Part:
         stages = [stage for program in programs for stage in program.stages]
         return pack(programs, [*walk(self.top), *stages])
 
-    def add_batches(self, found: Found, *, below: Sequence[Any]) -> None:
+    def add_batches(
+        self, found: Found, *, below: Sequence[Any], policy: ErrorPolicy | None = None
+    ) -> None:
         """Workers build batches of the datapoints so far.
 
         There are two programs for it: with the stages above the batch, and, for the case that
@@ -132,6 +135,7 @@ class Part:
             for number, program in enumerate(added, self.batching):
                 self.owners[number, len(program.stages)] = flow
                 program.add(_stage(flow), stage_number(flow))
+        self.adopt(policy)
         for runner in reversed(below):
             self.place_below(runner)
         self.sent[self.batching + 1] = 0
@@ -141,8 +145,13 @@ class Part:
         self.runner = runner
         self.hands = max(self.hands, runner._hands_in_worker())
         self.send_all()
-        for program in self.programs:
-            program.adopt(runner._policy)
+        self.adopt(runner._policy)
+
+    def adopt(self, policy: ErrorPolicy | None) -> None:
+        """`policy` decides about all that is there so far and nobody decides about yet."""
+        if policy is not None:
+            for program in self.programs:
+                program.adopt(policy)
 
     def send_all(self) -> None:
         """All stages so far go to the workers."""
@@ -249,14 +258,17 @@ def _runs_whole(runner: Any) -> bool:
     return bool(runner._replicas) or (runner._whole and leaf)
 
 
-def _compile(flow: Any, shared: bool, pools: bool = True) -> Part:
+def _compile(
+    flow: Any, shared: bool, pools: bool = True, policy: ErrorPolicy | None = None
+) -> Part:
     if isinstance(flow, KeyedSource) and is_native(flow):
         return source_part(flow)
     if _is_leaf(flow, shared and pools):
-        return Part(flow, [Program()], [_outputs(flow)], {(0, LOADER): flow}, [0])
+        return Part(flow, [Program()], [_outputs(flow, policy)], {(0, LOADER): flow}, [0])
     below = inputs(flow)
     shared = shared or len(below) > 1 or is_runner(flow)
-    part = _merged([_compile(one, shared, pools) for one in below])
+    policy = flow._policy if is_runner(flow) else policy
+    part = _merged([_compile(one, shared, pools, policy) for one in below])
     part.top = flow
     if is_runner(flow):
         part.place_below(flow)
@@ -270,10 +282,10 @@ def _compile(flow: Any, shared: bool, pools: bool = True) -> Part:
     return part
 
 
-def _outputs(flow: Any) -> Outputs:
+def _outputs(flow: Any, policy: ErrorPolicy | None) -> Outputs:
     if is_runner(flow) and is_part(flow.ds, below_runner=True):
-        return Outputs(flow, _compile(flow.ds, True).feeds[0])
-    return Outputs(flow)
+        return Outputs(flow, policy, _compile(flow.ds, True).feeds[0])
+    return Outputs(flow, policy)
 
 
 def _stage(flow: Any) -> ItemStage:

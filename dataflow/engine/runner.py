@@ -127,7 +127,7 @@ class Runner(ProxyDataFlow):
         above = () if stays(self) else epoch.runners
         if not above:
             self._claim(self.ds)
-        return stream(self.ds, epoch._replace(runners=(*above, self)))
+        return stream(self.ds, epoch._replace(runners=(*above, self), policy=self._policy))
 
     def _claim(self, flow: Any) -> None:
         """Keep the stages of `flow` from being made ready here, if they are to run elsewhere."""
@@ -135,7 +135,7 @@ class Runner(ProxyDataFlow):
             _leave_to_workers(flow)
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
-        return at(self.ds, epoch, index)
+        return at(self.ds, epoch._replace(policy=self._policy), index)
 
     def _is_ordered(self, epoch: Epoch) -> bool:
         return self._ordered if self._ordered is not None else epoch.seeded

@@ -17,6 +17,7 @@ import socket as network
 import threading
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -396,9 +397,10 @@ class Exchange:
             return
         self._looked = now
         for place in self._places:
-            for reason in place.guard.look():
-                text = f"a peer at {place.address} was cut off: {_CUT[reason]}"
-                self._count(reason, text)
+            place.guard.look(partial(self._tell_cut, place.address))
+
+    def _tell_cut(self, address: str, why: str) -> None:
+        self._count(why, f"a peer at {address} was cut off: {_CUT[why]}")
 
     def _lose(self, place: Place, why: str, delay: float = 0.0) -> None:
         """End a connection of ours; there will be another one."""

@@ -22,7 +22,7 @@ import socket as network
 import struct
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -133,13 +133,13 @@ class Guard:
             if connection.answers > _ANSWERS:
                 self._cut(self._speaker, connection)
 
-    def look(self, unread: float = 0) -> list[str]:
-        """Cut connections that have sent too much, or nothing; returns what each is cut for.
+    def look(self, tell: Callable[[str], object], unread: float = 0) -> None:
+        """Cut connections that have sent too much, or nothing.
 
         Args:
+            tell: called with what one is cut for, before it is: whoever sees it end finds it told.
             unread: whole messages of each connection that may wait to be read.
         """
-        cut = []
         now = monotonic()
         for fd, connection in list(self._connections.items()):
             _, received = _told(fd if connection.own is None else connection.own)
@@ -154,28 +154,27 @@ class Guard:
                     connection.over += 1
                 else:  # it may have said any number of messages
                     connection.seen, connection.at, connection.followed = received, now, True
-                if connection.over == patience and self._cut(fd, connection):
-                    cut.append("endless")
+                if connection.over == patience:
+                    self._cut(fd, connection, lambda: tell("endless"))
             if not connection.known and now - connection.since > _SILENCE:
                 connection.since = now
-                if self._cut(fd, connection):
-                    cut.append("silent")
+                self._cut(fd, connection, lambda: tell("silent"))
         self.curious = self._greets or any(one.followed for one in self._connections.values())
-        return cut
 
     def close(self) -> None:
         """Let go of all."""
         for fd in list(self._connections):
             self.ended(fd)
 
-    def _cut(self, fd: int, connection: _Connection) -> bool:
+    def _cut(
+        self, fd: int, connection: _Connection, before: Callable[[], object] = lambda: None
+    ) -> None:
         with suppress(OSError), _borrowed(fd if connection.own is None else connection.own) as end:
             if end.getpeername() == connection.peer:
+                before()
                 # libzmq sees the end and closes; what still comes is refused by a reset.
                 end.setsockopt(network.SOL_SOCKET, network.SO_LINGER, struct.pack("ii", 1, 0))
                 end.shutdown(network.SHUT_RDWR)
-                return True
-        return False
 
 
 @contextmanager

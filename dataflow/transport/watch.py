@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -165,13 +166,12 @@ class Watch:
         unread = 0 if self.drained or self.idle else self._unread
         self.drained = False
         for number, one in enumerate(self._watched):
-            for _ in one.guard.look(unread):
-                self.cut += 1
-                if self.cut <= _TOLD:
-                    address = self._addresses[number]
-                    logger.warning(
-                        "a peer at %s was cut off: its message did not come to an end", address
-                    )
+            one.guard.look(partial(self._tell_cut, self._addresses[number]), unread)
+
+    def _tell_cut(self, address: str, why: str) -> None:
+        self.cut += 1
+        if self.cut <= _TOLD:
+            logger.warning("a peer at %s was cut off: its message did not come to an end", address)
 
     def _release(self) -> None:
         for one in self._watched:

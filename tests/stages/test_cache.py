@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import dataflow as df
+from dataflow.engine.runners import ThreadRunner
 
 
 class Counted:
@@ -318,6 +319,29 @@ def test_a_runner_above_reads_it_and_works_on_it() -> None:
         assert [dp[0] for dp in epoch] == list(range(40))
         assert os.getpid() not in {pid for dp in epoch for pid in dp[1:]}
     assert [dp[1] for dp in epochs[0]] == [dp[1] for dp in epochs[1]], "read once"
+
+
+def odd_fails(dp: list[int]) -> list[int]:
+    if dp[0] % 2:
+        raise ValueError(f"{dp[0]} is odd")
+    return dp
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+@pytest.mark.parametrize("above", ["ThreadRunner", "PrefetchDataRemote", "two"])
+def test_the_nearest_runner_above_decides_about_failures(looked_at: bool, above: str) -> None:
+    """In what is read for the cache, whether for iterating or for `ds[i]`."""
+    cached = df.CacheData(numbers(8).map(odd_fails))
+    if above == "PrefetchDataRemote":
+        ds = df.PrefetchDataRemote(cached, "tcp://127.0.0.1:*", num_proc=1, on_error="skip")
+    else:
+        ds = ThreadRunner(cached, 2, on_error="skip")
+    if above == "two":
+        ds = ThreadRunner(ds.map(lambda dp: dp), 2, on_error="raise")
+    with ds:
+        assert ([ds[i][0] for i in range(4)] if looked_at else values(ds)) == [0, 2, 4, 6]
+        assert len(ds.errors()) == (3 if looked_at else 4)
+        assert not looked_at or not ds._crews, "nobody is hired to look at a few"
 
 
 def test_a_runner_above_batches_of_it() -> None:
