@@ -124,7 +124,7 @@ class DataFlow:
             raise IndexError(f"index {index} of a dataflow {of}")
         epoch = self._epoch_number(self.__looked_at)
         if self.__access is None or self.__access[0] != epoch:
-            self.__access = (epoch, epoch._replace(conductor=_conductor({})))
+            self.__access = (epoch, epoch._replace(conductor=_conductor({}, pools=False)))
         from dataflow.passes import at
 
         _, datapoint = at(self, self.__access[1], index)
@@ -375,7 +375,9 @@ class DataFlow:
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
         saved, self.__pending = self.__pending or {}, None
         before = None if saved or self.__pass is None else self.__pass.epoch.conductor
-        epoch = epoch._replace(conductor=_conductor(saved.get("cursors", {}), before, bool(saved)))
+        epoch = epoch._replace(
+            conductor=_conductor(saved.get("cursors", {}), before, resumed=bool(saved))
+        )
         self.__pass = Pass(epoch)
         pairs = stream(self, epoch) if is_native(self) else self._stream(epoch)
         iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all)
@@ -475,8 +477,8 @@ def meter_of(flow: Any) -> Meter:
     return meter
 
 
-def _conductor(saved: Mapping[str, Any], before: Any = None, resumed: bool = False) -> Any:
+def _conductor(saved: Mapping[str, Any], before: Any = None, **options: bool) -> Any:
     """The engine's part in a pass. (It builds on this module, so it is imported late.)"""
     from dataflow.engine.conductor import Conductor
 
-    return Conductor(saved, before, resumed=resumed)
+    return Conductor(saved, before, **options)

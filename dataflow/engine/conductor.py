@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
-from dataflow.base import is_runner, stage_number
+from dataflow.base import is_runner, stage_number, stays
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.feeds import Outputs
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
@@ -33,15 +33,23 @@ class Conductor:
         saved: the cursors of the pass that is resumed, as `state` gave them.
         before: the one of the pass before, whose sticky cursors stay in force.
         resumed: the chain's state was loaded.
+        pools: machines of a pool may be waited for; not for `ds[i]`, which is made here.
 
     Attributes:
+        pools: as given.
         resumed: that was so before this pass or an earlier one, so the seed is not just any.
         lost: why what was delivered can never be had again; None where it can.
     """
 
     def __init__(
-        self, saved: Mapping[str, Any], before: Conductor | None = None, *, resumed: bool = False
+        self,
+        saved: Mapping[str, Any],
+        before: Conductor | None = None,
+        *,
+        resumed: bool = False,
+        pools: bool = True,
     ) -> None:
+        self.pools = pools
         self.resumed: bool = resumed or (before is not None and before.resumed)
         self._saved = dict(saved)
         self._cursors: dict[str, tuple[int, bool, Any]] = {}  # epoch number, sticky, cursor
@@ -62,7 +70,7 @@ class Conductor:
 
     def open(self, flow: Any, epoch: Epoch) -> Stream | None:
         """The stream of a flow that the engine runs; None where the flow streams by itself."""
-        if is_part(flow, below_runner=bool(epoch.runners)):
+        if is_part(flow, below_runner=bool(epoch.runners), pools=self.pools):
             return self._run(flow, epoch)
         if epoch.runners and (found := batching_of(flow)) is not None:
             below = found.batch.ds
@@ -77,12 +85,12 @@ class Conductor:
             IndexError: where there is no such place.
             TypeError: where the flow's datapoints can only be had in turn.
         """
-        if not is_part(flow, below_runner=True, pools=False):
+        if not is_part(flow, below_runner=True, pools=self.pools):
             return None
         # The flow is kept with it: the numbers of objects that are gone are given again.
         known = self._looked_at.get(id(flow))
         if known is None:
-            part = make_part(flow, below_runner=True, pools=False)
+            part = make_part(flow, below_runner=True, pools=self.pools)
             part.adopt(epoch.policy)
             known = flow, part.feeds[0], Consumer(part, epoch.seed, alone=True)
             self._looked_at[id(flow)] = known
@@ -125,14 +133,14 @@ class Conductor:
 
     def nested(self, saved: Mapping[str, Any], *, keeps: bool) -> Conductor:
         """One for a pass below a stage that has passes of its own; `keeps`: it outlives this."""
-        inner = Conductor(saved, resumed=self.resumed)
+        inner = Conductor(saved, resumed=self.resumed, pools=self.pools)
         self._nested = [one for one in self._nested if not one[1]] if keeps else self._nested
         self._nested.append((inner, keeps))
         return inner
 
     def apart(self, saved: Mapping[str, Any]) -> Conductor:
         """One for a pass below a stage that does it again where it must; not part of the state."""
-        inner = Conductor(saved, resumed=self.resumed)
+        inner = Conductor(saved, resumed=self.resumed, pools=self.pools)
         inner._apart = True
         return inner
 
@@ -209,8 +217,10 @@ class Conductor:
 
     def _run(self, flow: Any, epoch: Epoch, found: Found | None = None) -> Stream:
         """Run a part, and build the batches on it that were found."""
-        part = make_part(flow, below_runner=bool(epoch.runners))
+        part = make_part(flow, below_runner=bool(epoch.runners), pools=self.pools)
         runner = epoch.runners[0] if epoch.runners else part.runner
+        if runner is not None and stays(runner) and not self.pools:
+            runner = None
         # A pool that another runner reads has no number of its own, and what is below it a cursor.
         beside = ".pool" if part.owners.get((0, LOADER)) is flow and is_runner(flow) else ""
         progress = self.cursor(flow, epoch, Progress, beside=beside)

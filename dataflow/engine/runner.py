@@ -124,10 +124,13 @@ class Runner(ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         # What cannot go to workers streams here; the parts below it find their runner.
+        epoch = epoch._replace(policy=self._policy)
+        if stays(self) and not epoch.conductor.pools:
+            return stream(self.ds, epoch)
         above = () if stays(self) else epoch.runners
         if not above:
             self._claim(self.ds)
-        return stream(self.ds, epoch._replace(runners=(*above, self), policy=self._policy))
+        return stream(self.ds, epoch._replace(runners=(*above, self)))
 
     def _claim(self, flow: Any) -> None:
         """Keep the stages of `flow` from being made ready here, if they are to run elsewhere."""

@@ -30,7 +30,7 @@ class CacheData(ProxyDataFlow):
 
     A first epoch that is left early is gone on with in the next one, and nothing is read twice. A
     chain that is resumed in another process reads the whole epoch again. `ds[i]` reads it, too, as
-    far as it must. Each datapoint is delivered as a shallow copy: whoever writes into an array
+    far as it must, and waits for no machines of a pool. Each datapoint is delivered as a shallow copy: whoever writes into an array
     writes into the cache.
 
     Args:
@@ -119,6 +119,7 @@ class _Held:
         self._datapoints: list[Datapoint] = []
         self._pairs: Any = None
         self._conductor: Any = None
+        self._lacks_pools = False  # `ds[i]` opened it
         self._again = 0  # how many datapoints come again that are here already
         self._lock = threading.RLock()  # `ds[i]` may be asked for from any thread
 
@@ -160,6 +161,8 @@ class _Held:
             return False
         begun = perf_counter()
         try:
+            if self._lacks_pools and epoch.conductor.pools:
+                self.pause()
             if self._pairs is None:
                 self._pairs = self._open(epoch)
             for _, datapoint in self._pairs:
@@ -193,6 +196,7 @@ class _Held:
                 if not self._conductor.lost:  # what was taken from a queue does not come again
                     self._datapoints.clear()
         self._conductor = epoch.conductor.apart(saved)
+        self._lacks_pools = not epoch.conductor.pools
         if epoch.runners:
             epoch.runners[0]._claim(self._ds)
         # In order: the place of a datapoint here decides its random numbers above.

@@ -344,6 +344,18 @@ def test_the_nearest_runner_above_decides_about_failures(looked_at: bool, above:
         assert not looked_at or not ds._crews, "nobody is hired to look at a few"
 
 
+def test_no_machines_are_waited_for_to_look_at_some() -> None:
+    """But they read the rest, where it is iterated."""
+    ds = numbers(shuffle=True).map(lambda dp: [*dp, os.getpid()])
+    pool = df.PrefetchDataRemote(ds, "tcp://127.0.0.1:*", num_proc=1)
+    with df.CacheData(pool).seed(5) as ds:
+        looked_at = [ds[i] for i in range(3)]
+        assert {pid for _, pid in looked_at} == {os.getpid()} and not pool._crews
+        found = list(ds)
+        assert found[:3] == looked_at and os.getpid() not in {pid for _, pid in found[3:]}
+        assert values(found) == values(numbers(shuffle=True).seed(5))
+
+
 def test_a_runner_above_batches_of_it() -> None:
     with df.PrefetchDataZMQ(df.BatchData(df.CacheData(Opener(numbers(12))), 4), 2) as ds:
         for _ in range(2):
