@@ -30,8 +30,8 @@ class CacheData(ProxyDataFlow):
 
     A first epoch that is left early is gone on with in the next one, and nothing is read twice. A
     chain that is resumed in another process reads the whole epoch again. `ds[i]` reads it, too, as
-    far as it must, and waits for no machines of a pool. Each datapoint is delivered as a shallow copy: whoever writes into an array
-    writes into the cache.
+    far as it must, and waits for no machines of a pool. Each datapoint is delivered as a shallow
+    copy: whoever writes into an array writes into the cache.
 
     Args:
         ds: the input.
