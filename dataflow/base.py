@@ -16,6 +16,7 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
@@ -26,6 +27,8 @@ from dataflow.randomness import Tag, fresh_seed
 from dataflow.utils.spelling import tell
 
 __all__ = ["DataFlow", "DataFlowTerminated"]
+
+_ABSENT = object()
 
 
 def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -56,6 +59,7 @@ class DataFlow:
 
     # Class-level defaults, because users' classes need not call `super().__init__()`.
     __ready = False
+    __made: Mapping[str, Any] = MappingProxyType({})  # by `reset_state`: what was there before
     __epoch = 0
     __looked_at = 0
     __seed: int | None = None
@@ -350,7 +354,13 @@ class DataFlow:
         """Call `reset_state` if nobody did."""
         if not self.__ready:
             self.__ready = True
+            before = self.__dict__.copy()
             self.reset_state()
+            self.__made = {
+                name: before.get(name, _ABSENT)
+                for name, value in self.__dict__.items()
+                if value is not before.get(name, _ABSENT)
+            }
 
     def _begin(self, epoch: Epoch | None = None) -> Epoch:
         """Start the next pass, or the given one."""
@@ -390,8 +400,18 @@ class DataFlow:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry no running iterator."""
         state = self.__dict__.copy()
-        for name in ("iterator", "meter", "ready", "pass", "pending", "access"):
+        for name in ("iterator", "meter", "ready", "made", "pass", "pending", "access"):
             state.pop(f"_DataFlow__{name}", None)
+        return state
+
+    def _unready(self) -> dict[str, Any]:
+        """The state without what `reset_state` made here, which may not be for other processes."""
+        state = self.__getstate__()
+        for name in self.__made.keys() & state.keys():
+            if (before := self.__made[name]) is _ABSENT:
+                del state[name]
+            else:
+                state[name] = before
         return state
 
 

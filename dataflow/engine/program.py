@@ -116,7 +116,8 @@ def pack(programs: list[Program], chain: Iterable[Any]) -> bytes:
                     name = type(part).__name__
                     raise TypeError(
                         f"{name} cannot be sent to a worker process: {cause}. Open files, locks "
-                        "and connections must be made inside the function that uses them"
+                        "and connections must be made in the function that uses them, or in the "
+                        "stage's reset_state"
                     ) from error
         raise
 
@@ -130,7 +131,7 @@ def _pack(value: Any, detached: set[int]) -> bytes:
         def reducer_override(self, obj: Any) -> Any:
             if id(obj) in detached:
                 foreign = not isinstance(obj, DataFlow)
-                state = vars(obj) if foreign else obj.__getstate__()
+                state = vars(obj) if foreign else obj._unready()
                 left = ("ds",) if foreign else obj._consumer_only
                 state = {name: value for name, value in state.items() if name not in left}
                 # The state apart: a flow may hold a method of its own.

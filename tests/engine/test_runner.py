@@ -499,18 +499,28 @@ def test_failures_of_a_source_without_keys_keep_no_datapoints() -> None:
     assert sorted(f.datapoint for f in ds.errors()) == [0, 1, 2, 3, 4]
 
 
-def test_a_stage_may_open_what_cannot_be_sent_in_reset_state() -> None:
+@pytest.mark.parametrize("before", ["", "looked at", "iterated here"])
+def test_a_stage_may_open_what_cannot_be_sent_in_reset_state(before: str) -> None:
     class Locking(df.MapData):
+        lock = None
+        opened = 0
+
         def reset_state(self):
             super().reset_state()
             self.lock = threading.Lock()
+            self.opened += 1
+            assert self.opened == 1, "a worker makes a fresh one ready"
 
         def apply(self, datapoint):
             with self.lock:
                 return super().apply(datapoint)
 
     chain = Locking(numbers(10), lambda dp: [dp[0] + 1]).batch(5)
+    if before == "iterated here":
+        assert len(list(chain)) == 2
     with df.PrefetchDataZMQ(chain, 2, ordered=True) as ds:
+        if before == "looked at":
+            assert ds[0][0].tolist() == [1, 2, 3, 4, 5]
         assert [b[0].tolist() for b in ds] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
 
 
