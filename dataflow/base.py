@@ -28,8 +28,6 @@ from dataflow.utils.spelling import tell
 
 __all__ = ["DataFlow", "DataFlowTerminated"]
 
-_ABSENT = object()
-
 
 def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Wrap a user's own `__iter__` or `get_data`: make the flow ready before it runs."""
@@ -59,7 +57,8 @@ class DataFlow:
 
     # Class-level defaults, because users' classes need not call `super().__init__()`.
     __ready = False
-    __made: Mapping[str, Any] = MappingProxyType({})  # by `reset_state`: what was there before
+    # What `reset_state` made: by name, what was there before, if there was something.
+    __made: Mapping[str, list[Any]] = MappingProxyType({})
     __epoch = 0
     __looked_at = 0
     __seed: int | None = None
@@ -357,9 +356,9 @@ class DataFlow:
             before = self.__dict__.copy()
             self.reset_state()
             self.__made = {
-                name: before.get(name, _ABSENT)
+                name: [before[name]] if name in before else []
                 for name, value in self.__dict__.items()
-                if value is not before.get(name, _ABSENT)
+                if name not in before or value is not before[name]
             }
 
     def _begin(self, epoch: Epoch | None = None) -> Epoch:
@@ -402,16 +401,6 @@ class DataFlow:
         state = self.__dict__.copy()
         for name in ("iterator", "meter", "ready", "made", "pass", "pending", "access"):
             state.pop(f"_DataFlow__{name}", None)
-        return state
-
-    def _unready(self) -> dict[str, Any]:
-        """The state without what `reset_state` made here, which may not be for other processes."""
-        state = self.__getstate__()
-        for name in self.__made.keys() & state.keys():
-            if (before := self.__made[name]) is _ABSENT:
-                del state[name]
-            else:
-                state[name] = before
         return state
 
 

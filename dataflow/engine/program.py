@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import _lru_cache_wrapper, lru_cache
 from types import FunctionType, ModuleType
@@ -131,7 +131,7 @@ def _pack(value: Any, detached: set[int]) -> bytes:
         def reducer_override(self, obj: Any) -> Any:
             if id(obj) in detached:
                 foreign = not isinstance(obj, DataFlow)
-                state = vars(obj) if foreign else obj._unready()
+                state = vars(obj) if foreign else _unready(obj)
                 left = ("ds",) if foreign else obj._consumer_only
                 state = {name: value for name, value in state.items() if name not in left}
                 # The state apart: a flow may hold a method of its own.
@@ -152,6 +152,15 @@ def _pack(value: Any, detached: set[int]) -> bytes:
         for module in by_value:
             cloudpickle.unregister_pickle_by_value(module)
     return file.getvalue()
+
+
+def _unready(flow: DataFlow) -> dict[str, Any]:
+    """The state without what `reset_state` made here: it is made anew where the flow runs."""
+    state = flow.__getstate__()
+    changed: Mapping[str, list[Any]] = flow._DataFlow__made  # type: ignore[attr-defined]
+    made = {name: before for name, before in changed.items() if name in state}
+    kept = {name: value for name, value in state.items() if name not in made}
+    return kept | {name: one for name, before in made.items() for one in before}
 
 
 def _found(function: Any) -> bool:
