@@ -95,18 +95,18 @@ def test_other_splits_are_refused(split, folder: Path) -> None:
 IMAGES = struct.pack(">4I", 0x803, 2, 2, 2) + bytes(range(8))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        IMAGES,  # not compressed
-        gzip.compress(IMAGES)[:-9],
-        gzip.compress(IMAGES[:-1]),
-        gzip.compress(IMAGES[:10]),
-        gzip.compress(struct.pack(">2I", 0x801, 2) + b"ab"),  # labels
-        gzip.compress(struct.pack(">4I", 0x803, 1 << 31, 1 << 31, 1 << 31)),
-        b"",
-    ],
-)
+DAMAGED = {
+    "not compressed": IMAGES,
+    "cut off": gzip.compress(IMAGES)[:-9],
+    "an image cut off": gzip.compress(IMAGES[:-1]),
+    "the head cut off": gzip.compress(IMAGES[:10]),
+    "labels": gzip.compress(struct.pack(">2I", 0x801, 2) + b"ab"),
+    "far too many": gzip.compress(struct.pack(">4I", 0x803, 1 << 31, 1 << 31, 1 << 31)),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_files(body: bytes, tmp_path: Path) -> None:
     path = tmp_path / "images.gz"
     path.write_bytes(body)
