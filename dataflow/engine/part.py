@@ -31,11 +31,9 @@ from dataflow.stages.order import Feed, OrderStage
 __all__ = [
     "Part",
     "is_part",
-    "is_runner",
     "make_part",
     "parts_below",
     "source_part",
-    "stays",
 ]
 
 logger = logging.getLogger(__name__)
