@@ -111,7 +111,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     try:
         from matplotlib.figure import Figure  # without pyplot: it needs no display
     except ImportError:
-        raise SystemExit("the plot needs matplotlib: pip install 'dataflow[bench]'") from None
+        raise SystemExit("the plot needs matplotlib: pip install matplotlib") from None
 
     heights = [1.1 + 0.36 * len(result["cases"]) for result in results]
     figure = Figure(figsize=(8, sum(heights)), layout="constrained")

@@ -29,15 +29,15 @@ def gauges(readings: Sequence[Reading], seconds: float, width: int) -> Any:
     Raises:
         MissingExtra: rich is not installed.
     """
-    text = need("rich.text", "tools").Text
+    text = need("rich.text").Text
     below = text(f"  {seconds:.0f} s; Ctrl-C ends", style="dim")
-    group: Any = need("rich.console", "tools").Group
+    group: Any = need("rich.console").Group
     return group(_speeds(readings, width), _contents(readings), below)
 
 
 def _table(left: Sequence[str], right: Sequence[str]) -> Any:
     """With columns that are aligned to the left, and others to the right."""
-    box, tables = need("rich.box", "tools"), need("rich.table", "tools")
+    box, tables = need("rich.box"), need("rich.table")
     table = tables.Table(box=box.SIMPLE_HEAD, collapse_padding=True)
     for name in left:
         table.add_column(name, overflow="fold")
@@ -47,7 +47,7 @@ def _table(left: Sequence[str], right: Sequence[str]) -> Any:
 
 
 def _speeds(readings: Sequence[Reading], width: int) -> Any:
-    text = need("rich.text", "tools").Text
+    text = need("rich.text").Text
     table = _table(["source", "state"], ["batches/s", "samples/s", "MB/s", "longest gap"])
     longest = max((len(one.url) for one in readings), default=0)
     bars = min(_WIDTH, width - _BESIDE - max(0, longest - 22))
@@ -75,7 +75,7 @@ def _speeds(readings: Sequence[Reading], width: int) -> Any:
 
 def _contents(readings: Sequence[Reading]) -> Any:
     """The components, once for all sources that have the same."""
-    text = need("rich.text", "tools").Text
+    text = need("rich.text").Text
     table = _table(["component", "type", "shape", "of"], [])
     found: dict[tuple[tuple[str, Form], ...], list[str]] = {}
     for one in readings:

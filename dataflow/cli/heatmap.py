@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dataflow.errors import MissingExtra
+from dataflow.cli.histograms import drawing
+from dataflow.utils.extras import need
 
 __all__ = ["draw_heatmap"]
 
@@ -31,19 +32,14 @@ def draw_heatmap(
     Raises:
         MissingExtra: where matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Rectangle
-    except ImportError as error:
-        raise MissingExtra("matplotlib is not installed: pip install 'dataflow[plot]'") from error
-
+    figures, agg = drawing()
+    patches = need("matplotlib.patches")
     values = np.array([[np.nan if v is None else v for v in row] for row in rates], float)
-    figure = Figure(
+    figure = figures.Figure(
         figsize=(2.2 + 0.9 * max(len(procs), 3), 1.6 + 0.55 * max(len(threads), 2)),
         layout="constrained",
     )
-    FigureCanvasAgg(figure)
+    agg.FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     top = np.nanmax(values) if np.isfinite(values).any() else 1.0
     shown = axes.imshow(values, cmap="viridis", vmin=0, vmax=top, aspect="auto")
@@ -58,7 +54,7 @@ def draw_heatmap(
         colour = "white" if value < 0.65 * top else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour)
         if value == top:
-            frame = Rectangle(
+            frame = patches.Rectangle(
                 (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2.5
             )
             axes.add_patch(frame)

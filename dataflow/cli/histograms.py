@@ -25,8 +25,8 @@ def drawing() -> tuple[Any, Any]:
     Raises:
         MissingExtra: it is not installed.
     """
-    agg = need("matplotlib.backends.backend_agg", "plot")
-    return need("matplotlib.figure", "plot"), agg
+    agg = need("matplotlib.backends.backend_agg")
+    return need("matplotlib.figure"), agg
 
 
 def draw_histograms(rows: Sequence[tuple[str, Moments]], path: Path) -> None:

@@ -127,7 +127,7 @@ def _teller(args: argparse.Namespace) -> Iterator[Any]:
         from dataflow.cli.gauges import gauges
         from dataflow.utils.extras import need
 
-        with need("rich.live", "tools").Live(auto_refresh=False) as live:
+        with need("rich.live").Live(auto_refresh=False) as live:
 
             def tell(readings: Sequence[Reading], passed: float) -> None:
                 live.update(gauges(readings, passed, live.console.width), refresh=True)

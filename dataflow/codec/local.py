@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from dataflow.codec import functions
+
 __all__ = ["decode", "encode"]
 
 # Below this an array travels inside the pickle: a descriptor and an aligned place cost more.
@@ -49,10 +51,8 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
         return file.getvalue(), buffers
     except (pickle.PicklingError, AttributeError, TypeError):
         # Functions and classes of the user's script: the slower pickler knows how to send them.
-        import cloudpickle
-
         buffers.clear()
-        return cloudpickle.dumps(value, protocol=5, buffer_callback=keep), buffers
+        return functions.dumps(value, keep), buffers
 
 
 def decode(structure: bytes | memoryview, buffers: Iterable[Any]) -> Any:

@@ -27,7 +27,7 @@ class BSDS500(DataFromList):
 
     Datapoints are ``[image, edges]``: BGR, uint8, 321×481×3; and float32, 321×481, the share of
     the annotators who marked the pixel as an edge, from 0 to 1. Upright photos are transposed.
-    Files are read in the workers. Needs SciPy (``pip install 'dataflow[mat]'``).
+    Files are read in the workers. Needs SciPy (``pip install scipy``).
 
     Args:
         name: ``"train"``, ``"val"`` or ``"test"``.

@@ -21,7 +21,7 @@ class Caltech101Silhouettes(ArrayImages):
 
     Datapoints are ``[image, label]``: uint8, 28×28, each pixel 0 or 1; and an np.uint8 from 0 to
     100. The images lie on their side, as in the file, which counts rows as MATLAB does.
-    Needs SciPy (``pip install 'dataflow[mat]'``).
+    Needs SciPy (``pip install scipy``).
 
     Args:
         name: ``"train"``, ``"val"`` or ``"test"``.

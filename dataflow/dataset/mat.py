@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dataflow.errors import MissingData, MissingExtra
+from dataflow.errors import MissingData
+from dataflow.utils.extras import need
 
 __all__ = ["check_scipy", "load_mat"]
 
@@ -16,12 +17,7 @@ def check_scipy() -> None:
     Raises:
         MissingExtra: it is not installed.
     """
-    try:
-        import scipy.io  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(
-            "SciPy, which reads .mat files, is not installed: pip install 'dataflow[mat]'"
-        ) from error
+    need("scipy.io")
 
 
 def load_mat(path: Path, *names: str) -> list[Any]:
@@ -31,13 +27,11 @@ def load_mat(path: Path, *names: str) -> list[Any]:
         MissingExtra: SciPy is not installed.
         MissingData: the file is missing, damaged, or has no such variable.
     """
-    check_scipy()
-    from scipy.io import loadmat
-
+    io = need("scipy.io")
     if not path.is_file():
         raise MissingData(f"{path} is missing")
     try:
-        found = loadmat(str(path), variable_names=names, appendmat=False)
+        found = io.loadmat(str(path), variable_names=names, appendmat=False)
     except Exception as error:  # of any kind: the file may be anything
         raise MissingData(f"{path} cannot be read: {error}. Delete it, and get it again") from error
     if absent := [name for name in names if name not in found]:

@@ -24,7 +24,7 @@ class SVHNDigit(ArrayImages):
     """Digits of house numbers, cropped: 73,257 for training, 26,032 for tests, 531,131 extra ones.
 
     Datapoints are ``[image, label]``: RGB, uint8, 32×32×3; and an np.uint8 from 0 to 9.
-    Needs SciPy (``pip install 'dataflow[mat]'``).
+    Needs SciPy (``pip install scipy``).
 
     Args:
         name: ``"train"``, ``"test"`` or ``"extra"``.

@@ -78,7 +78,7 @@ class RayWorker:
 
     def reports(self) -> Iterator[tuple[Any, Any]]:
         """First the process id and the node's address; then reports, and what is in hand."""
-        address: str = need("ray.util", "ray").get_node_ip_address()
+        address: str = need("ray.util").get_node_ip_address()
         yield os.getpid(), address
         while (found := self._gathered()) is not None:
             self._settled += sum(settled for _, settled in found)

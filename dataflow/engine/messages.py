@@ -6,6 +6,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dataflow.codec import functions
 from dataflow.errors import DatapointError, WorkerError
 from dataflow.randomness import Tag
 
@@ -190,10 +191,8 @@ class Failed:
 
     def sealed(self) -> Failed:
         """The same, fit for another process."""
-        import cloudpickle
-
         try:
-            sealed: bytes | None = cloudpickle.dumps(self.error)
+            sealed: bytes | None = functions.dumps(self.error)
         except Exception:  # whatever the user's exception does when it is pickled
             sealed = None
         return Failed(self.stage, self.type_name, self.message, self.traceback, sealed)

@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from dataflow.base import DataFlow, reset
+from dataflow.codec.functions import code_pickler
 from dataflow.engine.messages import EXHAUSTED
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.failures import ErrorPolicy
@@ -127,7 +128,7 @@ def _pack(value: Any, detached: set[int]) -> bytes:
 
     by_value: set[ModuleType] = set()
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    class Pickler(code_pickler()):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
             if id(obj) in detached:
                 foreign = not isinstance(obj, DataFlow)

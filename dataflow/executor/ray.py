@@ -50,7 +50,7 @@ def actor_class(program: type, options: Mapping[str, Any]) -> Any:
         ConfigError: an option is none of Ray's, or would take the actors out of our hands.
         MissingExtra: Ray is not installed.
     """
-    ray = need("ray", "ray")
+    ray = need("ray")
     if ours := sorted(set(options) & set(_OURS)):
         raise ConfigError(f"actor_options={dict(options)!r}: {ours[0]} is not for the user to set")
     try:
@@ -126,7 +126,7 @@ class RayExecutor:
         hands: int,
         timeout: float | None,
     ) -> None:
-        self._ray = need("ray", "ray")
+        self._ray = need("ray")
         leave = _join(address)
         self._beat = None if timeout is None else min(_BEAT_SECONDS, timeout / _BEATS)
         # Once in the store, for all actors.
@@ -299,7 +299,7 @@ def _shut_down(owner: int, actors: dict[int, _Actor], leave: Callable[[], None])
     """End all actors at once, then let go of Ray."""
     if os.getpid() != owner:
         return  # a forked child: the actors are its parent's
-    ray = need("ray", "ray")
+    ray = need("ray")
     if ray.is_initialized():  # otherwise they are gone with the connection
         calls = [
             actor.handle.leave.options(concurrency_group="leases").remote()
@@ -321,7 +321,7 @@ _guests = 0  # executors that need the connection that was made here
 def _join(address: str | None) -> Callable[[], None]:
     """Connect to a cluster, or start one, unless the user did; returns what undoes that."""
     global _guests
-    ray = need("ray", "ray")
+    ray = need("ray")
     with _joining:
         if not ray.is_initialized():
             _guests = 0
@@ -340,7 +340,7 @@ def _join(address: str | None) -> Callable[[], None]:
 
 def _leave() -> None:
     global _guests
-    ray = need("ray", "ray")
+    ray = need("ray")
     with _joining:
         _guests -= 1
         if _guests == 0 and ray.is_initialized():

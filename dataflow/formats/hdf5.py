@@ -88,7 +88,7 @@ class HDF5Serializer:
                 component is of a type or shape that does not fit those before it.
         """
         paths = _checked(data_paths)
-        h5py = need("h5py", "hdf5")
+        h5py = need("h5py")
         with draft(path) as place, datapoints(df) as points, h5py.File(place, "w") as file:
             columns = [_Column(file, path) for path in paths]
             for datapoint in points:
@@ -173,7 +173,7 @@ class _Columns:
 
 
 def _opened(path: str, cache: int) -> Any:
-    h5py = need("h5py", "hdf5")
+    h5py = need("h5py")
     try:
         return h5py.File(path, "r", rdcc_nbytes=cache)
     except OSError as error:
@@ -185,7 +185,7 @@ def _opened(path: str, cache: int) -> Any:
 
 
 def _dataset(file: Any, path: str, name: str) -> Any:
-    h5py = need("h5py", "hdf5")
+    h5py = need("h5py")
     try:
         found = file[name]
     except KeyError:
@@ -251,7 +251,7 @@ class _Column:
 
     def _stacked(self) -> tuple[np.ndarray, str | None]:
         """What is pending as an array, and its kind."""
-        h5py = need("h5py", "hdf5")
+        h5py = need("h5py")
         values = self._pending
         for kind, of in (("text", str), ("bytes", bytes)):
             if values and all(isinstance(value, of) for value in values):

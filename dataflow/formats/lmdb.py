@@ -130,7 +130,7 @@ class LMDBSerializer:
         target = os.path.join(path, "data.mdb") if os.path.isdir(path) else os.fspath(path)
         if os.path.exists(target):
             raise ConfigError(f"path={os.fspath(path)!r}: there is a database already: {target}")
-        lmdb = need("lmdb", "lmdb")
+        lmdb = need("lmdb")
         with draft(target) as place, datapoints(df) as points:
             # It is synchronised once, at the end: until then nobody can see it.
             options = {"subdir": False, "lock": False, "sync": False, "map_size": _FIRST_SIZE}
@@ -208,7 +208,7 @@ def _data_file(path: str) -> str:
 
 
 def _opened(path: str, *, readahead: bool = True) -> Any:
-    lmdb = need("lmdb", "lmdb")
+    lmdb = need("lmdb")
     size = os.path.getsize(path)
     try:
         # No lock: the folder may be read-only. The map is as large as the file needs it.
@@ -229,7 +229,7 @@ def _opened(path: str, *, readahead: bool = True) -> Any:
 @contextmanager
 def _about(path: str) -> Iterator[None]:
     """Say of what LMDB raises which file it is about."""
-    lmdb = need("lmdb", "lmdb")
+    lmdb = need("lmdb")
     try:
         yield
     except lmdb.Error as error:
@@ -313,7 +313,7 @@ def _batch(records: Iterator[bytes], most: int) -> list[bytes]:
 
 def _put(env: Any, pairs: list[tuple[bytes, bytes]], *, append: bool) -> None:
     """Put records in one transaction; where there is no room for it, there is after."""
-    lmdb = need("lmdb", "lmdb")
+    lmdb = need("lmdb")
     while True:
         try:
             with env.begin(write=True) as txn, txn.cursor() as cursor:

@@ -35,7 +35,7 @@ class SVMLightData(KeyedSource):
     def __init__(self, filename: str | os.PathLike[str], shuffle: bool = True) -> None:
         path = os.fspath(filename)
         self.shuffle = bool(shuffle)
-        datasets = need("sklearn.datasets", "svmlight")
+        datasets = need("sklearn.datasets")
         try:
             matrix, labels = datasets.load_svmlight_file(path)
         except FileNotFoundError:

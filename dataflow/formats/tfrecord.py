@@ -60,7 +60,7 @@ class TFRecordData(KeyedSource):
             raise ConfigError(f"size={size!r} must be a number of records")
         self.filename = os.fspath(path)
         self.shuffle = bool(shuffle)
-        need("crc32c", "tfrecord")
+        need("crc32c")
         self._handle = Handle(_File, self.filename)
         self._offsets = _Offsets(Handle(_File, self.filename), size)
         with self._handle.once() as file:
@@ -95,7 +95,7 @@ class TFRecordSerializer:
             CodecError: a datapoint cannot be encoded.
         """
         encode = encoder(format)
-        need("crc32c", "tfrecord")
+        need("crc32c")
         with draft(path) as place, datapoints(df) as points, open(place, "wb") as file:
             for datapoint in points:
                 record = encode(datapoint)
@@ -244,5 +244,5 @@ class _Offsets(Sequence[int]):
 
 def _masked(data: bytes) -> int:
     """The checksum of the format: CRC-32C, rotated right by 15 bits, plus a constant."""
-    crc = need("crc32c", "tfrecord").crc32c(data)
+    crc = need("crc32c").crc32c(data)
     return int(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

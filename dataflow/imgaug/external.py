@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.errors import ConfigError, MissingExtra
+from dataflow.errors import ConfigError
 from dataflow.imgaug.base import ImageAugmentor
 from dataflow.imgaug.transform import Coords, Image, Transform
+from dataflow.utils.extras import need
 
 __all__ = ["Albumentations", "IAAugmentor"]
 
@@ -68,13 +69,10 @@ class IAATransform(Transform):
         return changed
 
     def apply_coords(self, coords: Coords) -> Coords:
-        try:
-            from imgaug import Keypoint, KeypointsOnImage
-        except ImportError as error:
-            raise MissingExtra("imgaug is not installed: pip install imgaug") from error
-
-        points = [Keypoint(x=x, y=y) for x, y in coords.tolist()]
-        (moved,) = self.aug.augment_keypoints([KeypointsOnImage(points, shape=self.img_shape)])
+        library = need("imgaug")
+        points = [library.Keypoint(x=x, y=y) for x, y in coords.tolist()]
+        on_image = library.KeypointsOnImage(points, shape=self.img_shape)
+        (moved,) = self.aug.augment_keypoints([on_image])
         rows = [(point.x, point.y) for point in moved.keypoints]
         return np.array(rows, coords.dtype).reshape(-1, 2)
 

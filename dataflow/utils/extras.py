@@ -9,13 +9,15 @@ from dataflow.errors import MissingExtra
 
 __all__ = ["need"]
 
+# What brings a module, where the package has another name.
+_PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
 
-def need(module: str, extra: str) -> Any:
+
+def need(module: str) -> Any:
     """Import a library where it is used.
 
     Args:
         module: what to import.
-        extra: the name of the extra that brings it.
 
     Raises:
         MissingExtra: it is not installed; says the command.
@@ -23,6 +25,6 @@ def need(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        what = f"{package} cannot be imported ({error})"
-        raise MissingExtra(f"{what}: pip install 'dataflow[{extra}]'") from error
+        name = module.partition(".")[0]
+        package = _PACKAGES.get(name, name)
+        raise MissingExtra(f"{name} cannot be imported ({error}): pip install {package}") from error

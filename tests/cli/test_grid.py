@@ -115,7 +115,7 @@ def test_without_matplotlib(run: Run, photos: Path, tmp_path: Path) -> None:
         PYTHONPATH=os.pathsep.join([str(tmp_path / "hidden"), root]),
     )
     assert done.returncode == 0, done.stderr
-    assert "pip install 'dataflow[plot]'" in done.stderr
+    assert "pip install matplotlib" in done.stderr
     assert "images per second" in done.stdout
 
 

@@ -232,4 +232,4 @@ def test_histograms_need_their_extra(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert main(["stat", "zsub://127.0.0.1:9", "--out", "x.png"]) == 2
-    assert "pip install 'dataflow[plot]'" in capsys.readouterr().err
+    assert "pip install matplotlib" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_without_scipy_it_says_what_to_install(
         lambda: Caltech101Silhouettes("train", dir=folder),
         lambda: BSDS500("train", folder),
     ):
-        with pytest.raises(df.MissingExtra, match=r"pip install 'dataflow\[mat\]'"):
+        with pytest.raises(df.MissingExtra, match=r"pip install scipy"):
             make()
 
 

@@ -65,5 +65,5 @@ def test_files_that_are_none(text: str, tmp_path: Path) -> None:
 
 def test_a_missing_library(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
-    with pytest.raises(df.MissingExtra, match=r"pip install 'dataflow\[svmlight\]'"):
+    with pytest.raises(df.MissingExtra, match=r"pip install scikit-learn"):
         df.SVMLightData(path)

@@ -91,7 +91,7 @@ def test_an_lmdb_database_is_the_serializers(photos: Path, tmp_path: Path) -> No
 @pytest.mark.skipif(HAS_PLYVEL, reason="plyvel is installed")
 def test_leveldb_says_what_to_install(tmp_path: Path) -> None:
     for make in (LevelDBSink, LevelDBSource):
-        with pytest.raises(df.MissingExtra, match=r"pip install 'dataflow\[leveldb\]'"):
+        with pytest.raises(df.MissingExtra, match=r"pip install plyvel"):
             make(tmp_path / "db")
 
 

@@ -56,7 +56,7 @@ class LevelDBSource(Source):
         queue_size: int = 128,
     ) -> None:
         super().__init__(n_worker, queue_size)
-        need("plyvel", "leveldb")
+        need("plyvel")
         self.filename = os.fspath(filename)
         if not (Path(filename) / "CURRENT").is_file():
             raise MissingData(f"{self.filename} is no LevelDB database")
@@ -90,7 +90,7 @@ class LevelDBSink(Sink):
 
     def __init__(self, filename: str | os.PathLike[str]) -> None:
         super().__init__()
-        need("plyvel", "leveldb")
+        need("plyvel")
         self.filename = os.fspath(filename)
         self._db: Any = None
         self._count = 0
@@ -163,7 +163,7 @@ class LMDBSink(Sink):
 
     def __init__(self, filename: str | os.PathLike[str]) -> None:
         super().__init__()
-        need("lmdb", "lmdb")
+        need("lmdb")
         self.filename = os.fspath(filename)
 
     def open(self) -> None:
@@ -202,7 +202,7 @@ def _check_new(filename: str) -> None:
 
 
 def _opened(filename: str, *, create_if_missing: bool) -> Any:
-    plyvel = need("plyvel", "leveldb")
+    plyvel = need("plyvel")
     try:
         return plyvel.DB(filename, create_if_missing=create_if_missing)
     except plyvel.Error as error:

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dataflow.errors import ConfigError, MissingExtra
+from dataflow.errors import ConfigError
+from dataflow.utils.extras import need
 
 __all__ = ["Function", "applied", "functions", "to_numpy", "to_torch"]
 
@@ -64,7 +65,7 @@ def to_torch(device: str = "cpu") -> Callable[[Any], Any]:
     def convert(array: Any) -> Any:
         if not isinstance(array, np.ndarray):
             return array
-        torch = _torch()
+        torch = need("torch")
         dtype = None
         if array.dtype.kind == "f":
             dtype = torch.float32
@@ -81,7 +82,7 @@ def to_numpy() -> Callable[[Any], Any]:
     """A function that makes arrays of tensors; images become H×W×C and N×H×W×C."""
 
     def convert(value: Any) -> Any:
-        if isinstance(value, np.ndarray) or not isinstance(value, _torch().Tensor):
+        if isinstance(value, np.ndarray) or not isinstance(value, need("torch").Tensor):
             return value
         array = value.detach().cpu().numpy()
         if array.ndim in (3, 4) and array.shape[-3] in _CHANNELS:
@@ -89,11 +90,3 @@ def to_numpy() -> Callable[[Any], Any]:
         return array
 
     return convert
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra(f"torch cannot be imported ({error}): pip install torch") from error
-    return torch

@@ -1,0 +1,74 @@
+"""Functions and classes of scripts and notebooks, with the lines that a traceback shows of them.
+
+cloudpickle packs the functions that another process cannot import. What becomes of the file name
+in their code differs from version to version of it, and a traceback without it shows neither
+place nor line. So code objects are packed here, by `marshal`, which keeps all of them and is
+exact between two processes of one Python. The text of their files goes along: a notebook's cells
+have none on disk, and a script need not be on the machine of a Ray actor. Only for pipes and
+sockets of one user, and for a cluster in which everybody is trusted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import linecache
+import marshal
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from types import CodeType, FunctionType
+from typing import Any
+
+__all__ = ["code_pickler", "dumps"]
+
+
+@cache
+def code_pickler() -> Any:
+    """The pickler's class; a function, because cloudpickle is dear to import and rarely needed."""
+    import cloudpickle
+
+    class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
+        """cloudpickle's, but for code objects."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, CodeType):
+                try:
+                    packed = marshal.dumps(obj)
+                except ValueError:  # rewritten at run time, with constants that no source can have
+                    return super().reducer_override(obj)
+                # The same list for all functions of a file: the pickle holds it once.
+                lines = linecache.getlines(obj.co_filename)
+                return _code, (importlib.util.MAGIC_NUMBER, packed, obj.co_filename, lines)
+            if isinstance(obj, FunctionType):
+                # A script in a zip archive has its lines from its loader.
+                linecache.lazycache(obj.__code__.co_filename, obj.__globals__)
+            return super().reducer_override(obj)
+
+    return CodePickler
+
+
+def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
+    """Pickle a value that may hold functions and classes that nobody else can import.
+
+    Raises:
+        Exception: whatever the value's own pickling raises.
+    """
+    file = io.BytesIO()
+    code_pickler()(file, protocol=5, buffer_callback=buffer_callback).dump(value)
+    return file.getvalue()
+
+
+def _code(magic: bytes, packed: bytes, filename: str, lines: list[str]) -> CodeType:
+    """The code again; where its file cannot be read here, a traceback shows these lines."""
+    if magic != importlib.util.MAGIC_NUMBER:
+        raise ValueError(
+            f"a function of {filename} was packed by another version of Python than this one, "
+            f"{platform.python_version()}: run the same on both sides"
+        )
+    if lines and not os.path.isfile(filename):
+        # As doctest and IPython do it. None: there is no file whose change could be seen.
+        linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
+    code: CodeType = marshal.loads(packed)
+    return code
