@@ -13,6 +13,7 @@ import os
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
+from patience import measure, patient
 from taking_turns import Turns
 
 # How long an example takes says more about the machine than about the code.
@@ -46,6 +48,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     More of them would be in each other's way: many tests start processes of their own.
     """
     option = config.option
+    if (slowness := measure()) > 1:  # before anything of ours is at work
+        option.timeout = option.timeout or float(config.getini("timeout")) * slowness
     if (
         config.pluginmanager.hasplugin("xdist")
         and not hasattr(config, "workerinput")
@@ -72,6 +76,11 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["turns"] = node.config.stash[_TURNS].path
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names of tests hold no bytes: those of an archive, say, differ from second to second."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
@@ -83,13 +92,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
         return (yield)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were skipped, a line each reason: most say what to install."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.getreports("skipped")
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:4} skipped: {reason}")
+
+
 # -- what a test leaves behind ----------------------------------------------------------------
 
 
-def children() -> set[int]:
-    """The process ids of this process's living children, zombies left out."""
+def children(parent: int | None = None) -> set[int]:
+    """The process ids of the living children of a process, of this one, zombies left out."""
     found: set[int] = set()
-    for task in glob.glob(f"/proc/{os.getpid()}/task/*/children"):
+    for task in glob.glob(f"/proc/{parent or os.getpid()}/task/*/children"):
         with contextlib.suppress(OSError), open(task) as file:
             found.update(map(int, file.read().split()))
     return {pid for pid in found if _state(pid) not in ("Z", None)}
@@ -112,11 +132,39 @@ def memory_files() -> int:
     return count
 
 
+def _shared() -> set[str]:
+    """The files in /dev/shm that are ours: other programs have some there, too."""
+    with contextlib.suppress(OSError):
+        return {file.name for file in os.scandir("/dev/shm") if file.stat().st_uid == os.getuid()}
+    return set()
+
+
+def _of_others(names: set[object]) -> set[object]:
+    """Those files in /dev/shm that a process which is none of ours has open or mapped."""
+    ours, found = _family(), set()
+    for process in glob.glob("/proc/[0-9]*"):
+        if int(process.rpartition("/")[2]) not in ours:
+            with contextlib.suppress(OSError):
+                held = Path(process, "maps").read_text()
+                held += "\n".join(map(os.readlink, glob.glob(f"{process}/fd/*")))
+                found |= {name for name in names if f"/dev/shm/{name}" in held}
+    return found
+
+
+def _family() -> set[int]:
+    """The process ids of this process and of all that come from it."""
+    found, new = set(), {os.getpid()}
+    while new:
+        found |= new
+        new = {child for pid in new for child in children(pid)}
+    return found
+
+
 def _left() -> dict[str, set[object]]:
     return {
         "processes": set(children()),
         "threads": {t for t in threading.enumerate() if t.is_alive()},
-        "shared memory": set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set(),
+        "shared memory": set(_shared()),
         "ipc folders": set(glob.glob(f"{tempfile.gettempdir()}/dataflow-*")),
         "memory files": set(range(memory_files())),
     }
@@ -136,25 +184,22 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture(autouse=True)
-def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_leaks() -> Iterator[None]:
     """Fail a test that leaves anything behind, and say what."""
     before = _left()
     yield
-    left = _lasting(before)
-    if set(left) == {"shared memory"}:
-        # Its files are the whole machine's: they may be those of a test in another process.
-        with request.config.stash[_TURNS].alone_for_a_while():
-            left = _lasting(before)
-    if left:
+    if left := _lasting(before):
         pytest.fail(f"left behind: {left}")
 
 
 def _lasting(before: dict[str, set[object]]) -> dict[str, set[object]]:
     """What was not there before, and does not go."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patient(_PATIENCE)
     while True:
         left = {what: now - before[what] for what, now in _left().items() if now - before[what]}
         left["threads"] = {t for t in left.get("threads", set()) if not _pooled(t)}
+        if files := left.get("shared memory"):
+            left["shared memory"] = files - _of_others(files)
         left = {what: things for what, things in left.items() if things}
         if not left or time.monotonic() > deadline:
             return left

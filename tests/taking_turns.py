@@ -37,16 +37,6 @@ class Turns:
         finally:
             self._lock(_ROOM, fcntl.LOCK_UN)
 
-    @contextmanager
-    def alone_for_a_while(self) -> Iterator[None]:
-        """Within a turn that is shared: let all others end theirs first."""
-        self._lock(_ROOM, fcntl.LOCK_UN)  # two of them would wait for each other
-        self._take(True)
-        try:
-            yield
-        finally:
-            self._lock(_ROOM, fcntl.LOCK_SH)
-
     def _take(self, alone: bool) -> None:
         self._lock(_DOOR, fcntl.LOCK_EX)  # so that newcomers queue behind who waits
         try:

@@ -7,6 +7,7 @@ import gc
 import threading
 
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.base import UnknownLength
@@ -238,14 +239,14 @@ def test_another_thread_may_close_what_is_iterated() -> None:
     def slow(dp):
         if dp[0] == 3:
             under_way.set()
-            assert goes_on.wait(10)
+            assert goes_on.wait(patient(10))
         return dp
 
     ds = df.DataFromList([[i] for i in range(100)], shuffle=False).map(slow)
     found = []
 
     def close() -> None:
-        under_way.wait(10)
+        under_way.wait(patient(10))
         threading.Timer(0.05, goes_on.set).start()
         ds.close()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import patient
 
 import dataflow as df
 
@@ -110,7 +111,7 @@ def test_the_version() -> None:
 
     assert df.__version__.count(".") == 2
     try:
-        installed = version("dataflow")
+        installed = version("dataflow-feeder")
     except PackageNotFoundError:
         return
     assert installed == df.__version__
@@ -119,5 +120,7 @@ def test_the_version() -> None:
 def test_the_viewer_is_where_scripts_look_for_it() -> None:
     """In a fresh interpreter, where no other test has imported it."""
     code = "import dataflow; print(dataflow.utils.image.Viewer.__name__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=patient(60)
+    )
     assert done.stdout == "Viewer\n", done.stderr

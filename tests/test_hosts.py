@@ -16,6 +16,7 @@ from typing import Any
 import hosts
 import pytest
 from hosts import Hosts, why_not
+from patience import patient
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
 
@@ -109,7 +110,7 @@ sys.stdin.read()
         with Hosts(["other"]):  # somebody else's is left alone
             assert [name for name in hosts._namespaces() if mine in name]
         owner.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patient(10)
     while os.path.exists(f"/proc/{sleeper}"):
         assert time.monotonic() < deadline, "it dies with its owner"
         time.sleep(0.01)
@@ -124,7 +125,7 @@ def test_the_script() -> None:
         [sys.executable, SCRIPT, *words, "--trainer", trainer, "--worker", "sleep 0.8"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.returncode == 0, done.stderr
     assert "bandwidth 1gbit: tc tbf; delay 2 ms, loss 0.000%: " in done.stdout

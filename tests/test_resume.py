@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
@@ -383,7 +384,7 @@ def test_workers_of_a_stage_that_goes_on_end_with_it() -> None:
         assert len(list(ds)) == 3
     before = threading.active_count()
     del ds
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patient(5)
     while threading.active_count() > before - 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before - 2

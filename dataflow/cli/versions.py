@@ -9,7 +9,8 @@ from pathlib import Path
 
 __all__ = ["commit", "own_version", "versions"]
 
-DISTRIBUTION = "dataflow"
+# Its name on the package index, where `dataflow` is somebody else's.
+DISTRIBUTION = "dataflow-feeder"
 STANDS_ON = ("numpy", "opencv", "pyzmq", "pycurl")
 OPENCV = (
     "opencv-python-headless",

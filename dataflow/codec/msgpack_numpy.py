@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -132,8 +132,10 @@ def _refused(code: int, data: bytes) -> Any:
     raise CodecError(f"extension type {code} of msgpack has no meaning here", reason="unsupported")
 
 
-def _restored(pairs: list[tuple[Any, Any]]) -> Any:
+def _restored(found: Iterable[tuple[Any, Any]]) -> Any:
     """What a map stands for; itself, where it stands for nothing else."""
+    # msgpack without its extension module gives a generator, before version 1.1.
+    pairs = found if isinstance(found, list) else list(found)
     if len(pairs) <= 5:
         fields = {_text(key): item for key, item in pairs if isinstance(key, (str, bytes))}
         names = fields.keys()

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import library
 
 import dataflow as df
 
-jax = pytest.importorskip("jax")
+jax = library("jax")
 
 from dataflow.adapters.jax import iterate  # noqa: E402
 

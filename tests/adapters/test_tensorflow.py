@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import library
 
 import dataflow as df
 
-tf = pytest.importorskip("tensorflow")
+tf = library("tensorflow")
 
 from dataflow.adapters.tensorflow import dataset, iterate, signature_of  # noqa: E402
 

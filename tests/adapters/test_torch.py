@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import library
+from patience import patient
 
 import dataflow as df
 
-torch = pytest.importorskip("torch")
+torch = library("torch")
 
 from torch.utils.data import DataLoader  # noqa: E402
 
@@ -118,7 +120,7 @@ def test_a_flow_without_random_access_is_no_map_style_dataset() -> None:
 
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_torchdata_goes_on_in_the_middle_of_an_epoch(batch_size: int | None) -> None:
-    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+    stateful = library("torchdata.stateful_dataloader").StatefulDataLoader
 
     def make() -> Any:
         ds = source() if batch_size else source().batch(4)
@@ -220,7 +222,7 @@ def test_a_process_group_of_two(tmp_path: Any) -> None:
         )
         for rank in range(2)
     ]
-    steps = [rank.communicate(timeout=60)[0].splitlines() for rank in ranks]
+    steps = [rank.communicate(timeout=patient(60))[0].splitlines() for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0]
     assert [len(rank) for rank in steps] == [4, 4]
     seen = [int(number) for rank in steps for step in rank for number in step.split()]

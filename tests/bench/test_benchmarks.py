@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from patience import patient
 
 from dataflow.demo.library import photo_path
 
@@ -39,7 +40,7 @@ def bench(name: str, *words: object, cache: Path, status: int = 0) -> str:
         env={**os.environ, "PYTHONPATH": path, "DATAFLOW_CACHE": str(cache)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=patient(100),
     )
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr

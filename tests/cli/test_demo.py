@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import cv2
 import pytest
+from patience import patient
 
 from dataflow.demo.library import ensure_photos, photo_path
 from dataflow.demo.scenes import label_of
@@ -83,6 +84,6 @@ def test_ctrl_c(start: Start, photos: Path) -> None:
         process.stdout.readline()
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=patient(10))
     assert process.returncode == 130
     assert "Traceback" not in err

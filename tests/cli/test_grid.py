@@ -15,6 +15,8 @@ from typing import TypeAlias
 
 import cv2
 import pytest
+from optional import library
+from patience import patient
 
 from dataflow.cli.child import CellError, run_cell
 from dataflow.cli.heatmap import draw_heatmap
@@ -80,11 +82,11 @@ def test_interrupted(start: Start, run: Run, photos: Path, tmp_path: Path, how: 
     words += ["--latency-ms", "2", "--out", "o"]
     process = start(*words)
     path = tmp_path / "o/grid.json"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(how)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=patient(10))
     assert process.returncode == (130 if how == signal.SIGINT else -how)
     assert "Traceback" not in err
     done = run(*words)
@@ -176,7 +178,7 @@ def test_durations() -> None:
 
 
 def test_heatmap(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+    library("matplotlib")
     draw_heatmap([[1.0, None], [3.0, 4.0]], [1, 2], [1, 2], "title", tmp_path / "a.png")
     draw_heatmap([[None]], [1], [1], "nothing but failures", tmp_path / "b.png")
     picture = cv2.imread(str(tmp_path / "a.png"))
@@ -202,5 +204,5 @@ def test_a_cell_ends_with_its_parent() -> None:
     cell.stdin.write(json.dumps({**config, "threads": 1, "procs": 1}).encode() + b"\n")
     cell.stdin.flush()
     time.sleep(1.5)
-    _, err = cell.communicate(timeout=10)  # closes its input
+    _, err = cell.communicate(timeout=patient(10))  # closes its input
     assert b"Traceback" not in err

@@ -20,6 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 import zmq
+from optional import library
+from patience import patient
 
 import dataflow as df
 from dataflow.cli.components import Form
@@ -188,12 +190,12 @@ def test_metrics_are_served_until_ctrl_c(send: Send, start: Start, tmp_path: Pat
     (number,) = re.findall(rf'dataflow_batches_total{{url="zsub\+ipc://{tmp_path}/s"}} (\d+)', text)
     assert int(number) > 0
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=patient(20))
     assert process.returncode == 130 and "Traceback" not in err
 
 
 def test_the_live_view(send: Send, tmp_path: Path) -> None:
-    pytest.importorskip("rich")
+    library("rich")
     send(f"zpub+ipc://{tmp_path}/s", [BATCH], again=True)
     ours, terminal = pty.openpty()
     words = ["monitor", f"zsub+ipc://{tmp_path}/s", "--count", "20"]
@@ -210,7 +212,7 @@ def test_the_live_view(send: Send, tmp_path: Path) -> None:
         with suppress(OSError):  # that is how the other end of a terminal ends
             while piece := os.read(ours, 65536):
                 shown += piece
-        assert process.wait(20) == 0
+        assert process.wait(patient(20)) == 0
     os.close(ours)
     text = shown.decode()
     for part in ("batches/s", "longest gap", "flowing", "uint8", "4×8×8×3", "Ctrl-C ends"):
@@ -219,7 +221,7 @@ def test_the_live_view(send: Send, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_what_others_send_does_not_steer_the_view(width: int) -> None:
-    console = pytest.importorskip("rich.console").Console(width=width, record=True, quiet=False)
+    console = library("rich.console").Console(width=width, record=True, quiet=False)
     hostile = reading(forms=[("[red]0[/red]", Form("[bold]x[/nothing]", None))], refused=5)
     with console.capture() as captured:
         console.print(gauges([hostile, reading(silent=5.0)], 12, width))

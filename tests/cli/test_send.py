@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.cli.main import main
@@ -47,7 +48,7 @@ def test_send_and_receive(run: Run, start: Start, tmp_path: Path) -> None:
         process = start("send", "flows:few", ds.addresses[0], "--keys", "keys", "--epochs", 2)
         for _ in range(2):
             assert [n for (n,) in ds] == list(range(10))
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=patient(20))
         assert (process.returncode, out) == (0, "")
         assert "20/20" in err and "MB/s" in err and "1 receivers" in err
 
@@ -58,7 +59,7 @@ def test_tensorpacks_wire(start: Start, tmp_path: Path) -> None:
         words = ("send", "flows:few", ds.addresses[0], "--format", "msgpack", "--epochs", 2)
         process = start(*words)
         assert [n for (n,) in islice(ds, 20)] == 2 * list(range(10))
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=patient(20))
     assert (process.returncode, out) == (0, "") and "20/20" in err and "MB/s" in err
 
 
@@ -70,8 +71,8 @@ def test_ctrl_c(start: Start, tmp_path: Path) -> None:
         assert next(iterator) == [1]
         process.send_signal(signal.SIGINT)
         begun = time.monotonic()
-        _, err = process.communicate(timeout=20)
-        assert process.returncode == 130 and time.monotonic() - begun < 5
+        _, err = process.communicate(timeout=patient(20))
+        assert process.returncode == 130 and time.monotonic() - begun < patient(5)
         assert "Traceback" not in err
 
 

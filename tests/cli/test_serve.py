@@ -16,12 +16,14 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 import pytest
+from optional import library
+from patience import patient
 from tensorcom_peer import peer
 
 import dataflow as df
 from dataflow.cli.main import main
 
-skimage = pytest.importorskip("skimage")
+skimage = library("skimage")
 Run: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
 Start: TypeAlias = "Callable[..., subprocess.Popen[str]]"
 
@@ -109,8 +111,8 @@ result = [told(job.recv()) for job in jobs for _ in range(6)]
         theirs = their.end()
     server.send_signal(signal.SIGINT)
     begun = time.monotonic()
-    _, err = server.communicate(timeout=20)
-    assert server.returncode == 130 and time.monotonic() - begun < 5
+    _, err = server.communicate(timeout=patient(20))
+    assert server.returncode == 130 and time.monotonic() - begun < patient(5)
     assert "Traceback" not in err and "11 images of 2 classes on zpub://127.0.0.1" in err
     assert "MB/s" in err
     for rows in theirs:
@@ -137,7 +139,7 @@ def test_two_jobs_get_every_batch_of_shards(start: Start, run: Run, shards: Path
 
     with ThreadPoolExecutor(2) as jobs:
         mine, others = jobs.map(job, range(2))
-    out, err = server.communicate(timeout=20)
+    out, err = server.communicate(timeout=patient(20))
     assert (server.returncode, out) == (0, "") and "Traceback" not in err
     assert "11 images of 2 shards" in err and "20/22" in err and "2 left out" in err
     np.testing.assert_equal(mine, others)
@@ -153,7 +155,7 @@ def test_a_flow_of_ones_own(start: Start, tmp_path: Path, monkeypatch: pytest.Mo
         url = ours.addresses[0].replace("tcp", "zpush")
         server = start("serve", "--pipeline", "flows:flow", "-b", 3, "--epochs", 2, url)
         found = [ours.recv() for _ in range(6)]
-        assert server.communicate(timeout=20)[0] == "" and server.returncode == 0
+        assert server.communicate(timeout=patient(20))[0] == "" and server.returncode == 0
     assert [ys.tolist() for _, ys in found] == [[0, 1, 2], [3, 4, 5], [6, 7]] * 2
     assert [xs[:, 0, 0].tolist() for xs, _ in found] == [ys.tolist() for _, ys in found]
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from optional import library
 from tensorcom_peer import peer
 
 import dataflow as df
@@ -147,7 +148,7 @@ def test_all_numbers_of_a_stream(
 def test_what_looks_wrong_is_said(
     send: Send, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("matplotlib")
+    library("matplotlib")
     noise = np.linspace(-1, 1, 12, dtype="f4").reshape(4, 3)
     batch = [noise, np.where(noise > 0.9, np.nan, 2), np.full(4, np.nan), np.zeros((0, 2), "u1")]
     url, picture = f"ipc://{tmp_path}/s", tmp_path / "new" / "histograms.png"

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from optional import library
+from patience import patient
 
 import dataflow as df
 from dataflow.codec.msgpack_numpy import decode, encode
@@ -71,7 +73,7 @@ def test_every_value_comes_back(value: Any) -> None:
 @settings(max_examples=60)
 @given(VALUES)
 def test_msgpack_numpy_writes_the_same_bytes(value: Any) -> None:
-    theirs = pytest.importorskip("msgpack_numpy")
+    theirs = library("msgpack_numpy")
     packed = theirs.packb(value, use_bin_type=True)
     assert encode(value) == packed
     assert same(value, decode(packed))
@@ -83,7 +85,7 @@ SCALARS = [np.float32(1.5), np.int8(-3), np.bool_(True), np.uint64(1 << 63), np.
 @pytest.mark.parametrize("scalar", SCALARS, ids=lambda scalar: type(scalar).__name__)
 def test_scalars_stay_scalars(scalar: Any) -> None:
     assert same(decode(encode(scalar)), scalar)
-    assert same(decode(pytest.importorskip("msgpack_numpy").packb(scalar)), scalar)
+    assert same(decode(library("msgpack_numpy").packb(scalar)), scalar)
 
 
 def test_what_msgpack_makes_of_some_types() -> None:
@@ -107,7 +109,7 @@ def test_records_of_fields() -> None:
     array = np.zeros(3, dtype)
     array["box"], array["inner"]["name"] = np.arange(12).reshape(3, 4), ["a", "b", "cdefg"]
     assert same(decode(encode(array)), array)
-    theirs = pytest.importorskip("msgpack_numpy")
+    theirs = library("msgpack_numpy")
     assert same(theirs.unpackb(encode(array)), array)
     assert same(decode(theirs.packb(array)), array)
 
@@ -283,7 +285,7 @@ def test_mutated_bytes(value: Any, draw: st.DataObject) -> None:
 
 def test_lists_that_claim_to_be_long_take_no_memory() -> None:
     """A thousand nested lists that each claim as many elements as there are bytes."""
-    pytest.importorskip("resource")
+    library("resource")
     script = (
         "import resource; from dataflow.codec.msgpack_numpy import decode; import dataflow\n"
         "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
@@ -296,7 +298,7 @@ def test_lists_that_claim_to_be_long_take_no_memory() -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.stdout.strip() == "OutOfData", done.stderr
 
@@ -326,14 +328,14 @@ def test_tensorpacks_patch_of_msgpack_changes_nothing_here(pure: str, tmp_path: 
         "try: decode(encode([1, 2])[:-1])\n"
         "except ValueError as error: print(error.reason)\n"
     )
-    pytest.importorskip("msgpack_numpy")
+    library("msgpack_numpy")
     done = subprocess.run(
         [sys.executable, "-c", script, pure],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.stdout.split("\n") == ["unsupported", "[0, 1, 2]", "corrupt", "corrupt", ""], (
         done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
+from optional import library
 
 SCRIPT = """
 import msgpack_numpy, numpy as np
@@ -30,6 +30,6 @@ print("plain")
 
 def test_a_patched_package_makes_no_difference() -> None:
     """tensorpack patches it; arrays of objects would be unpickled then."""
-    pytest.importorskip("msgpack_numpy")
+    library("msgpack_numpy")
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.stdout == "plain\n", done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.codec import tenbin
@@ -92,7 +93,7 @@ def test_mapped_files_may_be_larger_than_memory(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.stdout.strip() == str([(size >> 12, i, 0) for i in range(4)]), done.stderr
 
@@ -159,7 +160,7 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.stdout.strip() == "refused", done.stderr
     assert path.read_bytes() == before

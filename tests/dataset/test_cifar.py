@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import library
 from published import cifar10, cifar100, publish, python2_pickle, tar, write
 from servers import Server
 
@@ -23,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_as_tensorpack_reads_it(tmp_path: Path) -> None:
     """It insists on 10,000 images in a file."""
-    theirs = pytest.importorskip("tensorpack.dataflow.dataset")
+    theirs = library("tensorpack.dataflow.dataset")
     write(tmp_path, cifar10(10_000, names=("test_batch",)) | cifar100(10_000))
     for ours, other in (
         (Cifar10("test", dir=tmp_path), theirs.Cifar10("test", dir=str(tmp_path))),

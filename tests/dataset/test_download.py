@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import patient
 from published import md5, publish, ranged
 from servers import Server, chunked, gzip_bomb, ok, redirect, reset_within, sequence, status
 
@@ -195,7 +196,7 @@ def test_processes_at_once_download_once(server: Server, tmp_path: Path) -> None
         exchange.start(200, {"Content-Length": str(len(BODY))})
         exchange.send(BODY[:1000])
         begun.set()
-        go_on.wait(60)
+        go_on.wait(patient(60))
         exchange.send(BODY[1000:])
 
     server.routes[f"/{NAME}"] = route
@@ -213,10 +214,10 @@ def test_processes_at_once_download_once(server: Server, tmp_path: Path) -> None
             assert process.stdout.readline() == "ready\n"
             process.stdin.write("go\n")
             process.stdin.flush()
-        assert begun.wait(60)
+        assert begun.wait(patient(60))
         go_on.set()
         for process in some:
-            assert process.communicate(timeout=60)[0] == f"{len(BODY)}\n"
+            assert process.communicate(timeout=patient(60))[0] == f"{len(BODY)}\n"
     finally:
         for process in some:
             process.kill()

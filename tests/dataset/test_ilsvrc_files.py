@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optional import library
 from published import (
     RNG,
     SYNSETS,
@@ -57,7 +58,7 @@ def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def theirs():
-    return pytest.importorskip("tensorpack.dataflow.dataset")
+    return library("tensorpack.dataflow.dataset")
 
 
 # -- the lists --------------------------------------------------------------------------------

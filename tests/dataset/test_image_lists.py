@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import library
 from published import jpeg, write
 
 import dataflow as df
@@ -41,7 +42,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("split", ["train", "val"])
 @pytest.mark.parametrize("name", ["Places365Standard", "TinyImageNet"])
 def test_as_tensorpack_reads_it(name: str, split: str, places: Path, tiny: Path) -> None:
-    theirs = getattr(pytest.importorskip("tensorpack.dataflow.dataset"), name)
+    theirs = getattr(library("tensorpack.dataflow.dataset"), name)
     kind = getattr(df.dataset, name)
     folder = places if kind is Places365Standard else tiny
     other = theirs(str(folder), split, shuffle=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import library
 from published import (
     SYNSETS,
     caffe_meta,
@@ -62,7 +63,7 @@ SETS: dict[str, Callable[[Path, bool], df.DataFlow]] = {
 @pytest.fixture(params=SETS)
 def make(request: pytest.FixtureRequest, folder: Path) -> Callable[[bool], df.DataFlow]:
     if request.param == "a strange array":
-        pytest.importorskip("scipy")
+        library("scipy")
     return lambda shuffle=True: SETS[request.param](folder, shuffle)
 
 

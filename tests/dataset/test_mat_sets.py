@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import library
 from published import bsds500, mat, publish, silhouettes, svhn, tar, write
 from servers import Server
 
@@ -14,7 +15,7 @@ import dataflow as df
 from dataflow.dataset import BSDS500, Caltech101Silhouettes, PublishedFile, SVHNDigit
 from dataflow.dataset.mat import load_mat
 
-pytest.importorskip("scipy")
+library("scipy")
 
 SILHOUETTES = "caltech101_silhouettes_28_split1.mat"
 PHOTOS = {"100": ("val", False), "8049": ("val", True), "12003": ("val", False)}
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def theirs():
-    return pytest.importorskip("tensorpack.dataflow.dataset")
+    return library("tensorpack.dataflow.dataset")
 
 
 def same(ours, other) -> int:

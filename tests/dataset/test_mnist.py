@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import library
 from published import RNG, idx, pixels, publish, write
 from servers import Server
 
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["Mnist", "FashionMnist"])
 @pytest.mark.parametrize("split", COUNTS)
 def test_as_tensorpack_reads_it(name: str, split: str, folder: Path) -> None:
-    theirs = getattr(pytest.importorskip("tensorpack.dataflow.dataset"), name)
+    theirs = getattr(library("tensorpack.dataflow.dataset"), name)
     other = theirs(split, shuffle=False, dir=str(folder))
     other.reset_state()
     ds = getattr(df.dataset, name)(split, False, folder)

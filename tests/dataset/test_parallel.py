@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from patience import patient
 from servers import JPEG, Exchange, Server, ok
 
 import dataflow as df
@@ -101,7 +102,7 @@ def test_so_many_transfers_are_under_way_at_once(server: Server) -> None:
     together = threading.Barrier(8)
 
     def route(exchange: Exchange) -> None:
-        together.wait(20)
+        together.wait(patient(20))
         ok(JPEG)(exchange)
 
     server.routes.update({f"/{i}.jpg": route for i in range(16)})
@@ -117,7 +118,7 @@ def test_an_overridden_download_gets_so_many_threads(points) -> None:
         @staticmethod
         def map_func_download(dp):
             if not hasattr(first, "over"):
-                first.over = together.wait(20)
+                first.over = together.wait(patient(20))
             return NetworkImages.map_func_download(dp)
 
     with Own(points).parallel(6) as ds:

@@ -7,13 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from optional import library
 
 import dataflow as df
 from dataflow import imgaug
 from dataflow.dataset import PascalVOC
 from dataflow.dataset.voc import VOC_CLASSES, read_annotation
 
-skimage = pytest.importorskip("skimage")
+skimage = library("skimage")
 DATA = Path(skimage.__file__).parent / "data"
 
 # Name, box and difficulty, as the files have them: pixels from 1 on, the last one inside.

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 from dataflow.demo.library import ensure_photos, photo_path
 from dataflow.demo.photos import draw_photo
@@ -58,7 +59,7 @@ def test_needs_no_main_guard(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
@@ -74,7 +75,7 @@ def test_one_of_eight_workers_is_killed(caplog: pytest.LogCaptureFixture, tmp_pa
                 os.kill(victim, signal.SIGKILL)
             if killed and not replaced and worker_pids() - before:
                 replaced = time.monotonic()
-        assert killed and replaced and replaced - killed < 2.0
+        assert killed and replaced and replaced - killed < patient(2.0)
     assert found == list(range(3000))
     assert ds.stats()["worker_restarts"] == 1
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
@@ -146,7 +147,7 @@ def test_the_run_ends_soon_after_the_last_death_of_the_budget() -> None:
         killed = time.monotonic()
         with pytest.raises(df.WorkerDied, match="SIGKILL"):
             list(iterator)
-        assert time.monotonic() - killed < 2.0
+        assert time.monotonic() - killed < patient(2.0)
         assert not os.path.exists(f"/proc/{pid}")
 
 
@@ -240,7 +241,7 @@ def test_a_datapoint_beyond_its_time(how: str, caplog: pytest.LogCaptureFixture)
         caplog.at_level(logging.WARNING),
     ):
         assert sorted(dp[0] for dp in ds) == [i for i in range(50) if i != 11]
-    assert time.monotonic() - began < 2 * (timeout + 1.0 + STARTING)
+    assert time.monotonic() - began < patient(2 * (timeout + 1.0 + STARTING))
     assert ds.stats()["errors"] == {"timeout": 1} and ds.stats()["worker_restarts"] == 2
     assert [f.datapoint for f in ds.errors()] == [[11]]
     assert all("took longer than task_timeout" in r.getMessage() for r in caplog.records)

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import how_to_get
+from patience import patient
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
 from dataflow.randomness import datapoint_rng
 
-with_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install ray"
-)
+with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=how_to_get("ray"))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def alive(pid: int) -> bool:
 
 
 def comes_true(condition: Callable[[], bool], within: float = 10.0) -> bool:
-    end = time.monotonic() + within
+    end = time.monotonic() + patient(within)
     while not condition():
         if time.monotonic() > end:
             return False
@@ -405,7 +405,11 @@ def test_a_script_without_a_ray_of_its_own(tmp_path: Path) -> None:
     )
     environ = {k: v for k, v in os.environ.items() if k not in ("TMPDIR", "RAY_ADDRESS")}
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, env=environ, timeout=60
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        env=environ,
+        timeout=patient(60),
     )
     told = [line for line in done.stderr.splitlines() if "two is odd" not in line]
     assert done.returncode == 0 and not told, done.stderr

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import patient
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
@@ -149,7 +150,7 @@ def test_a_slow_datapoint_holds_up_nobody_unordered() -> None:
 
     def work(dp):
         if dp[0] == 0:
-            release.wait(30)
+            release.wait(patient(30))
         return dp
 
     with ThreadRunner(numbers(50).map(work), 2, ordered=False) as ds:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
@@ -25,7 +26,7 @@ def numbers(size: int) -> df.DataFromList:
 
 
 def hang_until(path: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + patient(60)
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.01)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from optional import library
+from patience import patient
 from published import cifar10, idx, write
 
 from dataflow.demo.library import ensure_photos, photo_path
@@ -49,7 +51,7 @@ def run(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=patient(90),
     )
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
@@ -129,7 +131,7 @@ def test_each_is_short_and_says_how_to_run_it(path: Path, cache: Path, tmp_path:
     assert len(text.splitlines()) <= 60
     for framework in ("jax", "tensorflow", "torch"):
         if f"import {framework}" in text:
-            pytest.importorskip(framework)
+            library(framework)
     name = path.relative_to(ROOT / "examples").as_posix()
     assert f"python examples/{name}" in (ast.get_docstring(ast.parse(text)) or "")
     out, _ = run(name, "--help", cache=cache, folder=tmp_path)
@@ -209,7 +211,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_training_on_photos(photos: Path, cache: Path, tmp_path: Path) -> None:
     """Real training on real photographs: 9 of 10 tiles that it has not seen are told apart."""
-    pytest.importorskip("torch")
+    library("torch")
     words = ("pytorch_photos.py", photos, "--epochs", 20)
     out, _ = run(*words, cache=cache, folder=tmp_path)
     assert float(out.splitlines()[-1].removeprefix("accuracy ")) > 0.9
@@ -218,7 +220,7 @@ def test_training_on_photos(photos: Path, cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "jax"])
 def test_training_on_mnist(framework: str, digits: Path, cache: Path, tmp_path: Path) -> None:
     """Real training: the digits are recognised at the end."""
-    pytest.importorskip(framework)
+    library(framework)
     name = f"{framework.replace('torch', 'pytorch')}_mnist.py"
     out, _ = run(name, "--dir", digits, "--epochs", 4, cache=cache, folder=tmp_path)
     assert float(out.splitlines()[-1].removeprefix("accuracy ")) > 0.9
@@ -259,7 +261,7 @@ def test_a_pool_of_machines(cache: Path, tmp_path: Path) -> None:
             out, err = run("distributed/pooled.py", address, cache=cache, folder=tmp_path)
         finally:
             worker.terminate()
-        worker.communicate(timeout=20)
+        worker.communicate(timeout=patient(20))
     assert (out, err) == (
         "epoch 0: 1000 images, 500 of them discs\nepoch 1: 1000 images, 500 of them discs\n",
         "",

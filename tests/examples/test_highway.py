@@ -11,8 +11,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from optional import library
+from patience import patient
 
-skimage = pytest.importorskip("skimage")
+skimage = library("skimage")
 
 ROOT = Path(__file__).parents[2]
 PRINTED = "images (16, 240, 320, 3) uint8, labels (16, 2) float32\n"
@@ -42,7 +44,7 @@ def program(name: str, *words: object) -> subprocess.Popen[str]:
 
 
 def test_one_machine(photos: Path) -> None:
-    assert program("augment.py", photos).communicate(timeout=90) == (PRINTED, "")
+    assert program("augment.py", photos).communicate(timeout=patient(90)) == (PRINTED, "")
 
 
 def test_three_machines_and_how_they_end(photos: Path) -> None:
@@ -58,11 +60,11 @@ def test_three_machines_and_how_they_end(photos: Path) -> None:
     ]
     try:
         training = program("machines.py", "trainer", "--steps", 10, *where)
-        assert training.communicate(timeout=90) == (PRINTED, "")
+        assert training.communicate(timeout=patient(90)) == (PRINTED, "")
         for process in others:
             process.send_signal(signal.SIGINT)
         for process in others:
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=patient(30))
             assert process.returncode == 0
             assert "Traceback" not in err
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from patience import patient
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ def test_two_servers_and_two_training_jobs(tmp_path: Path) -> None:
         words = ("--classes", 2, "--steps", 40, "--timeout", 60)
         jobs = [program("train.py", f"zsub://127.0.0.1:{{{ports}}}", *words) for _ in range(2)]
         for job in jobs:
-            out, err = job.communicate(timeout=90)
+            out, err = job.communicate(timeout=patient(90))
             assert job.returncode == 0, err
             lines = out.splitlines()
             assert [line.split(":")[0] for line in lines[:-1]] == [
@@ -54,6 +55,6 @@ def test_two_servers_and_two_training_jobs(tmp_path: Path) -> None:
             assert lines[-1] == "images (4, 16, 16, 3) uint8, labels int32; loss 0.69 at first"
     finally:
         server.terminate()
-        _, err = server.communicate(timeout=30)
+        _, err = server.communicate(timeout=patient(30))
     assert server.returncode in (-15, 143), err
     assert "count 0 rate" in err

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 PREFIX = """
 import os, sys, time
@@ -44,7 +45,7 @@ def start(tmp_path: Path, script: str, **options) -> tuple[subprocess.Popen[str]
 
 
 def gone(pids: set[int], within: float) -> bool:
-    end = time.monotonic() + within
+    end = time.monotonic() + patient(within)
     while any(_alive(pid) for pid in pids):
         if time.monotonic() > end:
             return False
@@ -64,7 +65,7 @@ def folders(tmp_path: Path) -> list[Path]:
 
 
 def finish(process: subprocess.Popen[str], timeout: float) -> tuple[int, str]:
-    _, err = process.communicate(timeout=timeout)
+    _, err = process.communicate(timeout=patient(timeout))
     return process.returncode, err
 
 
@@ -81,7 +82,11 @@ def test_a_script_without_a_main_guard_with_lambdas_and_closures(tmp_path: Path)
         "print(all(isinstance(dp[0], Point) for dp in ds))\n"
     )
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
     )
     assert done.stdout == "[13, 16, 19]\nTrue\n", done.stderr
     assert done.returncode == 0 and not done.stderr
@@ -99,7 +104,11 @@ def test_a_script_with_a_cached_function(tmp_path: Path) -> None:
         "print(*list(df.PrefetchDataZMQ(ds, 1, ordered=True))[-1])\n"
     )
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
     )
     assert (done.returncode, done.stdout) == (0, "514229 3\n"), done.stderr
 
@@ -117,7 +126,7 @@ def test_standard_input_of_a_pipe(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.stdout == "[2, 3]\n", done.stderr
 
@@ -225,13 +234,13 @@ def test_kill_9_while_the_workers_start(tmp_path: Path, delay: float) -> None:
     )
     assert process.stdout is not None
     process.stdout.readline()
-    end = time.monotonic() + 10
+    end = time.monotonic() + patient(10)
     while not folders(tmp_path) and time.monotonic() < end:
         pass
     time.sleep(delay)  # any moment will do
     process.kill()
     process.communicate()
-    end = time.monotonic() + 3
+    end = time.monotonic() + patient(3)
     while folders(tmp_path) and time.monotonic() < end:
         time.sleep(0.02)
     assert not folders(tmp_path)

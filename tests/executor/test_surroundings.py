@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 SMALL_SHM = """
 import os, sys
@@ -44,7 +45,7 @@ def test_shared_memory_of_one_megabyte(tmp_path: Path) -> None:
         ["unshare", *options, "sh", "-c", f'{mount} && exec "$0" "$1"', sys.executable, script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr
 
@@ -92,7 +93,7 @@ def start_and_stop_beside_busy_threads(tmp_path: Path, times: int, timeout: floa
         env=env,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=patient(timeout),
     )
     assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr
 

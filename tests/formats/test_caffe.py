@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optional import library
 
 import dataflow as df
 from dataflow.formats import caffe
@@ -22,7 +23,7 @@ FIELDS = ("channels", "height", "width", "data", "label", "float_data", "encoded
 @pytest.fixture(scope="module")
 def datum() -> Any:
     """The message class, from its definition in Caffe: all fields are optional."""
-    pytest.importorskip("google.protobuf")
+    library("google.protobuf")
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="datum.proto", package="caffe", syntax="proto2")

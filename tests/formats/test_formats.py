@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import patient
 
 import dataflow as df
 
@@ -149,7 +150,7 @@ def test_forked_processes_open_anew(saved: Saved, environment: dict[str, str]) -
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.stdout.strip() == "0 [9, 9, 9]", done.stderr
 

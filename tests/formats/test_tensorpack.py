@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from optional import library
+from patience import patient
 
 import dataflow as df
 
 from .conftest import check
 
-pytest.importorskip("tensorpack")
+library("tensorpack")
 
 SIZE = 12
 PATHS = ["number", "group/array", "label"]
@@ -116,7 +118,7 @@ def exchange(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Exchange:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=patient(100),
     )
     assert done.returncode == 0, done.stderr
     found = pickle.loads((folder / "found").read_bytes())
@@ -168,7 +170,7 @@ def test_tfrecord_files_in_both_directions(exchange: Exchange) -> None:
 
 def test_its_databases_without_a_list_are_told_from_whole_ones(exchange: Exchange) -> None:
     """What a writer of tensorpack's leaves that was killed before its end."""
-    lmdb = pytest.importorskip("lmdb")
+    lmdb = library("lmdb")
     path = exchange.path("half.lmdb")
     Path(path).write_bytes(Path(exchange.path("theirs.lmdb")).read_bytes())
     with lmdb.open(path, subdir=False, lock=False) as env, env.begin(write=True) as txn:

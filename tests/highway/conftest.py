@@ -6,8 +6,9 @@ from pathlib import Path
 
 import cv2
 import pytest
+from optional import library
 
-skimage = pytest.importorskip("skimage")
+skimage = library("skimage")
 DATA = Path(skimage.__file__).parent / "data"
 
 CLASSES = {"animals": ["chelsea.png"], "space": ["rocket.jpg"], "things": ["coffee.png"]}

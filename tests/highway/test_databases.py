@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import how_to_get
+from patience import patient
 
 import dataflow as df
 from dataflow.highway import (
@@ -24,7 +26,7 @@ from dataflow.highway import (
 from .conftest import SIZE
 
 HAS_PLYVEL = importlib.util.find_spec("plyvel") is not None
-level = pytest.mark.skipif(not HAS_PLYVEL, reason="plyvel is not installed")
+level = pytest.mark.skipif(not HAS_PLYVEL, reason=how_to_get("plyvel"))
 
 KINDS: Any = pytest.mark.parametrize(
     ("sink", "source"),
@@ -62,7 +64,7 @@ def test_what_was_written_before_stop_is_there(sink: Any, source: Any, tmp_path:
         p.flow.seed(1)
         expected = p.dequeue()["images"]
     p = Pipeline([_Slowed(seed=1), sink(tmp_path / "db")])
-    assert _Slowed.begun.wait(30)
+    assert _Slowed.begun.wait(patient(30))
     p.stop()
     with Pipeline([source(tmp_path / "db", 7, once=True, n_worker=0)]) as p:
         assert np.array_equal(p.dequeue()["images"], expected)

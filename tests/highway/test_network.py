@@ -19,6 +19,8 @@ import pytest
 import zmq
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import library
+from patience import patient
 
 import dataflow as df
 from dataflow.highway import (
@@ -34,7 +36,7 @@ from dataflow.highway.transforms import FlipX
 
 from .conftest import SIZE
 
-msgpack_numpy = pytest.importorskip("msgpack_numpy")
+msgpack_numpy = library("msgpack_numpy")
 
 ROOT = Path(__file__).parents[2]
 ANY = "tcp://127.0.0.1:*"
@@ -98,7 +100,7 @@ def test_three_machines_lose_nothing(photos: Path) -> None:
                 for _ in range(2)
             ]
             batches = [trainer.dequeue() for _ in range(SIZE // 2)]
-            assert machine.wait(30)
+            assert machine.wait(patient(30))
             for worker in workers:
                 worker.stop()
     keys = sorted(key for batch in batches for key in batch["keys"].tolist())
@@ -254,7 +256,7 @@ def test_stop_ends_who_waits_for_the_network() -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     p.stop()
-    thread.join(30)
+    thread.join(patient(30))
     assert ended.is_set()
     full = Pipeline([FlowSource(df.DataFromList([BATCH])), ZMQSink(ANY)])  # nobody takes them
     assert full.wait(0) is False
@@ -273,7 +275,7 @@ def test_waiting_has_an_end_where_it_is_wanted() -> None:
                 with suppress(df.PeerTimeout):
                     assert_same(p.dequeue(), BATCH)
                     break
-            assert other.wait(30)
+            assert other.wait(patient(30))
 
 
 def test_a_pipeline_that_nobody_has_any_more_gives_its_address_back() -> None:

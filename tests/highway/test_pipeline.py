@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.highway import (
@@ -162,7 +163,7 @@ class Stuck(Sink):
 
     def write(self, batch: dict[str, Any]) -> None:
         self.reached.set()
-        assert self.let_go.wait(30)
+        assert self.let_go.wait(patient(30))
         raise df.DataFlowTerminated("stopped")
 
     def stop(self) -> None:
@@ -172,11 +173,11 @@ class Stuck(Sink):
 def test_stop_from_another_thread() -> None:
     sink = Stuck()
     p = Pipeline([Noise(n_worker=0), sink])
-    assert sink.reached.wait(30)
+    assert sink.reached.wait(patient(30))
     assert p.wait(0) is False
     other = threading.Thread(target=p.stop)
     other.start()
-    assert p.wait(30)
+    assert p.wait(patient(30))
     other.join()
     p.stop()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from patience import patient
 from servers import Server
 
 from dataflow.http import Fetcher, FetchPolicy, make_fetcher
@@ -28,7 +29,7 @@ def nothing_left() -> Iterator[None]:
     """Every thread (of Python or not), socket and file is gone after each test."""
     files, threads = _resources()
     yield
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + patient(5)
     while True:
         now = _resources()
         if now[0] <= files and now[1] <= threads:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patient
 from servers import (
     JPEG,
     Server,
@@ -100,7 +101,7 @@ def test_retry_after_pauses_the_host_only(
     fetcher.submit(server.url("/busy"), answered("busy", results))
     fetcher.submit(server.url("/later"), answered("later", results))
     fetcher.submit(other.url("/a"), answered("other", results))
-    assert [results.get(timeout=10) for _ in range(3)] == [JPEG] * 3
+    assert [results.get(timeout=patient(10)) for _ in range(3)] == [JPEG] * 3
     least = 1.9 if as_date else 2.0
     assert times["other"] - start < 1.5
     assert least <= times["busy"] - start < 4.5
@@ -120,7 +121,7 @@ def test_retry_after_beyond_the_cap(make: Any, server: Server, other: Server) ->
     with pytest.raises(FetchError, match="asked for a pause") as caught:
         fetcher.fetch(server.url("/a"))
     assert caught.value.reason == "retry_after"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < patient(2)
     assert server.requests == {"/busy": 1}, "the host is left alone"
     assert fetcher.fetch(other.url("/a")) == JPEG
 
@@ -139,7 +140,7 @@ def test_a_dripping_body(make: Any, server: Server, tmp_path: Path) -> None:
     fetcher = make(timeout=1.5, cache=cache)
     start = time.monotonic()
     assert failure(fetcher, server.url("/drip")).reason == "timeout"
-    assert 0.5 <= time.monotonic() - start <= 2.5
+    assert 0.5 <= time.monotonic() - start <= patient(2.5)
     assert cache.get(server.url("/drip")) is None
 
 
@@ -156,7 +157,7 @@ def test_the_deadline_covers_all_trials(make: Any, server: Server) -> None:
     start = time.monotonic()
     fetcher = make(timeout=1.5, stall_timeout=1.0, max_trials=100)
     assert failure(fetcher, server.url("/a")).reason == "timeout"
-    assert 0.5 <= time.monotonic() - start <= 2.5
+    assert 0.5 <= time.monotonic() - start <= patient(2.5)
     assert server.requests["/a"] == 2
 
 
@@ -274,7 +275,7 @@ def test_redirects_that_lead_nowhere_good(
     start = time.monotonic()
     assert failure(make(), server.url("/a")).reason == reason
     assert server.requests["/a"] == 1
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < patient(2)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "0x7f000001", "[::ffff:127.0.0.1]"])
@@ -349,7 +350,7 @@ def test_certificates_that_are_not_to_be_trusted(make: Any, tmp_path: Path, kind
         policy = {} if kind == "self-signed" else {"cainfo": str(pem)}
         start = time.monotonic()
         assert failure(make(**policy), server.url("/a")).reason == "tls"
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < patient(2)
         assert server.connections == 1, "no second trial, no insecure fallback"
         assert not server.requests
 

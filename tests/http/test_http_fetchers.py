@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patient
 from servers import JPEG, Server, chunked, endless, gzip_bomb, ok, silence, status
 
 from dataflow.errors import ConfigError, FetchError
@@ -23,7 +24,7 @@ from dataflow.http.curl import CurlFetcher
 
 
 def collect(results: queue.SimpleQueue[Any], count: int) -> list[Any]:
-    return [results.get(timeout=20) for _ in range(count)]
+    return [results.get(timeout=patient(20)) for _ in range(count)]
 
 
 def test_every_url_is_answered_once(make: Any, server: Server) -> None:
@@ -63,7 +64,7 @@ def test_concurrency_is_used_and_kept(make: Any, server: Server) -> None:
 
     def wait(exchange: Any) -> None:
         inside.release()
-        gate.wait(20)
+        gate.wait(patient(20))
         status(200, {"Content-Type": "image/jpeg"}, JPEG)(exchange)
 
     server.routes["/a"] = wait
@@ -72,7 +73,7 @@ def test_concurrency_is_used_and_kept(make: Any, server: Server) -> None:
     for _ in range(7):
         fetcher.submit(server.url("/a"), results.put)
     for _ in range(3):
-        assert inside.acquire(timeout=10)
+        assert inside.acquire(timeout=patient(10))
     assert not inside.acquire(timeout=0.2), "a fourth transfer"
     assert fetcher.in_flight == 3
     gate.set()
@@ -108,13 +109,13 @@ def test_close_cancels_everything(make: Any, server: Server) -> None:
     fetcher = make(concurrency=2, stall_timeout=3.0)
     for _ in range(5):
         fetcher.submit(server.url("/a"), results.put)
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + patient(10)
     while server.requests["/a"] < 2 and time.monotonic() < limit:
         time.sleep(0.005)
     start = time.monotonic()
     fetcher.close()
     fetcher.close()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < patient(2)
     assert [result.reason for result in collect(results, 5)] == ["closed"] * 5
     assert results.empty()
     with pytest.raises(FetchError) as caught:
@@ -132,7 +133,7 @@ def test_a_callback_can_close(make: Any, server: Server) -> None:
         closed.set()
 
     fetcher.submit(server.url("/a"), done)
-    assert closed.wait(10)
+    assert closed.wait(patient(10))
 
 
 def test_an_idle_fetcher_uses_no_cpu(make: Any, server: Server) -> None:
@@ -238,7 +239,7 @@ def test_memory_stays_within_twice_the_cap(server: Server, kind: str, route: Any
         [sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=True,
     )
     outcome, growth = ran.stdout.split()
@@ -259,7 +260,7 @@ def test_no_thread_outlives_the_interpreter(server: Server, tmp_path: Path) -> N
         [sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=patient(20),
         check=True,
     )
     assert ran.stdout == "closed\n"

@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 SCRIPT = """
     import subprocess, sys
@@ -70,7 +71,7 @@ def test_redirects_between_networks() -> None:
         ["unshare", "--net", sys.executable, "-c", textwrap.dedent(SCRIPT).format(path=path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert ran.stdout == "fine\nfine\n", ran.stderr

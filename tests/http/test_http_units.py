@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patient
 
 import dataflow.http
 from dataflow.errors import ConfigError, FetchError
@@ -181,7 +182,7 @@ def test_long_hostile_urls_are_refused_quickly() -> None:
         with pytest.raises(BadURLError):
             parse("http://" + piece * 20_000 + '"\\')
             parse("http://h/" + piece * 20_000 + "\x00")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < patient(2)
 
 
 def test_shown_urls_keep_secrets() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from optional import library
 
-skimage = pytest.importorskip("skimage")
+skimage = library("skimage")
 FOLDER = Path(skimage.__file__).parent / "data"
 
 

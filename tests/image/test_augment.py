@@ -11,6 +11,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+from optional import library
 
 from dataflow import imgaug
 from dataflow.base import DataFlow
@@ -180,7 +181,7 @@ def test_reset_reaches_the_augmentors(cat: np.ndarray) -> None:
 
 
 def test_tensorpack_s_augmentors(cat: np.ndarray) -> None:
-    tp = pytest.importorskip("tensorpack.dataflow.imgaug")
+    tp = library("tensorpack.dataflow.imgaug")
     ds = AugmentImageComponent(Given([[cat]]), [tp.ResizeShortestEdge(64), tp.CenterCrop(60)])
     ((image,),) = ds
     assert image.shape == (60, 60, 3)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optional import library
 
 from dataflow.errors import DecodeError
 from dataflow.image import check_image, decode_image, image_size
@@ -97,7 +98,7 @@ def test_every_format(kind: str, shape: tuple[int, int], cat: np.ndarray) -> Non
 
 
 def test_kinds_of_webp(small: np.ndarray) -> None:
-    pillow = pytest.importorskip("PIL.Image")
+    pillow = library("PIL.Image")
     for options in ({"quality": 80}, {"lossless": True}, {"exif": b"Exif\0\0", "quality": 50}):
         file = io.BytesIO()
         pillow.fromarray(small).save(file, "webp", **options)
@@ -106,8 +107,8 @@ def test_kinds_of_webp(small: np.ndarray) -> None:
 
 
 def test_kinds_of_tiff_and_bmp(small: np.ndarray) -> None:
-    pillow = pytest.importorskip("PIL.Image")
-    tifffile = pytest.importorskip("tifffile")
+    pillow = library("PIL.Image")
+    tifffile = library("tifffile")
     for order, big in itertools.product("<>", (False, True)):
         file = io.BytesIO()
         tifffile.imwrite(file, small, byteorder=order, bigtiff=big)

@@ -11,6 +11,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+from optional import library
 
 from dataflow import imgaug
 from dataflow.errors import MissingExtra
@@ -65,19 +66,19 @@ def test_a_transform_like_albumentations(photo: np.ndarray) -> None:
 
 def test_albumentations(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network on import
-    library = pytest.importorskip("albumentations")
+    theirs = library("albumentations")
     for transform in (
-        library.RandomRotate90(p=1),
-        library.RandomBrightnessContrast(p=0.5),
-        library.Compose([library.HorizontalFlip(), library.GaussNoise()]),
+        theirs.RandomRotate90(p=1),
+        theirs.RandomBrightnessContrast(p=0.5),
+        theirs.Compose([theirs.HorizontalFlip(), theirs.GaussNoise()]),
     ):
         chain = imgaug.AugmentorList([imgaug.CenterCrop(64), imgaug.Albumentations(transform)])
         check_seeded(chain, photo)
-    flip = imgaug.Albumentations(library.HorizontalFlip(p=1))
+    flip = imgaug.Albumentations(theirs.HorizontalFlip(p=1))
     assert np.array_equal(flip.augment(photo), photo[:, ::-1])
     # Of a transform that need not be repeatable, its own call is a function of the image.
     assert (
-        imgaug.MapImage(lambda img: library.VerticalFlip(p=1)(image=img)["image"])
+        imgaug.MapImage(lambda img: theirs.VerticalFlip(p=1)(image=img)["image"])
         .augment(photo)
         .tobytes()
         == np.ascontiguousarray(photo[::-1]).tobytes()
@@ -180,7 +181,7 @@ def test_callables_need_no_wrapper(photo: np.ndarray) -> None:
 
 
 def test_torchvision(photo: np.ndarray) -> None:
-    v2 = pytest.importorskip("torchvision.transforms.v2")
+    v2 = library("torchvision.transforms.v2")
     transform = v2.Compose([v2.ToImage(), v2.RandomHorizontalFlip(p=1), v2.CenterCrop(64)])
     chain = imgaug.AugmentorList(
         [transform, lambda image: image.permute(1, 2, 0).numpy(), imgaug.Flip(vert=True, prob=1)]

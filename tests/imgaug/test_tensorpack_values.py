@@ -10,10 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from optional import library
 
 from dataflow import imgaug
 
-tp = pytest.importorskip("tensorpack.dataflow.imgaug")
+tp = library("tensorpack.dataflow.imgaug")
 
 
 def same(

@@ -15,6 +15,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 from dataflow.demo.server import serve
 
@@ -60,7 +61,7 @@ def _run(script: str, arguments: tuple[object, ...], timeout: float) -> str:
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=timeout)
+        out, err = process.communicate(timeout=patient(timeout))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorpack.dataflow as tp
+from patience import patient
 
 import dataflow as df
 from dataflow.demo.server import serve
@@ -92,7 +93,7 @@ def run(program: str, base: str, folder: Path) -> subprocess.CompletedProcess[st
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=patient(90),
     )
 
 

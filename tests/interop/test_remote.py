@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import patient
 from tensorpack_peer import Peer, datapoints, peer, told
 
 import dataflow as df
@@ -56,7 +57,7 @@ def sending(format: str, address: str, bind: bool) -> Iterator[None]:
         yield
     finally:
         way._close(0.0)
-        thread.join(20)
+        thread.join(patient(20))
     assert not thread.is_alive()
 
 

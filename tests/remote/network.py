@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patient
 
 import dataflow as df
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Wait for something to become true, and return it."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not (found := condition()):
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.005)
@@ -52,7 +53,7 @@ class Sending(threading.Thread):
             self.error = error
 
     def join(self, timeout: float | None = 20.0) -> None:
-        super().join(timeout)
+        super().join(timeout and patient(timeout))
         assert not self.is_alive(), "it still sends"
         if self.error is not None:
             raise self.error
@@ -93,7 +94,7 @@ class Proxy:
         self.flowing.set()
         self.cut()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(patient(10))
 
     def __enter__(self) -> Proxy:
         return self
@@ -162,5 +163,5 @@ def line(process: subprocess.Popen[str]) -> str:
     """The next line that a process prints; where there is none, what it says of it."""
     assert process.stdout is not None
     text = process.stdout.readline().strip()
-    assert text, f"status {process.wait(10)}: {process.communicate()[1]}"
+    assert text, f"status {process.wait(patient(10))}: {process.communicate()[1]}"
     return text

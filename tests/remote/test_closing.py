@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from machines import Machine
 from network import until
+from patience import patient
 
 import dataflow as df
 
@@ -54,7 +55,7 @@ def test_another_thread_ends_a_loop_that_waits(name: str, how: str) -> None:
         ds.close()
     else:
         iter(ds)
-    thread.join(10)
+    thread.join(patient(10))
     assert not thread.is_alive()
     assert [type(error) for error in told] == [df.DataFlowTerminated]
     ds.close()
@@ -79,7 +80,7 @@ def test_a_pool_that_had_finished_goes_on_in_the_next_pass() -> None:
         thread.start()
         until(lambda: second._crews)  # the first one has finished
         anew = iter(ds)
-        thread.join(10)
+        thread.join(patient(10))
         assert not thread.is_alive()
         with Machine(pools()[1], second.addresses[0]):
             assert [int(batch[0]) for (batch,) in anew] == [1, 2]

@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 import zmq
 from network import until
+from optional import library
+from patience import patient
 
 import dataflow as df
 
@@ -142,7 +144,7 @@ def test_transforms_and_converters() -> None:
 
 
 def test_tensors() -> None:
-    torch = pytest.importorskip("torch")
+    torch = library("torch")
     image, batch = np.zeros((5, 6, 3), "u1"), np.zeros((2, 5, 6, 4), "f2")
     rest = [np.arange(3, dtype=kind) for kind in ("u2", "u4", "i2", "f8", "u1")]
     for options in ({"converters": "torch"}, {"device": "cpu"}):
@@ -379,7 +381,7 @@ def test_closing_ends_who_waits() -> None:
         while receiver._line is None or receiver._line._lock.acquire(blocking=False):
             receiver._line._lock.release()  # it does not wait yet
         receiver.close()
-        thread.join(10)
+        thread.join(patient(10))
     assert ended == ["the connection was closed"]
     receiver.close()
     with pytest.raises(df.DataFlowTerminated):
@@ -461,7 +463,7 @@ def test_nothing_waits_after_an_exception() -> None:
     with pytest.raises(ZeroDivisionError), df.Connection("zpush://127.0.0.1:9", linger=60) as one:
         one.send(message(0))
         raise ZeroDivisionError
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < patient(30)
 
 
 def test_what_nobody_has_any_more_closes() -> None:

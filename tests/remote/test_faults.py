@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from network import Proxy, Sending, Start, line, numbers, until
+from patience import patient
 
 import dataflow as df
 from dataflow.remote import Sender
@@ -53,7 +54,7 @@ def test_a_connection_that_is_cut_again_and_again(sender_binds: bool) -> None:
                 if len(found) % 100 == 50:
                     proxy.cut()
             check(found, range(400))
-        thread.join(20)
+        thread.join(patient(20))
         assert not thread.is_alive()
         assert proxy.connections >= 4
 
@@ -96,7 +97,7 @@ def test_a_cut_in_a_greeting_or_an_acknowledgement(monkeypatch: pytest.MonkeyPat
             assert [n for (n,) in ds] == list(range(2000))
         ended.set()
         sender.join()
-        thread.join(20)
+        thread.join(patient(20))
 
 
 SEND = """
@@ -141,7 +142,7 @@ def test_a_sender_that_is_killed_and_started_again_at_its_address(start: Start) 
             thread = threading.Thread(target=sender.send, args=(numbers(10),), daemon=True)
             thread.start()
             rest = [n for (n,) in iterator]
-            thread.join(20)
+            thread.join(patient(20))
     assert rest[-10:] == list(range(10))
     assert first + rest[:-10] == list(range(len(first + rest) - 10))
 
@@ -195,7 +196,7 @@ def test_a_receiver_that_dies_among_others(start: Start, caplog: pytest.LogCaptu
             process.kill()
             found = [number for number, _ in ds]
             seen |= {int(text) for text in process.stdout.read().split()}
-            thread.join(20)
+            thread.join(patient(20))
     assert seen | set(found) == set(range(200)), "nothing is lost"
     assert found == sorted(found) or len(set(found)) == len(found)
     assert "is gone, it has been away for 1 s" in caplog.text
@@ -215,18 +216,18 @@ def test_a_stalled_receiver_does_not_hold_others_up() -> None:
                 for number, _ in slow:
                     stalled.append(number)
                     begun.set()
-                    go_on.wait(20)
+                    go_on.wait(patient(20))
 
         other = threading.Thread(target=stall, daemon=True)
         other.start()
         with fast:
             iterator = iter(fast)
             found = [number for number, _ in islice(iterator, 350)]
-            assert begun.wait(10)
+            assert begun.wait(patient(10))
             go_on.set()
             found += [number for number, _ in iterator]
-        other.join(20)
-        thread.join(20)
+        other.join(patient(20))
+        thread.join(patient(20))
     assert sorted(found + stalled) == list(range(400))
 
 
@@ -264,7 +265,7 @@ def test_nobody_is_there_yet(
         thread.start()
         until(lambda: f"waiting for a sender at {address}" in caplog.text)
         last = Sending(numbers(5), address)
-        thread.join(20)
+        thread.join(patient(20))
         last.join()
     assert all(record.levelno == logging.WARNING for record in caplog.records)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from network import Sending, Start, line, numbers, until
+from patience import patient
 
 import dataflow as df
 from dataflow.remote import Sender
@@ -75,7 +76,7 @@ def test_a_receiver_goes_back_to_its_state(after: int, further: int, sender_bind
         rest = numbers_of(again)
         if after <= COUNT:
             rest += numbers_of(again)
-        thread.join(20)
+        thread.join(patient(20))
         assert not thread.is_alive()
     assert rest == expected[after:]
 
@@ -111,7 +112,7 @@ def test_a_sender_that_was_not_known_to_the_state_begins_again() -> None:
         ds.load_state_dict(state)
         rest = [Counter(plain(ds)) for _ in range(2)]
         for thread in threads:
-            thread.join(20)
+            thread.join(patient(20))
             assert not thread.is_alive()
     assert [len(counts) for counts in rest] == [2 * COUNT - 1, 2 * COUNT]
     assert all(set(counts.values()) == {1} for counts in rest)
@@ -177,12 +178,12 @@ def test_a_killed_receiver_with_a_state(start: Start, enough: int) -> None:
     assert line(again) == "ready"
     begun = monotonic()
     first = line(again)
-    assert monotonic() - begun < 5, "they are back"
+    assert monotonic() - begun < patient(5), "they are back"
     rest = rest_of(again, kill=False)
     found = epochs_of([*lines[:last], first, *rest])
     assert found == Counter(WHOLE)
     for sender in senders:
-        assert sender.communicate(timeout=20)[0] == "end\n"
+        assert sender.communicate(timeout=patient(20))[0] == "end\n"
 
 
 def test_a_killed_receiver_without_a_state(start: Start) -> None:
@@ -202,7 +203,7 @@ def test_a_killed_receiver_without_a_state(start: Start) -> None:
         twice = [count - 2 for (n, _), count in found.items() if n == str(number)]
         assert sum(twice) <= most
     for sender in senders:
-        assert sender.communicate(timeout=20)[0] == "end\n"
+        assert sender.communicate(timeout=patient(20))[0] == "end\n"
 
 
 def test_a_killed_sender_with_a_name(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -221,7 +222,7 @@ def test_a_killed_sender_with_a_name(start: Start, caplog: pytest.LogCaptureFixt
                     process = start(program, ds.addresses[0], "7", "one")
             if len(found) == 2 * COUNT:
                 break
-        assert process.communicate(timeout=20)[0] == "end\n"
+        assert process.communicate(timeout=patient(20))[0] == "end\n"
     assert found == plain(expected) + plain(expected)
     assert caplog.text.count("sender one was started again, and goes on") == 2
 
@@ -244,7 +245,7 @@ def test_a_sender_with_another_flow_cannot_go_on(start: Start) -> None:
         with pytest.raises(df.StateError, match="another chain"):
             Sending(numbers(5), ds.addresses[0], name="one").join()
         ds._shut(ds._end)
-        thread.join(20)
+        thread.join(patient(20))
 
 
 def test_a_sender_that_was_complete_may_come_again_with_its_name() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hosts import Hosts, why_not
 from network import ROOT, Start, line, until
+from patience import patient
 
 import dataflow as df
 from dataflow.remote import Sender
@@ -100,9 +101,9 @@ def test_resets_and_a_partition(seconds: float, timeout: float, count: int) -> N
         seen = len(found)
         until(lambda: len(found) > seen + 100, 30)
         hosts.reset("trainer")
-        assert trainer.wait(90) == 0
-        assert [worker.wait(20) for worker in workers] == [0, 0]
-        thread.join(20)
+        assert trainer.wait(patient(90)) == 0
+        assert [worker.wait(patient(20)) for worker in workers] == [0, 0]
+        thread.join(patient(20))
     expected = {(e, f"{n} {i}") for e in range(2) for n in range(2) for i in range(count)}
     assert found == Counter(expected)
     if not resets:
@@ -244,7 +245,7 @@ def test_a_stalled_receiver_among_four(seconds: float) -> None:
         takers[0].going.set()
         ending.set()
         for thread in (sending, *takers):
-            thread.join(30)
+            thread.join(patient(30))
             assert not thread.is_alive()
     assert after >= 0.9 * before > 0
 
@@ -342,6 +343,6 @@ def test_a_thousand_half_open_connections_and_strangers(
         until(lambda: all(map(ended, connections)), handshake / 1000 + 10)
         ending.set()
         for thread in (taker, sending):
-            thread.join(20)
+            thread.join(patient(20))
             assert not thread.is_alive()
     assert after >= 0.9 * before > 0

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import zmq
 from network import Start, numbers, until
+from patience import patient
 
 import dataflow as df
 from dataflow.codec import msgpack_numpy
@@ -247,7 +248,7 @@ def test_the_high_water_mark_of_the_sender(
     assert sender.stats()["datapoints"] == 3
     with receiver(address) as ds:
         assert [n for (n,) in islice(ds, 100)] == list(range(100))
-        thread.join(20)
+        thread.join(patient(20))
     sender.close()
     assert sender.stats()["datapoints"] == 100
 
@@ -294,7 +295,7 @@ def test_closed_by_another_thread_while_the_loop_waits(name: str) -> None:
     thread.start()
     until(lambda: waits(thread))
     ds.close()
-    thread.join(10)
+    thread.join(patient(10))
     assert not thread.is_alive()
     assert [type(error) for error in ended] == [df.DataFlowTerminated]
 
@@ -314,7 +315,7 @@ def test_another_pass_while_the_loop_waits() -> None:
         thread.start()
         until(lambda: waits(thread))
         second = iter(ds)
-        thread.join(10)
+        thread.join(patient(10))
         assert [type(error) for error in ended] == [df.DataFlowTerminated]
         peer.send(msgpack_numpy.encode([1]))
         assert next(second) == [1]
@@ -356,10 +357,10 @@ def test_ctrl_c(start: Start) -> None:
     for process in (receiving, alone, sending):  # the last one waits, or will
         begun = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=patient(20))
         assert process.returncode in (1, -signal.SIGINT, 130)
         assert err.rstrip().endswith("KeyboardInterrupt"), err
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < patient(5)
 
 
 def test_an_empty_flow_is_not_sent_for_ever(caplog: pytest.LogCaptureFixture) -> None:
@@ -382,7 +383,7 @@ def test_nobody_takes_what_was_sent(
     until(lambda: f"waiting for a receiver at {address}" in caplog.text)
     with df.RemoteDataZMQ(address, format="msgpack") as ds:
         assert next(iter(ds)) == [1]
-        thread.join(10)
+        thread.join(patient(10))
     assert not thread.is_alive()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from network import Sending, Start, numbers, until
+from patience import patient
 
 import dataflow as df
 from dataflow.remote import Receiver, Sender
@@ -105,7 +106,7 @@ def test_workers_above_what_is_received_are_left() -> None:
         assert first == list(range(100))
         with df.receive(sender.addresses[0], bind=False) as other:
             rest = flat(other)
-        thread.join(20)
+        thread.join(patient(20))
         assert not thread.is_alive()
     assert rest[0] >= 100 and rest == list(range(rest[0], 5000))
 
@@ -116,7 +117,7 @@ def test_the_sender_may_bind() -> None:
         thread.start()
         with df.receive(sender.addresses[0], bind=False) as ds:
             assert flat(ds) == list(range(100))
-            thread.join(20)
+            thread.join(patient(20))
 
 
 @pytest.mark.parametrize("senders_bind", [False, True])
@@ -206,7 +207,7 @@ def test_several_receivers(copies: str, receivers_bind: bool) -> None:
         # Enough for several messages.
         sender.send(df.DataFromList([[i, np.zeros(70_000, "u1")] for i in range(60)], False), 2)
     for thread in threads:
-        thread.join(20)
+        thread.join(patient(20))
     for epoch in range(2):
         parts = [part[epoch] for part in found]
         assert all(part == sorted(part) for part in parts)
@@ -248,8 +249,8 @@ def test_another_receiver_takes_what_one_left() -> None:
         other = threading.Thread(target=lambda: rest.extend(flat(flows[1])), daemon=True)
         other.start()
         some = flat(islice(flows[0], 100))
-        other.join(20)
-        thread.join(20)
+        other.join(patient(20))
+        thread.join(patient(20))
         flows[1].close()
     assert sorted(some + rest) == list(range(20_000))
 
@@ -262,7 +263,7 @@ def test_endless_senders_and_endless_passes(caplog: pytest.LogCaptureFixture) ->
             thread.start()
             assert flat(islice(ds, 10_000)) == list(range(10_000))
             sender.close()
-            thread.join(20)
+            thread.join(patient(20))
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
 
 
@@ -376,7 +377,7 @@ def test_everything_ends(start: Start) -> None:
         print("end", flush=True)
     """
     process = start(program)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=patient(20))
     assert (out, err, process.returncode) == ("end\n", "", 0)
 
 
@@ -394,7 +395,7 @@ def test_closing_ends_who_waits() -> None:
     thread.start()
     until(lambda: ds._iterator() is not None and ds._end is not None)
     ds.close()
-    thread.join(10)
+    thread.join(patient(10))
     assert ended == ["the receiver was closed"]
     ds.close()
 
@@ -502,8 +503,8 @@ def test_last_words_are_heard_from_who_is_gone() -> None:
             other = threading.Thread(target=lambda into=rest, ds=flows[1]: into.extend(flat(ds)))
             other.start()
             some = flat(islice(flows[0], 100))
-            other.join(10)
-            thread.join(10)
+            other.join(patient(10))
+            thread.join(patient(10))
             assert not other.is_alive() and not thread.is_alive(), "before the time-out"
             flows[1].close()
         assert sorted(some + rest) == list(range(20_000))

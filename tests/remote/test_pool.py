@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from hosts import Hosts, why_not
 from network import ROOT, Proxy, until
+from patience import patient
 from peer import Peer
 
 import dataflow as df
@@ -61,7 +62,7 @@ def work(tmp_path: Path) -> Iterator[Work]:
             process.terminate()
     for process in started:
         try:
-            process.wait(10)
+            process.wait(patient(10))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -109,7 +110,9 @@ def test_every_datapoint_once(work: Work, name: str) -> None:
         assert sum(peer["workers"] for peer in ds.peers()) <= 3
         assert all(peer["outstanding"] == 0 for peer in ds.peers())
         assert all(array.flags.writeable for dp in found for array in dp if hasattr(array, "flags"))
-    assert [process.wait(10) for process in processes] == [0, 0], "the trainer has finished"
+    assert [process.wait(patient(10)) for process in processes] == [0, 0], (
+        "the trainer has finished"
+    )
 
 
 AROUND: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
@@ -162,7 +165,7 @@ def test_a_machine_that_is_killed(work: Work, caplog: pytest.LogCaptureFixture) 
         killed = time.monotonic()
         while len(ds.peers()) > 1:
             found.append(next(iterator))
-        assert time.monotonic() - killed < 3.5
+        assert time.monotonic() - killed < patient(3.5)
         found += iterator
         assert numbers_of(found) == list(range(300))
     (told,) = [record.message for record in caplog.records if "dataflow" in record.name]
@@ -180,7 +183,7 @@ def test_machines_that_join_and_leave(work: Work) -> None:
         first.terminate()
         found += iterator
         assert numbers_of(found) == list(range(300))
-        assert first.wait(10) == 0
+        assert first.wait(patient(10)) == 0
         (peer,) = ds.peers()
         assert str(second.pid) in peer["name"]
 
@@ -258,7 +261,7 @@ def test_another_chain_is_refused(work: Work) -> None:
     with pool(chains.random()) as ds:
         assert ds.addresses
         worker = work("another", ds.addresses[0])
-        assert worker.wait(20) == 1
+        assert worker.wait(patient(20)) == 1
         told = worker.log.read_text()  # type: ignore[attr-defined]
         assert "-DataFromList(300 datapoints" in told and "+DataFromList(299 datapoints" in told
         assert until(lambda: ds._end.exchange.refusals)["chain"] == 1
@@ -320,8 +323,8 @@ def test_a_trainer_that_is_killed_and_started_again(work: Work, start: Any) -> N
     assert first.stdout.readline() == "0\n"
     first.kill()
     second = start(program, address)
-    assert second.communicate(timeout=30)[0].split() == [str(i) for i in range(0, 300, 10)]
-    assert worker.wait(10) == 0
+    assert second.communicate(timeout=patient(30))[0].split() == [str(i) for i in range(0, 300, 10)]
+    assert worker.wait(patient(10)) == 0
 
 
 def test_a_connection_that_is_cut_again_and_again(work: Work) -> None:
@@ -369,8 +372,8 @@ def test_machines_behind_links_that_fail(seconds: float) -> None:
         hosts.restore("two")
         hosts.reset("trainer")
         found += [int(line) for line in trainer.stdout]
-        assert trainer.wait(30) == 0
-        assert [worker.wait(20) for worker in workers] == [0, 0]
+        assert trainer.wait(patient(30)) == 0
+        assert [worker.wait(patient(20)) for worker in workers] == [0, 0]
         trainer.stdout.close()
     assert sorted(found) == list(range(1800))
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import zmq
 from network import Sending, numbers, until
+from patience import patient
 from peer import Peer
 
 import dataflow as df
@@ -185,7 +186,7 @@ def test_a_receiver_by_the_book() -> None:
             assert again.hear(Kind.END) == {"stream": stream, "seq": 6, "epoch": 0, "items": 6}
             assert thread.is_alive(), "until all is acknowledged"
             again.say(Kind.GRANT, stream=stream, next=7, acked=7, limit=1 << 20)
-            thread.join(20)
+            thread.join(patient(20))
             sender.close()
             closed = again.hear(Kind.CLOSE)
             assert closed["complete"] and closed["stream"] == stream
@@ -221,7 +222,7 @@ def test_going_on_by_the_book() -> None:
             assert peer.hear(Kind.OPEN)["stream"] == back["new"]
             peer.say(Kind.GRANT, stream=back["new"], **grant)
         peer.say(Kind.GRANT, stream=back["new"], next=4, acked=4, limit=1 << 20)
-        thread.join(20)
+        thread.join(patient(20))
         assert not thread.is_alive()
 
 
@@ -270,7 +271,7 @@ def test_a_receiver_that_was_away_for_too_long_gets_a_new_stream() -> None:
             peers[1].say(Kind.GRANT, stream=streams[1], next=3, acked=3, limit=1 << 20)
             assert peers[1].hear(Kind.END)["items"] == 5
             peers[1].say(Kind.GRANT, stream=streams[1], next=4, acked=4, limit=1 << 20)
-            thread.join(20)
+            thread.join(patient(20))
             assert not thread.is_alive()
 
 
@@ -316,7 +317,7 @@ def test_the_same_folder_on_both_sides(folders: dict[str, Path]) -> None:
         thread.start()
         with df.receive(end.addresses[0], bind=False, keys=folders["sender"]) as ds:
             assert len(list(ds)) == 100
-            thread.join(20)
+            thread.join(patient(20))
 
 
 def test_only_who_is_allowed_gets_in(
@@ -344,7 +345,7 @@ def test_only_who_is_allowed_gets_in(
         assert "This side connects with keys" in caplog.text
         for stranger, thread in zip(strangers, threads, strict=True):
             stranger.close()
-            thread.join(20)
+            thread.join(patient(20))
         assert len(ds.peers()) == 1
         assert ds.stats()["stages"][0]["refused"] == {"key": 1}
 

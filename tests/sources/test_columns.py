@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import library
 
 import dataflow as df
 from dataflow.sources.columns import as_rows, pick
@@ -22,7 +23,7 @@ ROWS = [[url, label] for url, label in zip(URLS, LABELS, strict=True)]
 
 def arrow_table() -> Any:
     """The rows in two chunks."""
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = library("pyarrow")
     parts = [
         pyarrow.table({"url": URLS[part], "label": LABELS[part]})
         for part in (slice(0, 2), slice(2, 5))

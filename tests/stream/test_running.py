@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow import stream as st
@@ -133,7 +134,11 @@ with df.PrefetchDataZMQ(squares(), 1).take(4) as flow:
     print([value for (value,) in flow])
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
+        check=True,
     )
     assert done.stdout == "[0, 1, 4, 9]\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import zmq
+from patience import patient
 
 from dataflow.remote import Sender
 from dataflow.transport.exchange import Exchange
@@ -28,7 +29,7 @@ def test_a_connection_that_fails_before_the_first_words(
 
     def late(exchange: Exchange) -> dict[str, Any]:
         (place,) = exchange._places
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + patient(30)
         while place.socket.poll(1, zmq.POLLOUT) and time.monotonic() < deadline:
             pass
         gone.set()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import patient
 
 from dataflow.transport.in_hand import InHand
 
@@ -35,7 +36,7 @@ def test_it_outlives_the_worker(how: signal.Signals) -> None:
         "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
         f"InHand(2, {fd}).begin(1, 12, 34)\nos.kill(os.getpid(), {int(how)})\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], pass_fds=[fd], timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], pass_fds=[fd], timeout=patient(60))
     page = InHand(2, fd)
     assert done.returncode == -how
     assert [held[:2] for held in page.held()] == [(12, 34)]

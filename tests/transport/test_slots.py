@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import patient
 
 from dataflow.transport import slots
 from dataflow.transport.slots import SLOT_BYTES, SlotReader, SlotWriter
@@ -84,7 +85,7 @@ def test_the_writer_waits_for_a_slot() -> None:
         thread.start()
         assert not done.wait(0.05)
         writer.give_back([held[0][0]])
-        assert done.wait(5)
+        assert done.wait(patient(5))
         thread.join()
 
 

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import library
 
 import dataflow as df
 from dataflow.utils.braces import expand_braces
@@ -53,7 +54,7 @@ def test_what_makes_no_sense(text: str) -> None:
 
 @given(st.lists(st.sampled_from(["{", "}", ",", "a", "{1..3}", "{a,b}", "{02..4}", "\\", ".."])))
 def test_braceexpand_says_the_same(parts: list[str]) -> None:
-    braceexpand = pytest.importorskip("braceexpand")
+    braceexpand = library("braceexpand")
     text = "".join(parts)
     if "\\\\" in text:
         return  # of {\\} it makes {}, where bash makes {\}
