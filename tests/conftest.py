@@ -10,6 +10,7 @@ import contextlib
 import gc
 import glob
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -62,6 +63,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As shells start what they put into the background; programs started here would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     told = getattr(config, "workerinput", {})
     config.stash[_TURNS] = turns = Turns(told.get("turns"))
     config.add_cleanup(turns.close)

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from typing import get_origin
 
 import pytest
 from patience import patient
@@ -89,7 +90,9 @@ def test_every_module_says_what_it_is_and_what_it_exports() -> None:
         assert module.__doc__, f"{info.name} has no docstring"
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
-            assert not (inspect.isclass(value) or inspect.isfunction(value)) or value.__doc__, (
+            # In Python 3.10 the alias list[int] passes for a class.
+            own = inspect.isclass(value) and get_origin(value) is None
+            assert not (own or inspect.isfunction(value)) or value.__doc__, (
                 f"{info.name}.{name} has no docstring"
             )
 

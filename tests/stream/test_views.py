@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as some
 
 import dataflow as df
@@ -23,6 +23,7 @@ def value(node: Any, index: int = 0) -> Any:
 
 
 @settings(max_examples=60)
+@example(0.0, 2.0, 0.7822265625, 1.75, 0.0, False)
 @given(
     some.floats(-math.pi, math.pi),
     some.floats(0.6, 2.5),
@@ -56,7 +57,8 @@ def test_images_masks_and_points_stay_aligned(
     assert (mask > 0).sum() == pytest.approx(area, abs=0.75 * outline_length)
     rows, columns = np.nonzero(mask)
     middle = np.array([columns.mean(), rows.mean()]) + 0.5
-    assert middle == pytest.approx(_centroid(corners), abs=0.6)
+    # The outline is drawn into whole pixels, which are enlarged afterwards.
+    assert middle == pytest.approx(_centroid(corners), abs=0.3 + 0.25 * max(sx, sy))
     for spot in spots:
         near = _weights(bright[..., 0], spot, 3.5 * max(sx, sy))
         assert near == pytest.approx(spot, abs=0.2)
