@@ -107,7 +107,9 @@ def peer() -> Iterator[Peer]:
     python = os.environ.get("TENSORCOM_PYTHON")
     if python is None:
         if importlib.util.find_spec("tensorcom") is None:
-            pytest.skip("no tensorcom here, and TENSORCOM_PYTHON names no Python that has it")
+            pytest.skip(
+                "tensorcom is not installed: pip install tensorcom, or TENSORCOM_PYTHON=its/bin/python"
+            )
         python = sys.executable
     other = Peer(python)
     try:

@@ -14,11 +14,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from dataflow.adapters.structure import each_leaf
 from dataflow.errors import ConfigError
+from dataflow.utils.extras import missing
+
+try:
+    import jax
+except ImportError as error:
+    raise missing("jax", error) from error
 
 __all__ = ["iterate"]
 

@@ -14,11 +14,16 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from dataflow.adapters.structure import each_leaf
 from dataflow.base import DataFlow
 from dataflow.errors import ConfigError
+from dataflow.utils.extras import missing
+
+try:
+    import tensorflow as tf
+except ImportError as error:
+    raise missing("tensorflow", error) from error
 
 __all__ = ["dataset", "iterate", "signature_of"]
 

@@ -16,12 +16,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils import data
 
 from dataflow.adapters.structure import each_leaf
 from dataflow.base import DataFlow
 from dataflow.errors import ConfigError
+from dataflow.utils.extras import missing
+
+try:
+    import torch
+    from torch.utils import data
+except ImportError as error:
+    raise missing("torch", error) from error
 
 __all__ = ["IterableDataset", "MapDataset", "tensors", "to_device"]
 

@@ -14,6 +14,8 @@ __all__ = ["extras", "libcurl", "machine", "opencv"]
 
 Lines = Iterator[tuple[str, str]]
 
+_FEW = 4
+
 
 def machine() -> Lines:
     """Cores, memory and limits."""
@@ -82,7 +84,17 @@ def extras() -> Lines:
         if extra and name:
             packages.setdefault(extra[1], []).append(name[0])
     for extra_name, names in sorted(packages.items()):
-        yield extra_name, ", ".join(f"{n} {version(n) or '(not installed)'}" for n in names)
+        yield extra_name, _installed(names)
+
+
+def _installed(names: list[str]) -> str:
+    """The versions of a few packages; of many, those that are missing."""
+    if len(names) <= _FEW:
+        return ", ".join(f"{n} {version(n) or '(not installed)'}" for n in names)
+    absent = [name for name in names if version(name) is None]
+    if len(absent) > _FEW:
+        return f"{len(absent)} of {len(names)} packages are not installed"
+    return f"{len(names)} packages" + "".join(f", {name} (not installed)" for name in absent)
 
 
 def _built_with(text: str, key: str) -> str:

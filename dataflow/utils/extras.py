@@ -7,7 +7,7 @@ from typing import Any
 
 from dataflow.errors import MissingExtra
 
-__all__ = ["need"]
+__all__ = ["missing", "need"]
 
 # What brings a module, where the package has another name.
 _PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
@@ -25,6 +25,11 @@ def need(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        name = module.partition(".")[0]
-        package = _PACKAGES.get(name, name)
-        raise MissingExtra(f"{name} cannot be imported ({error}): pip install {package}") from error
+        raise missing(module, error) from error
+
+
+def missing(module: str, error: ImportError) -> MissingExtra:
+    """What to raise where a library that is needed could not be imported."""
+    name = module.partition(".")[0]
+    package = _PACKAGES.get(name, name)
+    return MissingExtra(f"{name} cannot be imported ({error}): pip install {package}")
