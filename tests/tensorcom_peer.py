@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import how_to_get
 
 _PEER = """
 import io, json, sys, threading, time
@@ -107,9 +108,7 @@ def peer() -> Iterator[Peer]:
     python = os.environ.get("TENSORCOM_PYTHON")
     if python is None:
         if importlib.util.find_spec("tensorcom") is None:
-            pytest.skip(
-                "tensorcom is not installed: pip install tensorcom, or TENSORCOM_PYTHON=its/bin/python"
-            )
+            pytest.skip(f"{how_to_get('tensorcom')}, or TENSORCOM_PYTHON=an/environment/bin/python")
         python = sys.executable
     other = Peer(python)
     try:
