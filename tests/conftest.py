@@ -187,6 +187,14 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     tempfile.tempdir = None
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_haste_to_tell_who_is_missing() -> None:
+    """What a loaded machine takes long to start is not missing: tests look at all that is told."""
+    from dataflow.remote.setup import Notice
+
+    Notice._patience = patient(Notice._patience)
+
+
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves anything behind, and say what."""

@@ -8,6 +8,7 @@ tensorpack's `RemoteDataZMQ(ADDRESS)`, or ours with the same format=.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dataflow.cli.arguments import count
@@ -69,10 +70,11 @@ def run(args: argparse.Namespace) -> int:
 
     ds = load_flow(args.flow)
     epochs = None if args.forever else args.epochs
+    columns = None if sys.stderr.isatty() else 0  # a file has no width to cut the text at
     with (
         logging_redirect_tqdm(),
         _sender(args) as sender,
-        tqdm(total=_total(ds, epochs), unit="datapoint", smoothing=0.1) as bar,
+        tqdm(total=_total(ds, epochs), unit="datapoint", smoothing=0.1, ncols=columns) as bar,
     ):
 
         def tell() -> None:

@@ -147,6 +147,7 @@ def test_processes_of_this_machine_help(work: Work) -> None:
         iterator = iter(ds)
         found = list(islice(iterator, 10))  # alone at first
         work("slow", ds.addresses[0])
+        until(lambda: ds.peers() and ds.peers()[0]["workers"])
         found += iterator
         assert numbers_of(found) == list(range(300))
         (peer,) = ds.peers()
@@ -421,9 +422,10 @@ def test_kills_joins_leaves_and_cuts_at_random(work: Work, name: str, seconds: f
         Proxy(ds.addresses[0]) as proxy,
     ):
         machines = [work(name, proxy.address), work(name, ds.addresses[0])]
-        ends, found, events = time.monotonic() + seconds, [], 0
-        next_event = time.monotonic() + 1.5
+        found, events = [], 0
         for dp in ds:
+            if not found:  # the machines have started
+                ends, next_event = time.monotonic() + seconds, time.monotonic() + 0.5
             found.append(int(dp[0]))
             assert (dp[1] == dp[0] % 251).all()
             if (now := time.monotonic()) > next_event and now < ends:
