@@ -50,6 +50,10 @@ class Epoch(NamedTuple):
         in_order: a stage above depends on the order, so no runner may change it.
         in_step: the flow's datapoints are delivered one by one, before the next one is read.
         last: nobody will ask for another pass of the flow that is opened, so workers may go.
+        at_once: datapoints that whoever reads the flow takes together, such as those of a batch.
+            Who works for the flow should have twice as many under way.
+        settled: where the places that went on are noted, as (progress, place), instead of being
+            entered: the loop has not got them yet. None: they are entered.
         path: which input was taken at each stage with several, from the top down; part of the
             tags, so that equal inputs draw different random numbers.
     """
@@ -63,11 +67,17 @@ class Epoch(NamedTuple):
     in_order: bool = False
     in_step: bool = False
     last: bool = False
+    at_once: int = 1
+    settled: list[tuple[Any, int]] | None = None
     path: tuple[int, ...] = ()
 
     def input(self, index: int) -> Epoch:
         """The same epoch for input number `index` of a stage with several."""
         return self._replace(path=(*self.path, index))
+
+    def batched(self, size: int) -> Epoch:
+        """The same epoch for the input of a stage that makes one datapoint of `size`."""
+        return self._replace(at_once=size * self.at_once)
 
     def failed(self, error: Exception, tag: Tag) -> Datapoint:
         """What becomes of a datapoint that failed in a stage that streams: the next runner decides.
@@ -82,7 +92,7 @@ class Epoch(NamedTuple):
 
     def bare(self) -> Epoch:
         """Without what only this process knows."""
-        return self._replace(conductor=None, runners=(), policy=None)
+        return self._replace(conductor=None, runners=(), policy=None, settled=None)
 
 
 class EpochIterator:

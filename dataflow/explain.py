@@ -80,9 +80,19 @@ def explain(stats: dict[str, Any]) -> str:
     stations = _stations(stats, elapsed)
     # Cores are shared by all: which of the others makes use of them is the question.
     limit = max((s for s in stations if s.parts), key=lambda station: station.used)
-    return f"{_verdict(limit, rate)} {_outlook(limit, stations, stats, rate)} " + _figures(
-        stats, elapsed, rate
-    )
+    words = [_verdict(limit, rate), _outlook(limit, stations, stats, rate)]
+    return " ".join([*words, *_pauses(stats["stages"]), _figures(stats, elapsed, rate)])
+
+
+def _pauses(rows: list[dict[str, Any]]) -> list[str]:
+    """Of runners that were given a bound so small that workers stop while the loop is away."""
+    return [
+        f"Only {row['room']} datapoints may wait at {row['name']}, and the loop takes "
+        f"{row['at_once']} at a time: workers stop while it is away. With room for two of those, "
+        f"{2 * row['at_once']}, as there is without a number, they go on."
+        for row in rows
+        if row["kind"] == "runner" and row["room"] < 2 * row["at_once"]
+    ]
 
 
 def _stations(stats: dict[str, Any], elapsed: float) -> list[Station]:

@@ -185,7 +185,7 @@ class NetworkImages(KeyedSource):
     def parallel(
         self,
         num_threads: int,
-        buffer_size: int = 200,
+        buffer_size: int | None = None,
         strict: bool = False,
         *,
         ordered: bool | None = None,

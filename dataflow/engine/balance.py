@@ -53,7 +53,7 @@ class Balance:
         self._asked.add(worker)
 
     def due(
-        self, workers: Iterable[int], held: Mapping[int, int], now: float
+        self, workers: Iterable[int], held: Mapping[int, int], now: float, cost: float = 0.0
     ) -> tuple[list[int], float | None]:
         """The workers to ask now, and the seconds until there may be more (None: as it is, never).
 
@@ -61,6 +61,7 @@ class Balance:
             workers: those that have a seat.
             held: how many tasks each has.
             now: the time.
+            cost: seconds that a task takes a hand, as far as that is known.
         """
         workers = list(workers)
         if not any(not held.get(worker) and worker not in self._asked for worker in workers):
@@ -72,6 +73,15 @@ class Balance:
             and worker in self._heard
             and worker not in self._asked
         }
-        late = [worker for worker, age in ages.items() if age >= self._patience]
-        others = [self._patience - age for age in ages.values() if age < self._patience]
+        # One that gets on has to give back, too, what it would not get to for long.
+        late = [
+            worker
+            for worker, age in ages.items()
+            if age >= self._patience or self._behind(held[worker], cost) >= self._patience
+        ]
+        others = [self._patience - age for worker, age in ages.items() if worker not in late]
         return late, min(others, default=None)
+
+    def _behind(self, held: int, cost: float) -> float:
+        """Seconds after which a worker begins the last of its tasks."""
+        return (held - self.hands) * cost / self.hands

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
-from typing import Any, TypeVar
+from time import perf_counter
+from typing import Any, TypeAlias, TypeVar
 
-from dataflow.base import is_runner, stage_number, stays
+from dataflow.base import (
+    inputs,
+    is_native,
+    is_runner,
+    meter_of,
+    stage_number,
+    stays,
+    walk,
+)
+from dataflow.engine.behind import behind
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.feeds import Outputs
 from dataflow.engine.groups import Found, batching_of, grouped, regrouped
@@ -16,6 +27,8 @@ from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable
 from dataflow.executor.memory import keep_freed_memory
+from dataflow.meter import Meter
+from dataflow.passes import stream
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.batch import BatchData
@@ -24,6 +37,7 @@ from dataflow.stages.order import Feed
 __all__ = ["Conductor"]
 
 _Cursor = TypeVar("_Cursor")
+_Bunch: TypeAlias = list[tuple[int, Task, Any]]
 
 
 class Conductor:
@@ -77,6 +91,26 @@ class Conductor:
             if is_part(below, below_runner=True) and (found.above or not _is_idle(below)):
                 return self._run(below, epoch, found)
         return None
+
+    def behind(self, flow: Any, epoch: Epoch, made_of: Callable[[Stream], Stream]) -> Stream:
+        """What `made_of` makes of the stream of a flow; where workers make that, behind the loop.
+
+        While the loop has one, a thread of its own takes what the next is made of from the workers
+        and makes it. The pass is where the loop is: what lies ready does not count.
+        """
+        if not (self.pools and not epoch.runners and _may_run_behind(flow)):
+            return made_of(stream(flow, epoch))
+        settled: list[tuple[Any, int]] = []
+        made = made_of(stream(flow, epoch._replace(settled=settled)))
+
+        def parcels() -> Iterator[Any]:
+            with closing(made):  # type: ignore[type-var]
+                for pair in made:
+                    noted = settled.copy()
+                    settled.clear()
+                    yield pair, noted
+
+        return _taken(behind(parcels(), flow._interrupt), meter_of(flow))
 
     def at(self, flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Any] | None:
         """One datapoint of such a flow, DROPPED included; None as above.
@@ -296,18 +330,20 @@ class Conductor:
         def datapoints() -> Stream:
             tasks = part.tasks(part.feeds[0], epoch, remaining)
             groups = grouped(tasks, stage.batch_size, program)
-            outcomes = chain.from_iterable(runner._outcomes(part, epoch, [groups], ordered, again))
-            for places, tags, batch in regrouped(
-                outcomes,
-                stage,
-                ordered=ordered,
-                member=consumer.settle,
-                redo=redo,
-                whole=whole,
-                build=build,
-            ):
-                progress.deliver_all(remaining.all_of(places))
-                yield tags, batch
+            with _told_of_errors(
+                runner._outcomes(part, epoch, [groups], ordered, again)
+            ) as outcomes:
+                for places, tags, batch in regrouped(
+                    chain.from_iterable(outcomes),
+                    stage,
+                    ordered=ordered,
+                    member=consumer.settle,
+                    redo=redo,
+                    whole=whole,
+                    build=build,
+                ):
+                    progress.deliver_all(remaining.all_of(places))
+                    yield tags, batch
 
         return consumer.watch(datapoints())
 
@@ -320,14 +356,62 @@ class Conductor:
         def datapoints() -> Stream:
             tasks = [part.tasks(feed, epoch, remaining) for feed in part.feeds]
             passes, place, deliver = consumer.passes, remaining.place, progress.deliver
-            for bunch in runner._outcomes(part, epoch, tasks, ordered, []):
-                for number, task, outcome in bunch:
-                    if not passes or type(outcome) is Failed:
-                        outcome = consumer.settle(task, outcome)
-                    deliver(place(number))
-                    yield task.tag, outcome
+            if (settled := epoch.settled) is not None:
+                deliver = lambda place: settled.append((progress, place))  # noqa: E731
+            with _told_of_errors(runner._outcomes(part, epoch, tasks, ordered, [])) as outcomes:
+                for bunch in outcomes:
+                    for number, task, outcome in bunch:
+                        if not passes or type(outcome) is Failed:
+                            outcome = consumer.settle(task, outcome)
+                        deliver(place(number))
+                        yield task.tag, outcome
 
         return consumer.watch(datapoints())
+
+
+@contextmanager
+def _told_of_errors(outcomes: Generator[_Bunch, None, None]) -> Iterator[Iterator[_Bunch]]:
+    """What a runner delivers; it hears of an error here, which a loop that was just left is not."""
+    try:
+        yield outcomes
+    except Exception as error:
+        with suppress(type(error)):
+            outcomes.throw(error)
+        raise
+    finally:
+        outcomes.close()
+
+
+def _may_run_behind(flow: Any) -> bool:
+    """Whether only code of this package runs here for the datapoints that a runner delivers.
+
+    What users wrote may expect to run in the thread that has always called it.
+    """
+    if not is_runner(flow) or flow._replicas or not is_part(flow.ds, below_runner=True):
+        return False
+    policies = [getattr(one, "_policy", None) for one in walk(flow)]
+    if any(policy is not None and callable(policy.on_error) for policy in policies):
+        return False
+    leaves = [one for one in walk(flow) if not inputs(one)]
+    return all(isinstance(leaf, KeyedSource) and is_native(leaf) for leaf in leaves)
+
+
+def _taken(parcels: Iterator[tuple[Any, list[tuple[Any, int]]]], meter: Meter) -> Stream:
+    """What was made behind the loop; its places are entered as it goes to the loop.
+
+    Meanwhile the workers are waited for as long as the loop waits here.
+    """
+    with closing(parcels):  # type: ignore[type-var]
+        while True:
+            begun, starting = perf_counter(), meter.starting
+            parcel = next(parcels, None)
+            meter.idle += max(0.0, perf_counter() - begun - (meter.starting - starting))
+            if parcel is None:
+                return
+            pair, noted = parcel
+            for progress, place in noted:
+                progress.deliver(place)
+            yield pair
 
 
 def _is_idle(flow: Any) -> bool:

@@ -128,6 +128,11 @@ class Ledger:
         return self._fed
 
     @property
+    def returned(self) -> bool:
+        """Whether tasks were given back, and wait to go out again."""
+        return bool(self._returned)
+
+    @property
     def ready(self) -> int:
         """How many outcomes are here and not delivered."""
         return len(self._waiting) + len(self._arrived)

@@ -32,7 +32,8 @@ class MultiThreadMapData(ThreadRunner):
         ds: the chain.
         num_thread: threads.
         map_func: datapoint → datapoint or None.
-        buffer_size: datapoints that may wait to be delivered.
+        buffer_size: datapoints that may wait to be delivered; None: 200, or two batches where a
+            stage further down the chain takes more than that.
         strict: accepted for tensorpack's sake; every epoch is exact here.
         ordered: deliver in the source's order; None means: if a seed was set.
         on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a
@@ -46,7 +47,7 @@ class MultiThreadMapData(ThreadRunner):
         num_thread: int | None = None,
         map_func: Callable[[Datapoint], Datapoint | None] | None = None,
         *,
-        buffer_size: int = 200,
+        buffer_size: int | None = None,
         strict: bool = False,
         ordered: bool | None = None,
         on_error: OnError = "raise",
@@ -71,13 +72,16 @@ class MultiProcessMapData(PrefetchDataZMQ):
         ds: the chain.
         num_proc: worker processes.
         map_func: datapoint → datapoint or None; may be a lambda or a closure.
-        buffer_size: datapoints that may wait to be delivered, as `hwm` of `PrefetchDataZMQ`.
+        buffer_size: datapoints that may wait to be delivered; None: 200, or two batches where a
+            stage further down the chain takes more than that.
         strict: accepted for tensorpack's sake; every epoch is exact here.
         ordered: deliver in the source's order; None means: if a seed was set.
         on_error: as of `PrefetchDataZMQ`, like the following.
         task_timeout: seconds that a datapoint may keep a worker process.
         max_restarts: processes that may die without anything getting done in between.
     """
+
+    _usual_buffer = 200
 
     @renamed(nr_proc="num_proc")
     def __init__(
@@ -86,7 +90,7 @@ class MultiProcessMapData(PrefetchDataZMQ):
         num_proc: int | None = None,
         map_func: Callable[[Datapoint], Datapoint | None] | None = None,
         *,
-        buffer_size: int = 200,
+        buffer_size: int | None = None,
         strict: bool = False,
         ordered: bool | None = None,
         on_error: OnError = "raise",

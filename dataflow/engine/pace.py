@@ -53,9 +53,19 @@ class Pace:
         depth = self._least + 2 * self._hands * self.size
         return depth if self.size > self._most else min(self._limit, depth)
 
-    def exceeds(self, held: int) -> bool:
+    @property
+    def cost(self) -> float:
+        """Seconds that a datapoint takes a hand; 0 where that is not known."""
+        return self._cost or 0.0
+
+    @property
+    def bytes(self) -> float:
+        """Bytes that pass for a datapoint; 0 where that is not known."""
+        return self._bytes
+
+    def exceeds(self, held: int, credit: int) -> bool:
         """Whether a worker holds too much: what was cheap or small is not so any more."""
-        return held > max(self._limit, 2 * self.depth)
+        return held > max(self._limit, credit, 2 * self.depth)
 
     def note(self, items: int, seconds: float, size: int = 0) -> None:
         """`items` datapoints were done.

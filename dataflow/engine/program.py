@@ -78,7 +78,8 @@ class FlowLoader:
         from dataflow.engine.conductor import Conductor
 
         epoch, position = key
-        if epoch != self._epoch:
+        # The same epoch anew: a loop was left, and begins again.
+        if epoch != self._epoch or position < self._next:
             reset(self.flow)
             self._epoch, self._next = epoch, 0
             self._stream = stream(self.flow, epoch._replace(conductor=Conductor({})))

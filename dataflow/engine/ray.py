@@ -73,7 +73,7 @@ class PrefetchDataRay(Runner):
         actor_options: Mapping[str, Any] | None = None,
         address: str | None = None,
         ordered: bool | None = None,
-        hwm: int = 50,
+        hwm: int | None = None,
         buffer_size: int | None = None,
         on_error: OnError = "raise",
         replicate: bool = False,
@@ -112,7 +112,7 @@ class PrefetchDataRay(Runner):
 
         return actor_class(RayWorker, self.actor_options)
 
-    def _hire(self, part: Part) -> Executor:
+    def _hire(self, part: Part, buffer: int) -> Executor:
         from dataflow.executor.ray import RayExecutor
 
         part.leave_to_workers()

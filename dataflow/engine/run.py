@@ -44,7 +44,8 @@ class Run:
         ordered: deliver in the order of the feed.
         workers: how many there shall be.
         hands: threads in each.
-        buffer_size: datapoints that may wait to be delivered.
+        buffer_size: results that may wait to be delivered.
+        most_bytes: of those, as far as their size is known.
         max_restarts: workers that may die without progress in between.
         task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
         meter: the runner's.
@@ -63,6 +64,7 @@ class Run:
         workers: int,
         hands: int,
         buffer_size: int,
+        most_bytes: float,
         max_restarts: int,
         task_timeout: float | None,
         meter: Meter,
@@ -82,6 +84,9 @@ class Run:
             distance=crew.distance,
         )
         self._buffer_size = buffer_size
+        self._most_bytes = most_bytes
+        # The loop may be away for long after it took so many: before that, workers are given more.
+        self._stride = max(1, epoch.at_once // 8)
         # Worker numbers by seat; a dead worker's seat goes to the next. Seats share the ledger, or
         # have one each where every worker runs the whole flow.
         self._seats: list[int | None] = [None] * self._count
@@ -112,22 +117,41 @@ class Run:
             workers=workers,
             hands=hands,
             buffer_size=buffer_size,
+            loops=epoch.settled is None,
         )
+
+    @property
+    def _room(self) -> int:
+        """Results that may wait to be delivered."""
+        if not self._pace.bytes:
+            return self._buffer_size
+        return max(1, int(min(self._buffer_size, self._most_bytes / self._pace.bytes)))
 
     @property
     def _window(self) -> int:
         # What the workers hold comes on top of what may wait for the consumer.
-        return self._buffer_size + len(self._seats) * self._pace.depth
+        return self._room + len(self._seats) * self._pace.depth
+
+    @property
+    def _credit(self) -> int:
+        """Tasks that a worker may hold: its share of the room, so that it goes on for as long as
+        the loop is away. Where it does, results wait with the worker.
+        """
+        return max(self._pace.depth, -(-self._room // len(self._seats)))
 
     def deliver(self) -> Iterator[list[tuple[int, Task, Any]]]:
         """Every task with its number and outcome, as it may be delivered; some at a time."""
-        next_look, most = 0.0, 1
+        next_look, most, taken = 0.0, 1, 0
         while not all(ledger.finished for ledger in self._ledgers):
             self._hand_out()
             idle = True
             for ledger in self._ledgers:
-                while done := ledger.take(most):
+                while done := ledger.take(min(most, self._stride) if self._stride > 1 else most):
                     idle = False
+                    taken += len(done)
+                    if taken >= self._stride > 1:
+                        taken = 0
+                        self._hand_out()
                     begun = perf_counter()
                     yield done
                     if self._redo:
@@ -144,6 +168,14 @@ class Run:
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
                 self._take(self._watch.wait(self._patience()))
+
+    def leave(self) -> None:
+        """The loop was left: workers need not begin what they have."""
+        if self._crew.closed:
+            return
+        for worker in self._crew.workers:
+            if self._held.get(worker):
+                self._crew.send(worker, RECALL)
 
     def _bunch(self, count: int, seconds: float) -> int:
         """How many to deliver at once, after the consumer took so long for so many."""
@@ -179,7 +211,9 @@ class Run:
                 self._isolated.add(worker)
                 return lease
         size = self._pace.size
-        full = self._held.get(worker, 0) > self._pace.depth - size
+        # What was given back is what is left for all: it is not to be held by one of them again.
+        most = self._pace.depth if ledger.returned else self._credit
+        full = self._held.get(worker, 0) > most - size
         if full or worker in self._isolated or self._balance.asked(worker):
             return None
         return self._watch.lease(ledger, worker, size)
@@ -196,7 +230,7 @@ class Run:
         if self._part.sequential:
             return None
         seated = [worker for worker in self._seats if worker is not None]
-        late, wait = self._balance.due(seated, self._held, now)
+        late, wait = self._balance.due(seated, self._held, now, self._pace.cost)
         for worker in late:
             self._recall(worker)
         return wait
@@ -269,7 +303,7 @@ class Run:
         if self._part.sequential:
             return  # one iterator's tasks stay in order
         for worker, held in self._held.items():
-            if self._pace.exceeds(held) and not self._balance.asked(worker):
+            if self._pace.exceeds(held, self._credit) and not self._balance.asked(worker):
                 self._recall(worker)
 
     def _recall(self, worker: int) -> None:

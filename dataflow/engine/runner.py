@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Generator, Iterator
+from functools import cache
 from typing import Any
 
 from dataflow.base import DataFlow, inputs, mark_ready, stays
@@ -11,14 +13,19 @@ from dataflow.engine.part import Part, is_part, make_part
 from dataflow.engine.run import Run
 from dataflow.engine.watch import Gauges
 from dataflow.epoch import Epoch, Stream
-from dataflow.errors import ConfigError
+from dataflow.errors import ConfigError, DataFlowTerminated
 from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flows import ProxyDataFlow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
+from dataflow.utils.machine import memory, memory_limit
 
 __all__ = ["Runner"]
+
+# A datapoint of a pass that was left keeps its worker from the next pass; after so many seconds
+# another worker is there sooner.
+_STALE = 1.0
 
 
 class Runner(ProxyDataFlow):
@@ -27,9 +34,10 @@ class Runner(ProxyDataFlow):
     Args:
         ds: the chain.
         ordered: deliver in the source's order; None means: if a seed was set.
-        buffer_size: datapoints that may wait to be delivered. Of datapoints that are so cheap and
-            small that messages would cost more than they do, some hundred more may be under way:
-            about 2 ms of work and 64 kB a lease.
+        buffer_size: datapoints that may wait to be delivered; None: as many as two of what the loop
+            takes at a time, such as two batches, at least `_usual_buffer`, and at most an eighth of
+            the memory. Of datapoints that are so cheap and small that messages would cost more
+            than they do, some hundred more may be under way: about 2 ms of work and 64 kB a lease.
         on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
         max_restarts: workers that may die without progress in between.
         task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
@@ -40,20 +48,20 @@ class Runner(ProxyDataFlow):
         ds: Any,
         *,
         ordered: bool | None,
-        buffer_size: int,
+        buffer_size: int | None,
         on_error: OnError | None = "raise",
         max_restarts: int = 3,
         task_timeout: float | None = None,
     ) -> None:
         super().__init__(ds)
-        if buffer_size < 1:
+        if buffer_size is not None and buffer_size < 1:
             raise ConfigError(f"buffer_size={buffer_size!r} must be at least 1")
         if max_restarts < 0:
             raise ConfigError(f"max_restarts={max_restarts!r} must not be negative")
         if task_timeout is not None and not task_timeout > 0:
             raise ConfigError(f"task_timeout={task_timeout!r} must be a positive number or None")
         self._ordered = ordered
-        self._buffer_size = int(buffer_size)
+        self._buffer_size = None if buffer_size is None else int(buffer_size)
         self._policy = ds._policy if on_error is None else ErrorPolicy(on_error)
         self._max_restarts = max_restarts
         self._task_timeout = task_timeout
@@ -64,14 +72,17 @@ class Runner(ProxyDataFlow):
 
     # -- what subclasses say -----------------------------------------------------------------
 
+    _usual_buffer = 50  # datapoints that may wait where the loop takes single ones
     _elsewhere = False  # the workers are other processes
     _whole = False  # a flow that can only be iterated, directly below, goes to one worker
     _replicas = 0  # workers that each run the whole flow
     _told = False  # that it does
     _drops = False  # batches had to be put together anew
+    _room = 0  # results that may wait for the loop, as of the last pass
+    _at_once = 1  # of them, what the loop takes at a time
 
-    def _hire(self, part: Part) -> Executor:
-        """Start the workers."""
+    def _hire(self, part: Part, buffer: int) -> Executor:
+        """Start the workers, which have room for `buffer` results that wait."""
         raise NotImplementedError(f"{type(self).__name__} defines no _hire()")
 
     def _worker_count(self, part: Part) -> int:
@@ -86,12 +97,14 @@ class Runner(ProxyDataFlow):
         """The flow that one of `_replicas` workers runs."""
         return self.ds
 
-    def _buffer_of(self, part: Part) -> int:
+    def _buffer_of(self, part: Part, epoch: Epoch) -> int:
         """Results that may wait: datapoints, or batches of about as many datapoints."""
-        if part.batching is None:
-            return self._buffer_size
-        stage = part.programs[part.batching].batch  # type: ignore[attr-defined]
-        return max(1, self._buffer_size // int(stage.batch_size))
+        size = 1
+        if part.batching is not None:
+            size = int(part.programs[part.batching].batch.batch_size)  # type: ignore[attr-defined]
+        if self._buffer_size is not None:
+            return max(1, self._buffer_size // size)
+        return max(self._usual_buffer // size, 2 * epoch.at_once)
 
     def _hands_in_worker(self) -> int:
         """Threads that this runner asks for in each worker of a runner above it."""
@@ -119,6 +132,8 @@ class Runner(ProxyDataFlow):
                 "unit": self._unit,
                 "restarts": meter.restarts,
                 "fill": meter.filled / meter.watched if meter.watched else 0.0,
+                "room": self._room,
+                "at_once": self._at_once,
             }
         ]
 
@@ -150,15 +165,20 @@ class Runner(ProxyDataFlow):
         tasks: list[Iterator[Task]],
         ordered: bool,
         redo: list[tuple[int, Task]],
-    ) -> Iterator[list[tuple[int, Task, Any]]]:
+    ) -> Generator[list[tuple[int, Task, Any]], None, None]:
         """Every task with its number and its outcome, from workers; see `Run.deliver`."""
         key = part.key(epoch)
         crew = self._crews.get(key)
+        if crew is not None and _hangs(crew):
+            self._dismiss(key, crew)
+            crew = None
+        self._room = buffer = self._buffer_of(part, epoch)
+        self._at_once = epoch.at_once
         if crew is None:  # the workers of an earlier epoch go on
-            crew = self._crews[key] = self._hire(part)
+            crew = self._crews[key] = self._hire(part, buffer)
         crew.interrupted = False  # perhaps in a pass that had ended for it
         self._meter.runner = type(self).__name__
-        complete = False
+        stays = False
         try:
             run = Run(
                 part,
@@ -169,20 +189,30 @@ class Runner(ProxyDataFlow):
                 ordered=ordered,
                 workers=self._worker_count(part),
                 hands=self._hands(part),
-                buffer_size=self._buffer_of(part),
+                buffer_size=buffer,
+                most_bytes=_share_of_memory() if self._buffer_size is None else math.inf,
                 max_restarts=self._max_restarts,
                 task_timeout=self._task_timeout,
                 meter=self._meter,
                 gauges=self._gauges,
             )
             yield from run.deliver()
-            complete = True
+            stays = not epoch.last
+        except (GeneratorExit, DataFlowTerminated):
+            # The loop was left. The workers drop what they have not begun, and wait for the next.
+            run.leave()
+            stays = not epoch.last
+            raise
         finally:
-            # Workers wait for the next epoch, but not behind a loop that was left.
-            if (epoch.last or not complete) and self._crews.get(key) is crew:
-                del self._crews[key]
-                self._gauges.clear()
-                crew.close()
+            if not stays:
+                self._dismiss(key, crew)
+
+    def _dismiss(self, key: Any, crew: Executor) -> None:
+        """End the workers, unless somebody did it already."""
+        if self._crews.get(key) is crew:
+            del self._crews[key]
+            self._gauges.clear()
+            crew.close()
 
     def _interrupt(self) -> None:
         for crew in list(self._crews.values()):
@@ -204,6 +234,18 @@ class Runner(ProxyDataFlow):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_crews": {}, "_gauges": {}}
+
+
+def _hangs(crew: Executor) -> bool:
+    """Whether a worker is still at a datapoint of a pass that was left, and has been for long."""
+    return any(held.seconds > _STALE for worker in crew.workers for held in crew.in_hand(worker))
+
+
+@cache
+def _share_of_memory() -> float:
+    """Bytes that the results which wait may take, where nobody says how many they may be."""
+    limits = [limit for limit in (memory(), memory_limit()) if limit]
+    return min(limits, default=math.inf) / 8
 
 
 def _leave_to_workers(flow: Any) -> None:

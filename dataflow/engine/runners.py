@@ -43,7 +43,8 @@ class ThreadRunner(Runner):
         ds: the chain.
         num_threads: threads that work on datapoints.
         ordered: deliver in the source's order; None means: if a seed was set.
-        buffer_size: datapoints that may wait to be delivered.
+        buffer_size: datapoints that may wait to be delivered; None: 200, or two batches where a
+            stage further down the chain takes more than that.
         on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
         hands_in_worker: the threads in each worker of a runner above; `num_threads` by default.
     """
@@ -54,7 +55,7 @@ class ThreadRunner(Runner):
         num_threads: int,
         *,
         ordered: bool | None = None,
-        buffer_size: int = 200,
+        buffer_size: int | None = None,
         on_error: OnError | None = "raise",
         hands_in_worker: int | None = None,
     ) -> None:
@@ -65,6 +66,7 @@ class ThreadRunner(Runner):
         self._in_worker = self.num_threads if hands_in_worker is None else hands_in_worker
 
     _unit = "thread"
+    _usual_buffer = 200
 
     def _hands(self, part: Part) -> int:
         return max(self.num_threads, part.hands)
@@ -72,7 +74,7 @@ class ThreadRunner(Runner):
     def _hands_in_worker(self) -> int:
         return self._in_worker
 
-    def _hire(self, part: Part) -> Executor:
+    def _hire(self, part: Part, buffer: int) -> Executor:
         hands = self._hands(part)
         programs = part.for_workers()
         workers = self._worker_count(part)
@@ -159,9 +161,11 @@ class PrefetchDataZMQ(Runner):
     Args:
         ds: the chain; a flow of tensorpack's will do.
         num_proc: worker processes.
-        hwm: datapoints that may wait to be delivered. Of datapoints that are so cheap and small
-            that messages would cost more than they do, some hundred more may be under way: about
-            2 ms of work and 64 kB a lease, and two leases a process.
+        hwm: datapoints that may wait to be delivered, an upper bound; None: 50, or two batches
+            where a stage further down the chain takes more than that, and at most an eighth of the
+            memory. Of datapoints that are so cheap and small that messages would cost more than
+            they do, some hundred more may be under way: about 2 ms of work and 64 kB a lease, and
+            two leases a process.
         ordered: deliver in the source's order; None means: if a seed was set.
         buffer_size: the same as `hwm`, which it overrides.
         on_error: what becomes of a datapoint whose stage raised: ``"raise"``, ``"skip"``, or a
@@ -188,7 +192,7 @@ class PrefetchDataZMQ(Runner):
         self,
         ds: Any,
         num_proc: int = 1,
-        hwm: int = 50,
+        hwm: int | None = None,
         *,
         ordered: bool | None = None,
         buffer_size: int | None = None,
@@ -215,9 +219,9 @@ class PrefetchDataZMQ(Runner):
     def _worker_count(self, part: Part) -> int:
         return 1 if part.sequential and not self.replicate else self.num_proc
 
-    def _hire(self, part: Part) -> Executor:
+    def _hire(self, part: Part, buffer: int) -> Executor:
         hands = self._hands(part)
-        waiting = -(-self._buffer_of(part) // self._worker_count(part))
+        waiting = -(-buffer // self._worker_count(part))
         return start_processes(part, hands, slots_of(hands, waiting))
 
 
@@ -263,7 +267,7 @@ class MultiProcessRunner(PrefetchDataZMQ):
 
 def slots_of(hands: int, waiting: int) -> int:
     """How many messages a process has under way: in hand, being written, waiting for the loop."""
-    return min(4 + hands + waiting, 64)
+    return min(4 + hands + waiting, 256)
 
 
 def start_processes(

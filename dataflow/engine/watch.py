@@ -36,6 +36,7 @@ class Watch:
         workers: how many there shall be.
         hands: threads in each.
         buffer_size: datapoints that may wait to be delivered.
+        loops: it is the user's loop that waits here, and not a thread behind it.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Watch:
         workers: int,
         hands: int,
         buffer_size: int,
+        loops: bool,
     ) -> None:
         self._part = part
         self._crew = crew
@@ -55,6 +57,7 @@ class Watch:
         self._gauges = gauges
         self._hands = hands
         self._buffer_size = buffer_size
+        self._loops = loops
         self._heard: set[int] = set()
         self._meters = {key: meter_of(owner) for key, owner in part.owners.items()}
         self._sources = [meter for (_, stage), meter in self._meters.items() if stage == LOADER]
@@ -84,7 +87,7 @@ class Watch:
         """Wait for something to happen, for so many seconds at most."""
         begun, decoding = perf_counter(), self._crew.traffic.seconds
         events = self._crew.poll(timeout)
-        if self._begun is None:
+        if self._begun is None and self._loops:
             idle = perf_counter() - begun - (self._crew.traffic.seconds - decoding)
             self._meter.idle += max(0.0, idle)
         return events

@@ -77,6 +77,10 @@ class Executor(Protocol):
     interrupted: bool
     """Another thread ended the pass: `poll` raises `DataFlowTerminated`, if it could wait long."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether the workers were ended, by `close` or with the program."""
+
     def send(self, worker: int, lease: Any) -> None:
         """Hand a lease to a worker."""
 

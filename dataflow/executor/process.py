@@ -147,6 +147,10 @@ class ProcessExecutor:
         self.workers.append(number)
         return number
 
+    @property
+    def closed(self) -> bool:
+        return not self._finalizer.alive
+
     def send(self, worker: int, lease: Any) -> None:
         self._end.send(worker, lease)
 

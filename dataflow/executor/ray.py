@@ -157,6 +157,10 @@ class RayExecutor:
         self.workers.append(number)
         return number
 
+    @property
+    def closed(self) -> bool:
+        return not self._finalizer.alive
+
     def send(self, worker: int, lease: Any) -> None:
         if worker in self.ready:
             self._send(worker, lease)

@@ -68,6 +68,10 @@ class RemoteExecutor:
         self.workers.append(worker)
         return worker
 
+    @property
+    def closed(self) -> bool:
+        return not self._finalizer.alive
+
     def send(self, worker: int, lease: Any) -> None:
         if worker in self.guests:
             self.traffic.passed += self._pool.send(self._part, worker, lease)

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Protocol
 
+from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Event, Reported
 from dataflow.executor.memory import keep_freed_memory, size_of
 from dataflow.transport.in_hand import Held
@@ -42,7 +43,7 @@ class ThreadExecutor:
         workers: int = 1,
     ) -> None:
         keep_freed_memory()
-        self._reports: SimpleQueue[Reported] = SimpleQueue()
+        self._reports: SimpleQueue[Reported | None] = SimpleQueue()
         self._crew = [make_worker(partial(_emit, self._reports, i)) for i in range(workers)]
         self._threads = [
             threading.Thread(target=worker.work, name=f"dataflow-hand-{i}", daemon=True)
@@ -68,6 +69,10 @@ class ThreadExecutor:
     def start(self) -> int:
         raise NotImplementedError("threads do not die, so none is ever started anew")
 
+    @property
+    def closed(self) -> bool:
+        return not self._finalizer.alive
+
     def send(self, worker: int, lease: Any) -> None:
         self._crew[worker].take(lease)
 
@@ -81,9 +86,13 @@ class ThreadExecutor:
         raise NotImplementedError("a thread cannot be killed")
 
     def interrupt(self) -> None:
-        """Nothing: threads cannot be ended, so the datapoint that they are at is waited for."""
+        """The threads go on with the datapoint that they are at, but nobody waits for it."""
+        self.interrupted = True
+        self._reports.put(None)
 
     def poll(self, timeout: float | None) -> list[Event]:
+        if self.interrupted:
+            raise DataFlowTerminated("another thread ended the pass")
         events: list[Event] = []
         try:
             events.append(self._received(timeout != 0, timeout))
@@ -93,7 +102,11 @@ class ThreadExecutor:
             return events
 
     def _received(self, block: bool, timeout: float | None) -> Event:
-        event: Reported = self._reports.get(block, timeout)
+        event = self._reports.get(block, timeout)
+        if event is None:  # whoever put it there had this thread look at once
+            if self.interrupted:
+                raise DataFlowTerminated("another thread ended the pass")
+            raise Empty
         # Nothing is copied here, so nobody knows how large it is. One of each run is looked at.
         for run in event.report.results:
             self.traffic.passed += len(run.outcomes) * size_of(run.outcomes[-1])
@@ -103,7 +116,9 @@ class ThreadExecutor:
         self._finalizer()
 
 
-def _emit(reports: SimpleQueue[Reported], worker: int, report: Any, block: Any = None) -> None:
+def _emit(
+    reports: SimpleQueue[Reported | None], worker: int, report: Any, block: Any = None
+) -> None:
     reports.put(Reported(worker, report))
 
 

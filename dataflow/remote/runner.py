@@ -76,7 +76,7 @@ class PrefetchDataRemote(Runner):
         self,
         ds: Any,
         address: str | list[str],
-        hwm: int = 50,
+        hwm: int | None = None,
         *,
         num_proc: int = 0,
         ordered: bool | None = None,
@@ -135,14 +135,14 @@ class PrefetchDataRemote(Runner):
     def _worker_count(self, part: Part) -> int:
         return self.num_proc
 
-    def _hire(self, part: Part) -> Executor:
+    def _hire(self, part: Part, buffer: int) -> Executor:
         from dataflow.executor.remote import RemoteExecutor
 
         end = self._opened()
         part.leave_to_workers()
         flows = [_flows_of(one) for one in parts_below(self)]
         number = flows.index(_flows_of(part))
-        hands, slots = self._hands(part), slots_of(self._hands(part), self._buffer_of(part))
+        hands, slots = self._hands(part), slots_of(self._hands(part), buffer)
         local = None
         if self.num_proc:
             local = start_processes(part, hands, slots, end.numbers)

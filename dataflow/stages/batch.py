@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -53,9 +54,16 @@ class BatchData(ProxyDataFlow):
         return full + (1 if rest and self.remainder else 0)
 
     def _stream(self, epoch: Epoch) -> Stream:
+        inner = epoch.batched(self.batch_size)
+        if type(self).aggregate_batch is not BatchData.aggregate_batch:
+            yield from self._batches(epoch, stream(self.ds, inner))  # the user's code stays here
+        else:
+            yield from epoch.conductor.behind(self.ds, inner, partial(self._batches, epoch))
+
+    def _batches(self, epoch: Epoch, pairs: Stream) -> Stream:
         tags: list[Tag] = []
         held: list[Datapoint] = []
-        for tag, datapoint in stream(self.ds, epoch):
+        for tag, datapoint in pairs:
             # A dropped datapoint's tag goes with the batch that is being filled.
             tags.append(tag)
             if datapoint is not DROPPED:

@@ -47,7 +47,7 @@ class BatchDataByShape(ProxyDataFlow):
     def _stream(self, epoch: Epoch) -> Stream:
         epoch.conductor.refuse("BatchDataByShape holds datapoints of several shapes")
         groups: defaultdict[tuple[int, ...], list[tuple[Tag, Datapoint]]] = defaultdict(list)
-        for tag, datapoint in stream(self.ds, epoch):
+        for tag, datapoint in stream(self.ds, epoch.batched(self.batch_size)):
             if datapoint is DROPPED:
                 yield tag, DROPPED
                 continue

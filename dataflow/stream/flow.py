@@ -145,7 +145,7 @@ class Stream(KeyedSource):
         return self._own_seed()
 
     def parallel(
-        self, num_threads: int, buffer_size: int = 200, *, ordered: bool | None = None
+        self, num_threads: int, buffer_size: int | None = None, *, ordered: bool | None = None
     ) -> ThreadRunner:
         """The samples, made by threads, which share constants and records.
 

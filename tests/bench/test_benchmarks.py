@@ -76,6 +76,7 @@ def check(result: dict[str, Any], name: str) -> None:
         ("transport", 2),
         ("files", 1),
         ("kill", 2),
+        ("overlap", 5),
         ("remote", 6),
         ("streams", 5),
     ],

@@ -38,9 +38,9 @@ def test_what_is_given_beyond_the_limit_is_little_work_and_few_bytes() -> None:
 def test_too_much_is_out_once_small_datapoints_turn_out_to_be_large() -> None:
     pace = settled(1e-6, 100)
     held = pace.depth
-    assert not pace.exceeds(held)
+    assert not pace.exceeds(held, LIMIT)
     pace.note(1, 1e-6, 1_000_000)
-    assert pace.depth <= LIMIT and pace.exceeds(held) and not pace.exceeds(LIMIT)
+    assert pace.depth <= LIMIT and pace.exceeds(held, LIMIT) and not pace.exceeds(LIMIT, LIMIT)
 
 
 def test_small_datapoints_that_become_large_and_dear() -> None:

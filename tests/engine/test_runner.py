@@ -463,11 +463,57 @@ def test_workers_survive_an_epoch_and_end_with_close() -> None:
     ds.close()
 
 
-def test_workers_end_when_the_loop_is_left_early() -> None:
-    ds = df.PrefetchDataZMQ(numbers(1000).map(lambda dp: [dp[0], os.getpid()]), 2)
-    for _, pid in ds:  # noqa: B007 - what is left of the loop
-        break
-    assert not os.path.exists(f"/proc/{pid}")
+def test_workers_stay_when_the_loop_is_left_early(runner) -> None:
+    """They drop what they have not begun, and every later epoch is as any other."""
+
+    def work(dp):
+        time.sleep(0.002)
+        return [dp[0], np.full(3000, dp[0]), os.getpid()]
+
+    with runner(numbers(300).map(work)) as ds:
+        pids = set()
+        for left_after in (1, 40, 150):
+            for _, (number, array, pid) in zip(range(left_after), ds, strict=False):
+                assert (array == number).all()
+                pids.add(pid)
+        for _ in range(2):
+            epoch = list(ds)
+            assert sorted(firsts(epoch)) == list(range(300))
+            assert {dp[2] for dp in epoch} >= pids
+        assert ds.stats()["worker_restarts"] == 0
+
+
+def test_a_worker_that_hangs_in_an_epoch_that_was_left_is_not_waited_for(tmp_path) -> None:
+    release = tmp_path / "release"
+
+    def work(dp):
+        while dp[0] == 1 and not release.exists():
+            time.sleep(0.01)
+        return [dp[0], os.getpid()]
+
+    with df.PrefetchDataZMQ(numbers(4).map(work), 1) as ds:
+        for _, pid in ds:  # noqa: B007 - what is left of the loop
+            break
+        (crew,) = ds._crews.values()
+        deadline = time.monotonic() + patient(20)
+        while not any(held.seconds > 1.2 for held in crew.in_hand(crew.workers[0])):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        iterator = iter(ds)
+        assert next(iterator)[1] != pid
+        release.touch()
+        assert sorted(dp[0] for dp in iterator) == [1, 2, 3]
+
+
+def test_a_flow_that_runs_whole_begins_anew_after_a_loop_was_left() -> None:
+    flow = df.DataFromGenerator(lambda: ([i, os.getpid()] for i in range(50)))
+    with df.PrefetchDataZMQ(flow, 1).seed(1) as ds:
+        for number in (0, 0, 3):
+            ds.set_epoch(0)
+            found = [dp for _, dp in zip(range(7 + number), ds, strict=False)]
+            assert firsts(found) == list(range(7 + number))
+        ds.set_epoch(0)
+        assert firsts(ds) == list(range(50))
 
 
 def test_workers_end_when_the_flow_is_forgotten() -> None:
