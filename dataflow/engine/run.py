@@ -137,7 +137,7 @@ class Run:
         """Tasks that a worker may hold: its share of the room, so that it goes on for as long as
         the loop is away. Where it does, results wait with the worker.
         """
-        return max(self._pace.depth, -(-self._room // len(self._seats)))
+        return max(self._pace.depth, -(-self._room // max(1, len(self._seats))))
 
     def deliver(self) -> Iterator[list[tuple[int, Task, Any]]]:
         """Every task with its number and outcome, as it may be delivered; some at a time."""

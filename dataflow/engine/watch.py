@@ -13,7 +13,7 @@ from typing import TypeAlias
 from dataflow.base import meter_of
 from dataflow.engine.groups import Batching
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import LOADER, UNSENT, Lease, Report, Task, members_of
+from dataflow.engine.messages import LOADER, Lease, Report, Task, members_of
 from dataflow.engine.part import Part
 from dataflow.executor.events import Event, Executor
 from dataflow.meter import Meter
@@ -164,8 +164,3 @@ class Watch:
             self._meter.watched += since
             self._meter.filled += since * min(1.0, self._ready / self._buffer_size)
         self._ready = ready
-
-    def failed(self, program: int, stage: int) -> None:
-        """A datapoint failed in this stage, or on its way."""
-        meter = self._meter if stage == UNSENT else self._meters[program, stage]
-        meter.errors += 1
