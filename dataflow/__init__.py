@@ -60,7 +60,6 @@ from dataflow.flows import ProxyDataFlow, RNGDataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
-from dataflow.methods import attach
 from dataflow.remote import (
     PrefetchDataRemote,
     RemoteDataZMQ,
@@ -96,6 +95,7 @@ from dataflow.stages import (
     ShardData,
     TestDataSpeed,
 )
+from dataflow.standard import assemble
 from dataflow.version import __version__
 
 if typing.TYPE_CHECKING:
@@ -207,7 +207,7 @@ __all__ = [
     "utils",
 ]
 
-attach(DataFlow)
+assemble()
 
 # The business of few programs: loaded when one of these is used.
 _LATER = {

@@ -24,6 +24,7 @@ from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
 from dataflow.failures import FailedDatapoint, error_policies
 from dataflow.meter import Meter
 from dataflow.randomness import Tag, fresh_seed
+from dataflow.runtime import runtime
 from dataflow.utils.spelling import tell
 
 __all__ = ["DataFlow", "DataFlowTerminated"]
@@ -127,10 +128,9 @@ class DataFlow:
             raise IndexError(f"index {index} of a dataflow {of}")
         epoch = self._epoch_number(self.__looked_at)
         if self.__access is None or self.__access[0] != epoch:
-            self.__access = (epoch, epoch._replace(conductor=_conductor({}, pools=False)))
-        from dataflow.passes import at
-
-        _, datapoint = at(self, self.__access[1], index)
+            session = runtime().session({}, pools=False)
+            self.__access = (epoch, epoch._replace(conductor=session))
+        _, datapoint = runtime().at(self, self.__access[1], index)
         if datapoint is DROPPED:
             raise Dropped(f"a stage drops the datapoint at position {index}")
         return datapoint
@@ -171,11 +171,9 @@ class DataFlow:
         Raises:
             NotResumable: where a part of the chain cannot be taken to the same place again.
         """
-        from dataflow import resume
-
         if self.__pending is not None:
             return copy.deepcopy(self.__pending)
-        return resume.state_of(self, self.__pass, self.__epoch)
+        return runtime().state_of(self, self.__pass, self.__epoch)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a chain was when it told `state`, on any number of workers.
@@ -186,9 +184,7 @@ class DataFlow:
         Raises:
             StateError: where the state is of another chain: other stages, another length or seed.
         """
-        from dataflow import resume
-
-        state = resume.checked(self, state)
+        state = runtime().checked(self, state)
         self.close()
         # A chain with a seed has the state's; those of its parts may be others.
         if state["seeded"] and self._given_seed() is None:
@@ -245,9 +241,7 @@ class DataFlow:
           queue of finished results was on average; ``room``, how many of them may wait;
           ``at_once``, how many the loop takes at a time, such as those of a batch.
         """
-        from dataflow.summary import summarise  # only those who ask pay for it
-
-        return summarise(self)
+        return runtime().summarise(self)
 
     def errors(self) -> list[FailedDatapoint]:
         """The datapoints that were skipped or replaced, with reason and message (bounded)."""
@@ -266,9 +260,7 @@ class DataFlow:
 
     def explain(self) -> str:
         """One paragraph: which stage holds the run back, with the figures behind it."""
-        from dataflow.explain import explain
-
-        return explain(self.stats())
+        return runtime().explain(self.stats())
 
     # -- what stages implement ---------------------------------------------------------------
 
@@ -377,8 +369,6 @@ class DataFlow:
 
     def _open(self) -> EpochIterator:
         """The public iterator of the next pass; ends the one before."""
-        from dataflow.passes import stream  # it builds on this module
-
         if (old := self._iterator()) is not None:
             old.terminate("a newer iterator was opened on the same dataflow")
         # A subclass's own method that called this through super() has begun the pass already.
@@ -386,10 +376,11 @@ class DataFlow:
         saved, self.__pending = self.__pending or {}, None
         before = None if saved or self.__pass is None else self.__pass.epoch.conductor
         epoch = epoch._replace(
-            conductor=_conductor(saved.get("cursors", {}), before, resumed=bool(saved))
+            conductor=runtime().session(saved.get("cursors", {}), before, resumed=bool(saved))
         )
         self.__pass = Pass(epoch)
-        pairs = stream(self, epoch) if is_native(self) else self._stream(epoch)
+        native = is_native(self)
+        pairs = runtime().stream(self, epoch) if native else self._stream(epoch)
         iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
             pass
@@ -485,10 +476,3 @@ def meter_of(flow: Any) -> Meter:
     if meter is None:
         meter = flow._dataflow_meter = Meter()
     return meter
-
-
-def _conductor(saved: Mapping[str, Any], before: Any = None, **options: bool) -> Any:
-    """The engine's part in a pass. (It builds on this module, so it is imported late.)"""
-    from dataflow.engine.conductor import Conductor
-
-    return Conductor(saved, before, **options)

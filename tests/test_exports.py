@@ -30,7 +30,7 @@ def test_the_list_is_sorted_and_true() -> None:
 def test_nothing_else_is_public() -> None:
     modules = {name for name in vars(df) if inspect.ismodule(getattr(df, name))}
     others = {name for name in vars(df) if not name.startswith("_")} - modules - set(df.__all__)
-    assert others <= {"annotations", "attach"}
+    assert others <= {"annotations", "assemble"}
 
 
 def flows_of_rooms() -> dict[str, type]:

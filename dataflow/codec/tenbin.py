@@ -62,7 +62,7 @@ def save(path: str | os.PathLike[str], *arrays: Any, infos: Sequence[str] | None
     Raises:
         CodecError: the format has nothing for one of them.
     """
-    from dataflow.formats.draft import draft  # it stands above the codecs
+    from dataflow.utils.draft import draft  # with what only writers need
 
     with draft(path) as place, open(place, "wb") as file:
         file.writelines(pieces(arrays, infos))

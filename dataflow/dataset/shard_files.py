@@ -29,8 +29,8 @@ def save_shards(
     """See `WebDataset.save`."""
     import tarfile
 
-    from dataflow.formats.draft import draft
     from dataflow.formats.saving import datapoints
+    from dataflow.utils.draft import draft
 
     pattern = os.fspath(path)
     try:

@@ -16,6 +16,7 @@ from dataflow.engine.messages import EXHAUSTED
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.failures import ErrorPolicy
 from dataflow.passes import stream
+from dataflow.runtime import runtime
 from dataflow.stages.item import AsyncStage, ItemStage
 
 __all__ = ["FlowLoader", "Program", "pack"]
@@ -74,15 +75,12 @@ class FlowLoader:
         self._next = 0
 
     def __call__(self, key: tuple[Epoch, int]) -> Any:
-        # This module is part of what the conductor is made of.
-        from dataflow.engine.conductor import Conductor
-
         epoch, position = key
         # The same epoch anew: a loop was left, and begins again.
         if epoch != self._epoch or position < self._next:
             reset(self.flow)
             self._epoch, self._next = epoch, 0
-            self._stream = stream(self.flow, epoch._replace(conductor=Conductor({})))
+            self._stream = stream(self.flow, epoch._replace(conductor=runtime().session({})))
         while self._next < position:  # delivered by a worker that died since
             next(self._stream, None)
             self._next += 1

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from dataflow.errors import CodecError, ConfigError, DataFlowError
-from dataflow.formats.draft import draft
 from dataflow.formats.handle import Handle
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource
+from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
 
 __all__ = ["HDF5Data", "HDF5Serializer"]

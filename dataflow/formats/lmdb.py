@@ -12,13 +12,13 @@ from typing import Any
 
 from dataflow.epoch import Datapoint
 from dataflow.errors import CodecError, ConfigError, DataFlowError, DatapointError
-from dataflow.formats.draft import draft
 from dataflow.formats.handle import Handle
 from dataflow.formats.records import Decoder, check_record, encoder
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.text import Text
 from dataflow.stages.map import MapData
+from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
 
 __all__ = ["LMDBData", "LMDBDataDecoder", "LMDBSerializer"]

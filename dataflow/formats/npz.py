@@ -11,11 +11,11 @@ import numpy as np
 from dataflow.base import DataFlow
 from dataflow.epoch import Datapoint
 from dataflow.errors import CodecError, MissingData
-from dataflow.formats.draft import draft
 from dataflow.formats.records import Decoder, encoder
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.lists import DataFromList
+from dataflow.utils.draft import draft
 
 __all__ = ["NumpySerializer"]
 

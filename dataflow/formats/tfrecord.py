@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dataflow.errors import CodecError, ConfigError
-from dataflow.formats.draft import draft
 from dataflow.formats.handle import Handle
 from dataflow.formats.records import Decoder, check_record, encoder
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.map import MapData
+from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
 
 __all__ = ["TFRecordData", "TFRecordSerializer"]

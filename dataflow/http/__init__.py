@@ -3,7 +3,8 @@
 from dataflow.http.addresses import is_private
 from dataflow.http.body import Check
 from dataflow.http.cache import DiskCache
-from dataflow.http.fetcher import Fetcher, make_fetcher
+from dataflow.http.fetcher import Fetcher
+from dataflow.http.make import make_fetcher
 from dataflow.http.policy import REASONS, FetchPolicy
 from dataflow.http.stats import FetchStats
 

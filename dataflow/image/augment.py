@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.imgaug.base import AugmentorList, Effect, effect_of
+from dataflow.imgaug.base import Effect
+from dataflow.imgaug.chain import AugmentorList, effect_of
 from dataflow.imgaug.transform import Image
 from dataflow.stages.map import MapDataComponent
 

@@ -11,7 +11,8 @@ from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.flows import component
 from dataflow.image.augment import Failures, listed
-from dataflow.imgaug.base import Effect, effect_of, require_image
+from dataflow.imgaug.base import Effect, require_image
+from dataflow.imgaug.chain import effect_of
 from dataflow.imgaug.transform import Coords
 from dataflow.stages.item import ItemStage
 

@@ -28,7 +28,8 @@ change there changes everybody's runs.
 """
 
 from dataflow.imgaug import deform
-from dataflow.imgaug.base import Augmentor, AugmentorList, ImageAugmentor, PhotometricAugmentor
+from dataflow.imgaug.base import Augmentor, ImageAugmentor, PhotometricAugmentor
+from dataflow.imgaug.chain import AugmentorList, MapImage
 from dataflow.imgaug.colour import (
     Brightness,
     BrightnessScale,
@@ -51,7 +52,6 @@ from dataflow.imgaug.geometry import Affine, Rotation, RotationAndCropValid, Shi
 from dataflow.imgaug.levels import Clip, Gamma, MeanVarianceNormalize, MinMaxNormalize
 from dataflow.imgaug.meta import (
     Identity,
-    MapImage,
     RandomApplyAug,
     RandomChooseAug,
     RandomOrderAug,

@@ -1,4 +1,4 @@
-"""What an augmentor is, and a list of them."""
+"""What an augmentor is."""
 
 from __future__ import annotations
 
@@ -13,26 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.errors import ConfigError
 from dataflow.imgaug.transform import (
     Coords,
     Image,
     LegacyTransform,
-    PartTransform,
     PhotometricTransform,
     Transform,
-    TransformList,
 )
-from dataflow.randomness import datapoint_rng, nested
+from dataflow.randomness import datapoint_rng
 
 __all__ = [
     "Augmentor",
-    "AugmentorList",
     "Effect",
     "ImageAugmentor",
     "PhotometricAugmentor",
-    "as_augmentor",
-    "effect_of",
 ]
 
 _warned: set[str] = set()
@@ -201,74 +195,6 @@ class PhotometricAugmentor(ImageAugmentor):
 
     def _augment(self, img: Image, params: Any) -> Image:
         raise NotImplementedError(f"{type(self).__name__} does not define _augment")
-
-
-class AugmentorList(ImageAugmentor):
-    """Augmentors one after the other; each sees what the one before it made.
-
-    Draws nothing itself; augmentor i draws from stream i of the list.
-
-    Args:
-        augmentors: augmentors, or functions image → image (see `MapImage`).
-    """
-
-    def __init__(self, augmentors: Any) -> None:
-        if not isinstance(augmentors, list | tuple):
-            raise ConfigError(f"augmentors={augmentors!r} must be a list")
-        self.augmentors = [as_augmentor(augmentor) for augmentor in augmentors]
-        super().__init__()
-
-    def reset_state(self) -> None:
-        """Also those of the list."""
-        super().reset_state()
-        for augmentor in self.augmentors:
-            augmentor.reset_state()
-
-    def get_transform(self, img: Image) -> Transform:
-        parts: list[Transform] = []
-        for part, augmentor in enumerate(self.augmentors):
-            first = None
-            if part == 0:  # the others must wait for the image that this one makes
-                with nested(0):
-                    first = augmentor.get_transform(img)
-            parts.append(PartTransform(augmentor.get_transform, part, first))
-        return TransformList(parts)
-
-    def __repr__(self) -> str:
-        rows = "".join(f"  {augmentor!r},\n" for augmentor in self.augmentors)
-        return f"imgaug.{type(self).__name__}([\n{rows}])"
-
-
-def as_augmentor(value: Any) -> Any:
-    """`value` as an augmentor: itself (also a foreign one), or a function wrapped by `MapImage`.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if isinstance(value, type):
-        raise ConfigError(f"{value!r} is a class and not an augmentor: it needs parentheses")
-    if hasattr(value, "get_transform"):
-        return value
-    if callable(value):
-        from dataflow.imgaug.meta import MapImage  # which is built on this module
-
-        return MapImage(value)
-    raise ConfigError(f"{value!r} is neither an augmentor nor a function of an image")
-
-
-def effect_of(augmentor: Any) -> Effect:
-    """What is known of what `augmentor` does to the array that it is given."""
-    cls = type(augmentor)
-    if cls is not AugmentorList:
-        if "_effect" not in cls.__dict__:
-            return Effect.UNKNOWN
-        own: Effect = augmentor._effect  # a property where it depends on the arguments
-        return own if isinstance(own, Effect) else Effect.UNKNOWN
-    result = Effect.KEPT
-    for part in augmentor.augmentors:
-        if (effect := effect_of(part)) is not Effect.KEPT:
-            return effect  # from here on the array is another one
-    return result
 
 
 def _older(method: str, newer: str) -> None:

@@ -1,28 +1,26 @@
-"""Augmentors of augmentors, and of functions."""
+"""Augmentors of augmentors."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import probability
-from dataflow.imgaug.base import Effect, ImageAugmentor, as_augmentor, effect_of
+from dataflow.imgaug.base import Effect, ImageAugmentor
+from dataflow.imgaug.chain import as_augmentor, effect_of
 from dataflow.imgaug.transform import (
-    Coords,
     Image,
     NoOpTransform,
     PartTransform,
     Transform,
-    TransformFactory,
     TransformList,
 )
 from dataflow.randomness import nested
 
-__all__ = ["Identity", "MapImage", "RandomApplyAug", "RandomChooseAug", "RandomOrderAug"]
+__all__ = ["Identity", "RandomApplyAug", "RandomChooseAug", "RandomOrderAug"]
 
 
 class Identity(ImageAugmentor):
@@ -32,34 +30,6 @@ class Identity(ImageAugmentor):
 
     def get_transform(self, img: Image) -> Transform:
         return NoOpTransform()
-
-
-class MapImage(ImageAugmentor):
-    """Change the image by a function. Draws nothing.
-
-    Args:
-        func: image → image.
-        coord_func: coordinates → coordinates, N×2 rows of (x, y). Without it the augmentor
-            cannot be applied to coordinates.
-    """
-
-    def __init__(
-        self,
-        func: Callable[[Image], Image],
-        coord_func: Callable[[Coords], Coords] | None = None,
-    ) -> None:
-        super().__init__()
-        if not callable(func):
-            raise ConfigError(f"func={func!r} must be callable")
-        if coord_func is not None and not callable(coord_func):
-            raise ConfigError(f"coord_func={coord_func!r} must be callable or None")
-        self.func = func
-        self.coord_func = coord_func
-
-    def get_transform(self, img: Image) -> Transform:
-        if self.coord_func is None:
-            return TransformFactory("MapImage", apply_image=self.func)
-        return TransformFactory("MapImage", apply_image=self.func, apply_coords=self.coord_func)
 
 
 class RandomApplyAug(ImageAugmentor):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import ConfigError
-from dataflow.stream.flow import Stream
 from dataflow.stream.graph import Node, reachable
 from dataflow.stream.layout import layout
 from dataflow.stream.types import Number, Plain
+
+if TYPE_CHECKING:
+    from dataflow.stream.flow import Stream
 
 __all__ = ["draw"]
 

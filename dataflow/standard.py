@@ -1,0 +1,29 @@
+"""The package as it is put together: flows get their methods, and the engine that runs them."""
+
+from __future__ import annotations
+
+from dataflow import passes, resume
+from dataflow.base import DataFlow
+from dataflow.engine.conductor import Conductor
+from dataflow.explain import explain
+from dataflow.methods import attach
+from dataflow.runtime import Runtime, install
+from dataflow.summary import summarise
+
+__all__ = ["assemble"]
+
+
+def assemble() -> None:
+    """Called once, by the package itself."""
+    attach(DataFlow)
+    install(
+        Runtime(
+            session=Conductor,
+            stream=passes.stream,
+            at=passes.at,
+            state_of=resume.state_of,
+            checked=resume.checked,
+            summarise=summarise,
+            explain=explain,
+        )
+    )
