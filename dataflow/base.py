@@ -460,6 +460,18 @@ def mark_ready(flow: Any) -> None:
         flow._dataflow_ready = True
 
 
+def seeds_of(flow: Any) -> tuple[int | None, ...]:
+    """The seeds that `flow` and those below it were given, each of its own."""
+    return tuple(below._own_seed() for below in walk(flow) if isinstance(below, DataFlow))
+
+
+def set_seeds(flow: Any, seeds: tuple[int | None, ...]) -> None:
+    """Give them to a copy of `flow`."""
+    flows = [below for below in walk(flow) if isinstance(below, DataFlow)]
+    for below, seed in zip(flows, seeds, strict=True):
+        below._DataFlow__seed = seed  # type: ignore[attr-defined]
+
+
 def is_flow(value: Any) -> bool:
     """Whether `value` is a dataflow, ours or one of tensorpack's kind."""
     return isinstance(value, DataFlow) or any(

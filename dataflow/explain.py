@@ -91,7 +91,7 @@ def _pauses(rows: list[dict[str, Any]]) -> list[str]:
         f"{row['at_once']} at a time: workers stop while it is away. With room for two of those, "
         f"{2 * row['at_once']}, as there is without a number, they go on."
         for row in rows
-        if row["kind"] == "runner" and row["room"] < 2 * row["at_once"]
+        if row["kind"] == "runner" and row.get("room", 1) < 2 * row.get("at_once", 0)
     ]
 
 

@@ -109,16 +109,16 @@ class Endless:
 
     Args:
         program: the program that iterates it.
-        epoch_of: the epoch as that worker shall see it.
+        pass_of: the epoch as that worker shall see it, and the flows' own seeds; see `FlowLoader`.
     """
 
-    def __init__(self, program: int, epoch_of: Any, *branch: int) -> None:
+    def __init__(self, program: int, pass_of: Any, *branch: int) -> None:
         self._program = program
-        self._epoch_of = epoch_of
+        self._pass_of = pass_of
         self._branch = branch
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
-        own = self._epoch_of(epoch)
+        own = self._pass_of(epoch)
         branch = (*epoch.path, *self._branch)
         return (
             ((epoch.number, place, *branch), (self._program, (own, place)))

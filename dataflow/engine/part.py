@@ -14,7 +14,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dataflow.base import inputs, is_native, is_runner, mark_ready, stage_number, stays, walk
+from dataflow.base import (
+    inputs,
+    is_native,
+    is_runner,
+    mark_ready,
+    seeds_of,
+    stage_number,
+    stays,
+    walk,
+)
 from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
 from dataflow.engine.groups import Batching, Found, batching_of
 from dataflow.engine.messages import LOADER, Task
@@ -25,7 +34,7 @@ from dataflow.failures import ErrorPolicy
 from dataflow.foreign import as_stage
 from dataflow.randomness import generator
 from dataflow.sources.keyed import KeyedSource
-from dataflow.stages.item import ItemStage
+from dataflow.stages.item import AsyncStage, ItemStage
 from dataflow.stages.order import Feed, OrderStage
 
 __all__ = [
@@ -251,9 +260,27 @@ def _is_leaf(flow: Any, shared: bool) -> bool:
 
 def _runs_whole(runner: Any) -> bool:
     """Whether a runner with none above it has each worker iterate the whole flow below it."""
+    return bool(runner._replicas) or (runner._whole and _iterator_of(runner) is not None)
+
+
+def _iterator_of(runner: Any) -> Any | None:
+    """The source that can only be iterated which a worker of the runner iterates, if there is one.
+
+    It is directly below. Or there are stages on it, and a single worker that can run them as well:
+    then the loop need not wait for the source, which would be read here otherwise.
+    """
     flow = runner.ds
-    leaf = _is_leaf(flow, True) and not isinstance(flow, KeyedSource) and not stays(flow)
-    return bool(runner._replicas) or (runner._whole and leaf)
+    while runner._single and _is_plain_stage(flow):
+        (flow,) = inputs(flow)
+    if isinstance(flow, KeyedSource) or stays(flow) or not _is_leaf(flow, True):
+        return None
+    return flow if flow is runner.ds or runner._sends(runner.ds, flow) else None
+
+
+def _is_plain_stage(flow: Any) -> bool:
+    """Whether it is a stage that a worker runs from beginning to end."""
+    ours = isinstance(flow, ItemStage) and is_native(flow)
+    return not isinstance(flow, AsyncStage) and (ours or as_stage(flow) is not None)
 
 
 def _compile(
@@ -324,7 +351,7 @@ def source_part(source: KeyedSource) -> Part:
 
 def _whole(runner: Any) -> Part:
     """One worker iterates the flow."""
-    flow = runner.ds
+    flow = _iterator_of(runner)
     if not runner._told:
         runner._told = True
         logger.warning(
@@ -333,8 +360,9 @@ def _whole(runner: Any) -> Part:
             type(flow).__name__,
             runner._unit,
         )
-    feed = Endless(0, Epoch.bare)
-    part = Part(runner, [Program(FlowLoader(flow))], [feed], {(0, LOADER): flow}, sequential=True)
+    feed = Endless(0, lambda epoch: (epoch.bare(), seeds_of(runner.ds)))
+    program = Program(FlowLoader(runner.ds))
+    part = Part(runner, [program], [feed], {(0, LOADER): flow}, sequential=True)
     part.place_below(runner)
     return part
 
@@ -345,11 +373,11 @@ def _replicated(runner: Any) -> Part:
     flows = [runner._replica(replica) for replica in numbers]
 
     def feed_of(replica: int) -> Endless:
-        def epoch_of(epoch: Epoch) -> Epoch:
+        def pass_of(epoch: Epoch) -> tuple[Epoch, None]:
             seed = int(generator(epoch.seed, "replica", replica).integers(1 << 32))
-            return epoch.bare()._replace(seed=seed)
+            return epoch.bare()._replace(seed=seed), None
 
-        return Endless(replica, epoch_of, replica)
+        return Endless(replica, pass_of, replica)
 
     part = Part(
         runner,

@@ -10,16 +10,20 @@ from functools import _lru_cache_wrapper, lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
 
-from dataflow.base import DataFlow, reset
+from dataflow.base import DataFlow, reset, set_seeds
 from dataflow.codec.functions import code_pickler
 from dataflow.engine.messages import EXHAUSTED
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.failures import ErrorPolicy
 from dataflow.passes import stream
+from dataflow.randomness import leave
 from dataflow.runtime import runtime
 from dataflow.stages.item import AsyncStage, ItemStage
 
-__all__ = ["FlowLoader", "Program", "pack"]
+__all__ = ["FlowLoader", "Program", "pack", "why_not_sent"]
+
+# A flow that could stay here is not sent along with more than this: there would be two of it.
+_MOST_BYTES = 64 << 20
 
 
 @dataclass
@@ -62,7 +66,11 @@ class Program:
 
 
 class FlowLoader:
-    """Runs a whole flow in one worker: the key is a position, the loader the flow's iterator.
+    """Runs a whole flow in one worker: the key is a place in a pass, the loader an iterator of it.
+
+    A pass is an epoch and the seeds that the flows have of their own, which somebody may have set
+    since they went to the worker. Without those each worker runs the flow by itself, and what it
+    draws belongs to the places, which differ.
 
     A worker that takes over for a dead one runs the flow from its start and skips what was asked
     of the other.
@@ -70,16 +78,21 @@ class FlowLoader:
 
     def __init__(self, flow: Any) -> None:
         self.flow = flow
-        self._epoch: Epoch | None = None
+        self._pass: tuple[Epoch, tuple[int | None, ...] | None] | None = None
         self._stream: Stream = iter(())
         self._next = 0
 
-    def __call__(self, key: tuple[Epoch, int]) -> Any:
-        epoch, position = key
+    def __call__(self, key: tuple[tuple[Epoch, tuple[int | None, ...] | None], int]) -> Any:
+        this, position = key
+        epoch, seeds = this
+        if seeds is not None:
+            leave()  # its random numbers are its own, as where the loop iterates it
         # The same epoch anew: a loop was left, and begins again.
-        if epoch != self._epoch or position < self._next:
+        if this != self._pass or position < self._next:
             reset(self.flow)
-            self._epoch, self._next = epoch, 0
+            if seeds is not None:
+                set_seeds(self.flow, seeds)
+            self._pass, self._next = this, 0
             self._stream = stream(self.flow, epoch._replace(conductor=runtime().session({})))
         while self._next < position:  # delivered by a worker that died since
             next(self._stream, None)
@@ -122,7 +135,29 @@ def pack(programs: list[Program], chain: Iterable[Any]) -> bytes:
         raise
 
 
-def _pack(value: Any, detached: set[int]) -> bytes:
+def why_not_sent(value: Any) -> str | None:
+    """Why something cannot go to a worker process, or had better not; None where it can."""
+    try:
+        _pack(value, set(), most=_MOST_BYTES)
+    except Exception as error:  # whatever the user's classes do when they are pickled
+        return f"it cannot be sent to a worker process ({error})"
+    return None
+
+
+class _Bounded(io.BytesIO):
+    """A file that takes so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, data: Any) -> int:
+        if self.tell() + memoryview(data).nbytes > self._most:
+            raise ValueError(f"with what it holds it has more than {self._most >> 20} MB")
+        return super().write(data)
+
+
+def _pack(value: Any, detached: set[int], most: int = sys.maxsize) -> bytes:
     import cloudpickle
 
     by_value: set[ModuleType] = set()
@@ -145,7 +180,7 @@ def _pack(value: Any, detached: set[int]) -> bytes:
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
             return super().reducer_override(obj)
 
-    file = io.BytesIO()
+    file = _Bounded(most)
     try:
         Pickler(file, protocol=5).dump(value)
     finally:

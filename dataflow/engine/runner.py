@@ -75,11 +75,16 @@ class Runner(ProxyDataFlow):
     _usual_buffer = 50  # datapoints that may wait where the loop takes single ones
     _elsewhere = False  # the workers are other processes
     _whole = False  # a flow that can only be iterated, directly below, goes to one worker
+    _single = False  # there is one worker, and whatever fails ends the pass
     _replicas = 0  # workers that each run the whole flow
     _told = False  # that it does
     _drops = False  # batches had to be put together anew
     _room = 0  # results that may wait for the loop, as of the last pass
     _at_once = 1  # of them, what the loop takes at a time
+
+    def _sends(self, flow: Any, source: Any) -> bool:
+        """Whether a flow can go to a worker; where it cannot, this is told once."""
+        return True
 
     def _hire(self, part: Part, buffer: int) -> Executor:
         """Start the workers, which have room for `buffer` results that wait."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dataflow.base import is_flow
 from dataflow.engine.part import Part
+from dataflow.engine.program import FlowLoader, why_not_sent
 from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
 from dataflow.errors import ConfigError
@@ -32,6 +34,9 @@ __all__ = [
     "slots_of",
     "start_processes",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 class ThreadRunner(Runner):
@@ -186,6 +191,7 @@ class PrefetchDataZMQ(Runner):
 
     _elsewhere = True
     _whole = True
+    _sendable: tuple[Any, bool] | None = None  # a flow, and whether it can be sent
 
     @renamed(nr_proc="num_proc")
     def __init__(
@@ -215,6 +221,22 @@ class PrefetchDataZMQ(Runner):
 
     def _length(self) -> int:
         return len(self.ds) * (self.num_proc if self.replicate else 1)
+
+    @property
+    def _single(self) -> bool:  # type: ignore[override]
+        return self.num_proc == 1 and self._policy.on_error == "raise"
+
+    def _sends(self, flow: Any, source: Any) -> bool:
+        if self._sendable is None or self._sendable[0] is not flow:
+            why = why_not_sent(FlowLoader(flow))
+            self._sendable = (flow, why is None)
+            if why is not None:
+                logger.warning(
+                    "%s stays in this process, which reads it while the loop waits: %s",
+                    type(source).__name__,
+                    why,
+                )
+        return self._sendable[1]
 
     def _worker_count(self, part: Part) -> int:
         return 1 if part.sequential and not self.replicate else self.num_proc

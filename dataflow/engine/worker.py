@@ -240,6 +240,7 @@ class _Hand:
                     counts[1] += 1
                     counts[2] += perf_counter() - begun
             if value is None or value is EXHAUSTED:
+                counts[0] -= value is EXHAUSTED  # beyond the end there is nothing to count
                 self._finish(lease, index, DROPPED if value is None else value)
                 return
         self._advance(lease, index, 0, value)

@@ -47,7 +47,9 @@ def test_each_name_takes_its_arguments(name: str) -> None:
     given = [*_parameters(ours)]
     for parameter, own in zip(expected, given, strict=False):
         assert (own.name, own.kind) == (parameter.name, parameter.kind)
-        assert own.default == parameter.default
+        # None: room for two of what the loop takes at a time, or for theirs if that is more.
+        roomy = own.name in ("hwm", "buffer_size") and own.default is None
+        assert own.default == parameter.default or roomy
     assert len(given) >= len(expected)
     for own in given[len(expected) :]:
         assert own.kind == own.KEYWORD_ONLY or own.default is not own.empty, "calls go on working"
