@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 from typing import Any
 
+from patience import patient
+
 from dataflow.engine.part import Part
 from dataflow.engine.worker import Worker
 from dataflow.executor.events import Event, Started
@@ -33,7 +35,7 @@ class Machine:
             keys=None,
             server_key=None,
             insecure=False,
-            timeout=5.0,
+            timeout=patient(5.0),
             max_message_bytes=MESSAGE_BYTES,
             max_peers=1,
         )

@@ -254,7 +254,7 @@ def test_beyond_its_time_once() -> None:
         time.sleep(0.002)
         return [dp[0], os.getpid()]
 
-    with df.PrefetchDataZMQ(numbers(200).map(work), 2, task_timeout=1.0) as ds:
+    with df.PrefetchDataZMQ(numbers(200).map(work), 2, task_timeout=patient(1.0)) as ds:
         iterator = iter(ds)
         found = [next(iterator)]
         os.kill(found[0][1], signal.SIGSTOP)
@@ -269,7 +269,7 @@ def test_a_consumer_that_takes_its_time_times_nobody_out() -> None:
     def work(dp):
         return [dp[0], np.zeros((300, 300, 3), np.uint8)]
 
-    with df.PrefetchDataZMQ(numbers(60).map(work), 2, hwm=4, task_timeout=0.5) as ds:
+    with df.PrefetchDataZMQ(numbers(60).map(work), 2, hwm=4, task_timeout=patient(0.5)) as ds:
         found = []
         for dp in ds:
             found.append(dp[0])
@@ -287,7 +287,7 @@ class HangsOnArrival:
 
 def test_workers_that_hang_with_nothing_in_hand_are_not_killed_for_ever() -> None:
     ds = df.DataFromList([[HangsOnArrival()]]).map(list)
-    ds = df.PrefetchDataZMQ(ds, 1, task_timeout=0.5, max_restarts=1)
+    ds = df.PrefetchDataZMQ(ds, 1, task_timeout=patient(0.5), max_restarts=1)
     with ds, pytest.raises(df.WorkerDied, match="with no datapoint in hand"):
         list(ds)
 

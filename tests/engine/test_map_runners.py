@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from patience import patient
 
 import dataflow as df
 
@@ -78,7 +79,7 @@ def test_datapoints_that_kill_or_take_too_long_in_map_data() -> None:
         return dp
 
     with df.MultiProcessMapData(
-        numbers(10), 2, work, on_error="skip", task_timeout=1.0, max_restarts=2
+        numbers(10), 2, work, on_error="skip", task_timeout=patient(1.0), max_restarts=2
     ) as ds:
         assert sorted(dp[0] for dp in ds) == [i for i in range(10) if i not in (3, 6)]
     assert ds.stats()["errors"] == {"poison": 1, "timeout": 1}

@@ -229,7 +229,7 @@ def test_a_datapoint_beyond_its_time(
 
     with (
         df.PrefetchDataRay(
-            numbers(30).map(work), 2, on_error="skip", task_timeout=1.0, max_restarts=0
+            numbers(30).map(work), 2, on_error="skip", task_timeout=patient(1.0), max_restarts=0
         ) as ds,
         caplog.at_level(logging.WARNING),
     ):
@@ -243,7 +243,7 @@ def test_a_consumer_that_takes_its_time_times_nobody_out(cluster: None) -> None:
     def work(dp):
         return [dp[0], np.zeros((300, 300, 3), np.uint8)]
 
-    with df.PrefetchDataRay(numbers(60).map(work), 2, hwm=4, task_timeout=0.5) as ds:
+    with df.PrefetchDataRay(numbers(60).map(work), 2, hwm=4, task_timeout=patient(0.5)) as ds:
         found = []
         for dp in ds:
             found.append(dp[0])

@@ -62,10 +62,10 @@ def test_a_connection_that_is_cut_again_and_again(sender_binds: bool) -> None:
 def test_a_connection_that_stalls() -> None:
     """Longer than the silence after which it is given up; then it is another one."""
     with (
-        df.receive(LOOPBACK, timeout=1.0, window=1 << 20) as ds,
+        df.receive(LOOPBACK, timeout=patient(1.0), window=1 << 20) as ds,
         Proxy(ds.addresses[0]) as proxy,
     ):
-        sender = Sending(arrays(100), proxy.address, timeout=1.0)
+        sender = Sending(arrays(100), proxy.address, timeout=patient(1.0))
         iterator = iter(ds)
         found = list(islice(iterator, 20))
         proxy.flowing.clear()
@@ -109,7 +109,7 @@ SEND = """
 
 
 def test_a_sender_that_is_killed(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    with df.receive(LOOPBACK, timeout=2.0, window=1 << 20) as ds:
+    with df.receive(LOOPBACK, timeout=patient(2.0), window=1 << 20) as ds:
         process = start(SEND, ds.addresses[0])
         iterator = iter(ds)
         first = [n for (n,) in islice(iterator, 5000)]
@@ -178,7 +178,7 @@ def test_a_receiver_that_is_killed(start: Start) -> None:
 
 
 def test_a_receiver_that_dies_among_others(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    with Sender(LOOPBACK, bind=True, receivers=2, timeout=1.0) as sender:
+    with Sender(LOOPBACK, bind=True, receivers=2, timeout=patient(1.0)) as sender:
         process = start(
             """
             for number, array in df.receive(address, bind=False, window=1 << 20):
@@ -233,13 +233,13 @@ def test_a_stalled_receiver_does_not_hold_others_up() -> None:
 
 def test_a_receiver_process_that_is_stopped(start: Start) -> None:
     """It costs time, and nothing else."""
-    process = start(RECEIVE.replace("window", "timeout=2.0, window"), LOOPBACK)
+    process = start(RECEIVE.replace("window", f"timeout={patient(2.0)}, window"), LOOPBACK)
     assert process.stdout is not None
     address = line(process)
-    sender = Sending(arrays(200), address, timeout=2.0)
+    sender = Sending(arrays(200), address, timeout=patient(2.0))
     found = [int(line(process)) for _ in range(20)]
     process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(1.5)  # longer than the silence that is borne
+    threading.Event().wait(patient(1.5))  # longer than the silence that is borne
     process.send_signal(signal.SIGCONT)
     assert process.stderr is not None
     out, err = process.stdout.read(), process.stderr.read()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import zmq
 from network import until
+from patience import patient
 from peer import Raw
 
 import dataflow as df
@@ -116,7 +117,9 @@ def test_what_waits_to_be_read_is_no_offence(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_side_that_connects_cuts_and_connects_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with df.Connection(f"zsub://127.0.0.1:{port}", **CONNECTION, timeout=2) as receiver:
+        with df.Connection(
+            f"zsub://127.0.0.1:{port}", **CONNECTION, timeout=patient(2)
+        ) as receiver:
             with Raw(server.accept()[0], b"PUB") as raw:
                 raw.hear()  # what it subscribes to
                 flood(raw, FRAMES["empty"])

@@ -216,7 +216,7 @@ def test_a_datapoint_that_kills_its_worker(work: Work) -> None:
 
 
 def test_a_datapoint_that_never_ends(work: Work) -> None:
-    with pool(chains.one_hangs(), on_error="skip", task_timeout=0.7) as ds:
+    with pool(chains.one_hangs(), on_error="skip", task_timeout=patient(0.7)) as ds:
         work("one_hangs", ds.addresses[0], procs=2)
         assert numbers_of(list(ds)) == [i for i in range(150) if i != 77]
         assert [one.reason for one in ds.errors()] == ["timeout"]
@@ -329,7 +329,7 @@ def test_a_trainer_that_is_killed_and_started_again(work: Work, start: Any) -> N
 
 
 def test_a_connection_that_is_cut_again_and_again(work: Work) -> None:
-    with pool(chains.slow(), ordered=True, timeout=2.0).seed(1) as ds:
+    with pool(chains.slow(), ordered=True, timeout=patient(2.0)).seed(1) as ds:
         expected = list(chains.slow(0).seed(1))
         with Proxy(ds.addresses[0]) as proxy:
             work("slow", proxy.address, procs=2)
@@ -418,7 +418,7 @@ def test_kills_joins_leaves_and_cuts_at_random(work: Work, name: str, seconds: f
     rng = random.Random(seed)
     chain = getattr(chains, name)()
     with (
-        pool(chain, timeout=2.0) as ds,
+        pool(chain, timeout=patient(2.0)) as ds,
         Proxy(ds.addresses[0]) as proxy,
     ):
         machines = [work(name, proxy.address), work(name, ds.addresses[0])]

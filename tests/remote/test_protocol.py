@@ -91,7 +91,7 @@ def test_what_is_malformed_is_refused_and_the_next_good_message_arrives(ds: Any)
 
 
 def test_a_good_sender_beside_bad_ones() -> None:
-    with df.receive(LOOPBACK, timeout=0.5) as ds, Peer(ds.addresses[0]) as peer:
+    with df.receive(LOOPBACK, timeout=patient(0.5)) as ds, Peer(ds.addresses[0]) as peer:
         peer.say(Kind.PING)  # without a greeting
         peer.hear(Kind.RESET)
         for noise in (b"", b"DF", b"\x00" * 100, b"DF\x01\x01\xc1", secrets.token_bytes(1000)):
@@ -236,7 +236,10 @@ def test_a_receiver_that_acknowledges_too_much_is_refused() -> None:
 
 
 def test_a_receiver_that_was_away_for_too_long_gets_a_new_stream() -> None:
-    with Sender(LOOPBACK, bind=True, receivers=2, timeout=0.8) as sender, ExitStack() as stack:
+    with (
+        Sender(LOOPBACK, bind=True, receivers=2, timeout=patient(0.8)) as sender,
+        ExitStack() as stack,
+    ):
         peers = [stack.enter_context(Peer(sender.addresses[0], "receiver")) for _ in "12"]
         streams = []
         for peer in peers:
