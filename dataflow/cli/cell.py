@@ -137,8 +137,8 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Read a configuration, measure, report."""
     config = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         _say({"result": measure(config)})
     except (KeyboardInterrupt, BrokenPipeError):
         return 130

@@ -179,6 +179,7 @@ def test_machines_that_join_and_leave(work: Work) -> None:
         iterator = iter(ds)
         found = list(islice(iterator, 20))
         second = work("slow", ds.addresses[0])
+        until(lambda: len(ds.peers()) == 2 and ds.peers()[1]["workers"])
         while sum(peer["datapoints"] > 0 for peer in ds.peers()) < 2:
             found.append(next(iterator))
         first.terminate()
