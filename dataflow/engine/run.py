@@ -143,7 +143,7 @@ class Run:
         """Every task with its number and outcome, as it may be delivered; some at a time."""
         next_look, most, taken = 0.0, 1, 0
         while not all(ledger.finished for ledger in self._ledgers):
-            self._hand_out()
+            more = self._hand_out()
             idle = True
             for ledger in self._ledgers:
                 while done := ledger.take(min(most, self._stride) if self._stride > 1 else most):
@@ -167,7 +167,7 @@ class Run:
                         self._hand_out()
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
-                self._take(self._watch.wait(self._patience()))
+                self._take(self._watch.wait(0 if more else self._patience()))
 
     def leave(self) -> None:
         """The loop was left: workers need not begin what they have."""
@@ -184,13 +184,21 @@ class Run:
         swift = int(count * _LOOK_SECONDS / seconds) if seconds else _BUNCH
         return max(1, min(2 * count, swift, self._pace.spare, _BUNCH))
 
-    def _hand_out(self) -> None:
-        """Give every worker as much as it should hold."""
+    def _hand_out(self) -> bool:
+        """Give every worker as much as it should hold.
+
+        Where the source takes its time, only a part: results may be there that the loop waits for.
+
+        Returns:
+            Whether there is more to give.
+        """
         self._staff()
+        begun = perf_counter()
         hungry = [seat for seat, worker in enumerate(self._seats) if worker is not None]
         while hungry:
-            # One lease each in turn, so that a short epoch is spread over all.
-            for seat in tuple(hungry):
+            # One lease each in turn, so that a short epoch is spread over all; first to whoever has
+            # least, as this may be cut short.
+            for seat in sorted(hungry, key=self._has):
                 worker = self._seats[seat]
                 assert worker is not None
                 lease = self._lease(worker, self._ledgers[seat % len(self._ledgers)])
@@ -202,6 +210,14 @@ class Run:
                     self._balance.given(worker, perf_counter())
                 self._held[worker] = held + len(lease.tasks)
                 self._crew.send(worker, lease)
+                if perf_counter() - begun > _LOOK_SECONDS:
+                    return True
+        return False
+
+    def _has(self, seat: int) -> int:
+        """How many tasks the worker of a seat holds."""
+        worker = self._seats[seat]
+        return 0 if worker is None else self._held.get(worker, 0)
 
     def _lease(self, worker: int, ledger: Ledger) -> Lease | None:
         """What a worker should have besides what it holds."""
