@@ -168,7 +168,7 @@ def grain(config: Config) -> dict[str, Any]:
 
 
 def prepare(quick: bool) -> Config:
-    """The photos, and what one of them costs."""
+    """The photos."""
     return photos(quick)
 
 

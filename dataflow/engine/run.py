@@ -167,7 +167,8 @@ class Run:
                         self._hand_out()
                         next_look = now + _LOOK_SECONDS
             if idle and not all(ledger.finished for ledger in self._ledgers):
-                self._take(self._watch.wait(0 if more else self._patience()))
+                patience = self._patience()
+                self._take(self._watch.wait(0 if more else patience))
 
     def leave(self) -> None:
         """The loop was left: workers need not begin what they have."""
