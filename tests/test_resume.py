@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -376,7 +377,17 @@ def test_shuffled_batches_that_go_on_over_epochs_cannot_be_resumed() -> None:
             ds.state_dict()
 
 
-def test_workers_of_a_stage_that_goes_on_end_with_it() -> None:
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_workers_of_a_stage_that_goes_on_end_with_it(
+    no_collector: None,
+) -> None:
+    """Once nothing refers to it, and not when the collector of circles comes round to it."""
     ds = df.FixedSizeData(df.MultiThreadMapData(numbers(2000), 2, noisy, buffer_size=5), 3).seed(1)
     list(ds)
     ds.set_epoch(7)

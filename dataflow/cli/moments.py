@@ -62,11 +62,14 @@ class Moments:
         if not other.count:
             return
         count = self.count + other.count
-        with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 it is inf
+        weight = other.count / count
+        with np.errstate(over="ignore", invalid="ignore"):  # squares beyond float64 are inf
             apart = np.float64(other.mean) - self.mean
-            weight = other.count / count
             self._squares += other._squares + float(apart * apart * self.count * weight)
-            self.mean += float(apart * weight)
+        if math.isfinite(apart):
+            self.mean += float(apart) * weight
+        else:  # numbers of either sign at the end of the range
+            self.mean = self.mean * (self.count / count) + other.mean * weight
         self.min = float(np.fmin(self.min, other.min))
         self.max = float(np.fmax(self.max, other.max))
         self.count = count
@@ -78,6 +81,8 @@ def _of(part: NDArray[np.float64]) -> Moments:
     found.min, found.max = float(part.min()), float(part.max())
     with np.errstate(over="ignore", invalid="ignore"):
         found.mean = float(part.mean())
+        if not math.isfinite(found.mean):  # their sum is beyond float64
+            found.mean = float(np.clip((part / part.size).sum(), found.min, found.max))
         found._squares = float(np.square(part - found.mean).sum())
     return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from itertools import chain
 from time import perf_counter
+from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 from dataflow.base import (
@@ -330,9 +331,7 @@ class Conductor:
         def datapoints() -> Stream:
             tasks = part.tasks(part.feeds[0], epoch, remaining)
             groups = grouped(tasks, stage.batch_size, program)
-            with _told_of_errors(
-                runner._outcomes(part, epoch, [groups], ordered, again)
-            ) as outcomes:
+            with _ToldOfErrors(runner._outcomes(part, epoch, [groups], ordered, again)) as outcomes:
                 for places, tags, batch in regrouped(
                     chain.from_iterable(outcomes),
                     stage,
@@ -358,7 +357,7 @@ class Conductor:
             passes, place, deliver = consumer.passes, remaining.place, progress.deliver
             if (settled := epoch.settled) is not None:
                 deliver = lambda place: settled.append((progress, place))  # noqa: E731
-            with _told_of_errors(runner._outcomes(part, epoch, tasks, ordered, [])) as outcomes:
+            with _ToldOfErrors(runner._outcomes(part, epoch, tasks, ordered, [])) as outcomes:
                 for bunch in outcomes:
                     for number, task, outcome in bunch:
                         if not passes or type(outcome) is Failed:
@@ -369,17 +368,30 @@ class Conductor:
         return consumer.watch(datapoints())
 
 
-@contextmanager
-def _told_of_errors(outcomes: Generator[_Bunch, None, None]) -> Iterator[Iterator[_Bunch]]:
-    """What a runner delivers; it hears of an error here, which a loop that was just left is not."""
-    try:
-        yield outcomes
-    except Exception as error:
-        with suppress(type(error)):
-            outcomes.throw(error)
-        raise
-    finally:
-        outcomes.close()
+class _ToldOfErrors:
+    """What a runner delivers; it hears of an error here, which a loop that was just left is not.
+
+    A class, as before Python 3.11 what `contextmanager` makes keeps the frames of a loop that was
+    left alive in a circle, and the workers with them.
+    """
+
+    def __init__(self, outcomes: Generator[_Bunch, None, None]) -> None:
+        self._outcomes = outcomes
+
+    def __enter__(self) -> Iterator[_Bunch]:
+        return self._outcomes
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            with suppress(type(error)):
+                self._outcomes.throw(error)
+            error.__traceback__ = trace  # without the frames of here
+        self._outcomes.close()
 
 
 def _may_run_behind(flow: Any) -> bool:

@@ -60,6 +60,19 @@ def test_moments_are_those_of_all_numbers_together(given: list[np.ndarray]) -> N
             assert found.histogram.counts.sum() == len(finite)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "mean"),
+    [([8.98e307] * 2, 8.98e307), ([1.7e308] * 3, 1.7e308), ([-1.7e308, 1.7e308], 0)],
+)
+def test_the_mean_of_numbers_whose_sum_is_no_number(numbers: list[float], mean: float) -> None:
+    together, apart = Moments(), Moments()
+    together.add(np.array(numbers))
+    for number in numbers:
+        apart.add(np.array([number]))
+    assert together.mean == apart.mean == mean
+    assert math.isinf(together.std) or mean
+
+
 def test_small_differences_of_large_numbers_do_not_cancel() -> None:
     found, rng = Moments(), np.random.default_rng(0)
     parts = [1e9 + rng.normal(size=300_000) for _ in range(3)]  # more than is taken at once

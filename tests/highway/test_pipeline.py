@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -108,9 +109,10 @@ class KilledOnce(Map):
         self.mark, self.parent = mark, os.getpid()
 
     def apply(self, batch: dict[str, Any]) -> dict[str, Any]:
-        if os.getpid() != self.parent and not self.mark.exists() and "space" in str(batch["keys"]):
-            self.mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if os.getpid() != self.parent and "space" in str(batch["keys"]):
+            with contextlib.suppress(FileExistsError):  # of two at once only one makes it
+                self.mark.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
         return batch
 
 
