@@ -23,7 +23,9 @@ from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Strea
 from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
 from dataflow.failures import FailedDatapoint, error_policies
 from dataflow.meter import Meter
+from dataflow.node import Node, is_native, reset, walk
 from dataflow.randomness import Tag, fresh_seed
+from dataflow.records import Opaque, Record, Streamed
 from dataflow.runtime import runtime
 from dataflow.utils.spelling import tell
 
@@ -43,15 +45,12 @@ def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return begin
 
 
-class DataFlow:
+class DataFlow(Node):
     """An iterable of datapoints; each `iter()` is the next epoch.
 
     Subclasses define `__iter__` and `__len__`, or in tensorpack's older spelling `get_data` and
     `size`. Neither `__init__` nor `reset_state` of this class needs to be called.
     """
-
-    # Attributes that stay behind when a stage is sent to a worker: what is below it, and keys.
-    _consumer_only: tuple[str, ...] = ("ds",)
 
     # Of its row in `stats()`; None: an iterator, or a stage where there is something below.
     _kind: str | None = None
@@ -277,14 +276,8 @@ class DataFlow:
     def _length(self) -> int:
         raise UnknownLength(f"the length of {type(self).__name__} is not known")
 
-    def _inputs(self) -> list[Any]:
-        """The flows directly below this one."""
-        below = getattr(self, "ds", None)
-        return [] if below is None else [below]
-
-    def _stage_number(self) -> int:
-        """Counted from the source; part of the key of random numbers. Runners do not count."""
-        return 1 + max((stage_number(flow) for flow in self._inputs()), default=-1)
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        return Streamed(self, inputs) if inputs else Opaque(self)
 
     def _stage_rows(self) -> list[dict[str, Any]]:
         """This flow's part of ``stats()["stages"]``."""
@@ -309,6 +302,28 @@ class DataFlow:
 
     def _own_seed(self) -> int | None:
         return self.__seed
+
+    def _set_own_seed(self, seed: int | None) -> None:
+        self.__seed = seed
+
+    def _is_native(self) -> bool:
+        cls = type(self)
+        return cls.__iter__ is DataFlow.__iter__ and cls.get_data is DataFlow.get_data
+
+    def _count_as_ready(self) -> None:
+        self.__ready = True
+
+    def _made_by_reset(self) -> Mapping[str, list[Any]]:
+        return self.__made
+
+    def _current_epoch(self) -> int:
+        """The number of the pass that was opened last."""
+        return max(self.__epoch - 1, 0)
+
+    def _join_pass(self, epoch: int, seed: int) -> None:
+        self.__epoch = epoch
+        if self.__seed is None:
+            self.__drawn = seed
 
     # -- how an epoch begins -----------------------------------------------------------------
 
@@ -394,97 +409,3 @@ class DataFlow:
         for name in ("iterator", "meter", "ready", "made", "pass", "pending", "access"):
             state.pop(f"_DataFlow__{name}", None)
         return state
-
-
-# -- functions over flows, ours and foreign ones alike ----------------------------------------
-
-
-def is_native(flow: Any) -> bool:
-    """Whether `flow` is one of ours that overrides neither `__iter__` nor `get_data`."""
-    cls = type(flow)
-    return (
-        isinstance(flow, DataFlow)
-        and cls.__iter__ is DataFlow.__iter__
-        and cls.get_data is DataFlow.get_data
-    )
-
-
-def is_runner(flow: Any) -> bool:
-    """Whether `flow` is one of the engine's runners."""
-    return hasattr(flow, "_hands_in_worker")
-
-
-def stays(flow: Any) -> bool:
-    """Whether `flow` is read in the consumer, whatever runs above and below it."""
-    return bool(getattr(flow, "_stays", False))
-
-
-def inputs(flow: Any) -> list[Any]:
-    """The flows directly below `flow`, which may be a foreign one such as tensorpack's."""
-    if isinstance(flow, DataFlow):
-        return flow._inputs()
-    below = getattr(flow, "ds", None)
-    return [] if below is None else [below]
-
-
-def walk(flow: Any, *, foreign: bool = False) -> Iterator[Any]:
-    """`flow` and everything below it, from the top down; where `foreign`, to the first of ours."""
-    yield flow
-    for below in () if foreign and isinstance(flow, DataFlow) else inputs(flow):
-        yield from walk(below, foreign=foreign)
-
-
-def stage_number(flow: Any) -> int:
-    """The flow's number, counted from the source."""
-    if isinstance(flow, DataFlow):
-        return flow._stage_number()
-    return 1 + max((stage_number(below) for below in inputs(flow)), default=-1)
-
-
-def reset(flow: Any) -> None:
-    """`flow.reset_state()`; once only for foreign flows, most of which cannot bear a second."""
-    if isinstance(flow, DataFlow):
-        flow._prepare()
-    elif not getattr(flow, "_dataflow_ready", False):
-        if callable(reset_state := getattr(flow, "reset_state", None)):
-            reset_state()
-        for below in walk(flow, foreign=True):  # theirs go down the chain by themselves
-            mark_ready(below)
-
-
-def mark_ready(flow: Any) -> None:
-    """`flow` is ready, or its getting ready is somebody else's business."""
-    if isinstance(flow, DataFlow):
-        flow._DataFlow__ready = True  # type: ignore[attr-defined]
-    else:
-        flow._dataflow_ready = True
-
-
-def seeds_of(flow: Any) -> tuple[int | None, ...]:
-    """The seeds that `flow` and those below it were given, each of its own."""
-    return tuple(below._own_seed() for below in walk(flow) if isinstance(below, DataFlow))
-
-
-def set_seeds(flow: Any, seeds: tuple[int | None, ...]) -> None:
-    """Give them to a copy of `flow`."""
-    flows = [below for below in walk(flow) if isinstance(below, DataFlow)]
-    for below, seed in zip(flows, seeds, strict=True):
-        below._DataFlow__seed = seed  # type: ignore[attr-defined]
-
-
-def is_flow(value: Any) -> bool:
-    """Whether `value` is a dataflow, ours or one of tensorpack's kind."""
-    return isinstance(value, DataFlow) or any(
-        hasattr(value, name) and not isinstance(value, (list, tuple, dict, set, str, bytes))
-        for name in ("get_data", "reset_state")
-    )
-
-
-def meter_of(flow: Any) -> Meter:
-    """The flow's counters; a foreign one gets some."""
-    if isinstance(flow, DataFlow):
-        return flow._meter
-    meter: Meter | None = getattr(flow, "_dataflow_meter", None)
-    if meter is None:
-        meter = flow._dataflow_meter = Meter()
-    return meter

@@ -51,7 +51,7 @@ class RNGDataFlow(DataFlow):
         state = datapoint_rng()
         if state is not None:
             return state
-        epoch = max(self._DataFlow__epoch - 1, 0)  # type: ignore[attr-defined]
+        epoch = self._current_epoch()
         key = (self._seed_of_chain()[0], epoch)
         if self.__rng is None or (self.__rng[0] != key and self.__rng[0] != _USERS):
             bits = generator(key[0], "flow", epoch, self._stage_number()).bit_generator

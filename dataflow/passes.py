@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataflow.base import DataFlow, is_native, reset, walk
 from dataflow.epoch import Datapoint, Epoch, Stream
+from dataflow.node import Node, is_native, reset, walk
 from dataflow.randomness import Tag
 
 __all__ = ["at", "own_stream", "stream"]
@@ -45,10 +45,8 @@ def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
     """Iterate an opaque flow; its outputs are numbered, and it sees the epoch's seed and number."""
     reset(flow)
     for below in walk(flow):
-        if isinstance(below, DataFlow):
-            below._DataFlow__epoch = epoch.number  # type: ignore[attr-defined]
-            if below._own_seed() is None:
-                below._DataFlow__drawn = epoch.seed  # type: ignore[attr-defined]
+        if isinstance(below, Node):
+            below._join_pass(epoch.number, epoch.seed)
     iterator = iter(flow)
     try:
         for position, datapoint in enumerate(iterator):

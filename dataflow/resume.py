@@ -24,9 +24,10 @@ from collections.abc import Iterator, Mapping
 from difflib import unified_diff
 from typing import Any
 
-from dataflow.base import DataFlow, inputs, is_native, is_runner
+from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
+from dataflow.node import inputs, is_native, is_runner
 from dataflow.stages.shard import resharded
 
 __all__ = ["checked", "fingerprint", "in_fixed_order", "state_of"]

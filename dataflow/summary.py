@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataflow.base import DataFlow, inputs, meter_of, walk
+from dataflow.base import DataFlow
 from dataflow.failures import error_policies
+from dataflow.node import inputs, meter_of, walk
 from dataflow.utils.machine import usable_cores
 
 __all__ = ["summarise"]

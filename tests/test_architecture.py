@@ -16,8 +16,8 @@ ROOT = Path(dataflow.__file__).parent
 
 # From the bottom up. What stands in one line does not import each other, except where ALLOWED.
 LAYERS = [
-    {"version", "errors", "meter", "randomness", "runtime"},
-    {"stopwatch", "failures"},
+    {"version", "errors", "meter", "randomness", "records", "runtime"},
+    {"node", "stopwatch", "failures"},
     {"epoch", "utils"},
     {"base"},
     {"passes"},
@@ -25,6 +25,7 @@ LAYERS = [
     {"codec", "http", "stages", "imgaug"},
     {"transport", "sources", "image"},
     {"executor", "foreign"},
+    {"plan"},
     {"engine"},
     {"formats", "methods", "explain", "resume", "summary"},
     {"dataset"},

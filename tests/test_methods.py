@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dataflow as df
-from dataflow.base import inputs
 from dataflow.dataset import NetworkImages
+from dataflow.node import inputs
 
 
 def numbers(size: int = 6) -> df.DataFlow:

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import Any
 
-from dataflow.base import is_flow
 from dataflow.errors import ConfigError
+from dataflow.node import is_flow
 
 __all__ = ["load_flow"]
 

@@ -9,15 +9,6 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
-from dataflow.base import (
-    inputs,
-    is_native,
-    is_runner,
-    meter_of,
-    stage_number,
-    stays,
-    walk,
-)
 from dataflow.engine.behind import behind
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.feeds import Outputs
@@ -29,6 +20,7 @@ from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable
 from dataflow.executor.memory import keep_freed_memory
 from dataflow.meter import Meter
+from dataflow.node import inputs, is_native, is_runner, meter_of, stage_number, stays, walk
 from dataflow.passes import stream
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource

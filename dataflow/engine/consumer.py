@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from dataflow.base import meter_of, reset, stays
 from dataflow.engine.messages import LOADER, UNSENT, Failed, Task, members_of
 from dataflow.engine.part import Part
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
+from dataflow.node import meter_of, reset, stays
 from dataflow.randomness import enter, first_of, leave
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.batch import BatchData

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from dataflow.base import inputs, is_native, is_runner, meter_of
 from dataflow.engine.messages import Task
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.failures import ErrorPolicy
+from dataflow.node import inputs, is_native, is_runner, meter_of
 from dataflow.passes import own_stream
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import Feed, OrderStage

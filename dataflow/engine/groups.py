@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from dataflow.base import inputs, is_native, is_runner, stays
 from dataflow.engine.messages import Loose, Members, Task, Whole
 from dataflow.engine.program import Program
 from dataflow.epoch import DROPPED, Datapoint
 from dataflow.foreign import as_stage
+from dataflow.node import inputs, is_native, is_runner, stays
 from dataflow.randomness import Tag
 from dataflow.stages.batch import BatchData
 from dataflow.stages.item import ItemStage

@@ -14,7 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dataflow.base import (
+from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
+from dataflow.engine.groups import Batching, Found, batching_of
+from dataflow.engine.messages import LOADER, Task
+from dataflow.engine.program import FlowLoader, Program, pack
+from dataflow.engine.progress import Remaining
+from dataflow.epoch import Epoch
+from dataflow.failures import ErrorPolicy
+from dataflow.foreign import as_stage
+from dataflow.node import (
     inputs,
     is_native,
     is_runner,
@@ -24,14 +32,6 @@ from dataflow.base import (
     stays,
     walk,
 )
-from dataflow.engine.feeds import Endless, Keys, Ordered, Outputs, Shifted
-from dataflow.engine.groups import Batching, Found, batching_of
-from dataflow.engine.messages import LOADER, Task
-from dataflow.engine.program import FlowLoader, Program, pack
-from dataflow.engine.progress import Remaining
-from dataflow.epoch import Epoch
-from dataflow.failures import ErrorPolicy
-from dataflow.foreign import as_stage
 from dataflow.randomness import generator
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import AsyncStage, ItemStage

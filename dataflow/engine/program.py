@@ -10,11 +10,12 @@ from functools import _lru_cache_wrapper, lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
 
-from dataflow.base import DataFlow, reset, set_seeds
+from dataflow.base import DataFlow
 from dataflow.codec.functions import code_pickler
 from dataflow.engine.messages import EXHAUSTED
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.failures import ErrorPolicy
+from dataflow.node import reset, set_seeds
 from dataflow.passes import stream
 from dataflow.randomness import leave
 from dataflow.runtime import runtime
@@ -192,7 +193,7 @@ def _pack(value: Any, detached: set[int], most: int = sys.maxsize) -> bytes:
 def _unready(flow: DataFlow) -> dict[str, Any]:
     """The state without what `reset_state` made here: it is made anew where the flow runs."""
     state = flow.__getstate__()
-    changed: Mapping[str, list[Any]] = flow._DataFlow__made  # type: ignore[attr-defined]
+    changed: Mapping[str, list[Any]] = flow._made_by_reset()
     made = {name: before for name, before in changed.items() if name in state}
     kept = {name: value for name, value in state.items() if name not in made}
     return kept | {name: one for name, before in made.items() for one in before}

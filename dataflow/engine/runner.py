@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Any
 
-from dataflow.base import DataFlow, inputs, mark_ready, stays
+from dataflow.base import DataFlow
 from dataflow.engine.messages import Task
 from dataflow.engine.part import Part, is_part, make_part
 from dataflow.engine.run import Run
@@ -17,6 +17,7 @@ from dataflow.errors import ConfigError, DataFlowTerminated
 from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flows import ProxyDataFlow
+from dataflow.node import inputs, mark_ready, stays
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
 from dataflow.utils.machine import memory, memory_limit

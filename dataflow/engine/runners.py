@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dataflow.base import is_flow
 from dataflow.engine.part import Part
 from dataflow.engine.program import FlowLoader, why_not_sent
 from dataflow.engine.runner import Runner
@@ -15,6 +14,7 @@ from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.executor.thread import ThreadExecutor
 from dataflow.failures import OnError
+from dataflow.node import is_flow
 from dataflow.transport.in_hand import InHand
 from dataflow.utils.spelling import renamed
 

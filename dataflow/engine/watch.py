@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import TypeAlias
 
-from dataflow.base import meter_of
 from dataflow.engine.groups import Batching
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import LOADER, Lease, Report, Task, members_of
 from dataflow.engine.part import Part
 from dataflow.executor.events import Event, Executor
 from dataflow.meter import Meter
+from dataflow.node import meter_of
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["Gauges", "Watch"]

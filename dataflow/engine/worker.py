@@ -14,13 +14,13 @@ from queue import Empty, SimpleQueue
 from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
-from dataflow.base import reset
 from dataflow.engine.batching import Blocks, Group
 from dataflow.engine.groups import Batching
 from dataflow.engine.messages import EXHAUSTED, RECALL, Failed, Lease, Outcomes, Report, Whole
 from dataflow.engine.program import Program
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
+from dataflow.node import reset
 from dataflow.randomness import enter, leave
 from dataflow.stages.item import AsyncStage
 from dataflow.transport.in_hand import InHand

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dataflow.base import is_flow, reset
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
+from dataflow.node import is_flow, reset
 
 __all__ = ["datapoints"]
 

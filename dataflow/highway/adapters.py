@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dataflow.base import DataFlow, is_flow
+from dataflow.base import DataFlow
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.highway.batch import samples
 from dataflow.highway.engine import Pipeline
 from dataflow.highway.node import Source
+from dataflow.node import is_flow
 from dataflow.stages.map import MapData
 from dataflow.stages.repeat import RepeatedData
 

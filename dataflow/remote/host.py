@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from dataflow.base import walk
 from dataflow.codec import wire
 from dataflow.codec.wire import Kind, Message
 from dataflow.engine.messages import RECALL, Failed, Report
@@ -24,6 +23,7 @@ from dataflow.engine.runner import Runner
 from dataflow.engine.runners import start_processes
 from dataflow.errors import PeerError
 from dataflow.executor.events import Died, Event, Reported, Started
+from dataflow.node import walk
 from dataflow.remote.forms import Sent, pack_held, pack_report, read_lease
 from dataflow.remote.runner import PrefetchDataRemote
 from dataflow.resume import fingerprint

@@ -10,8 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from dataflow.base import is_flow, reset
 from dataflow.errors import ConfigError
+from dataflow.node import is_flow, reset
 from dataflow.remote.places import GoBack, load, place_of
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 

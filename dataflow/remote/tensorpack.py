@@ -20,13 +20,14 @@ from typing import Any
 
 import zmq
 
-from dataflow.base import DataFlow, is_flow, reset
+from dataflow.base import DataFlow
 from dataflow.codec import msgpack_numpy
 from dataflow.codec.tensor import bad
 from dataflow.epoch import Datapoint, Epoch, Stream
 from dataflow.errors import CodecError, ConfigError, UnknownLength
 from dataflow.failures import ErrorPolicy
 from dataflow.formats.records import encoder, is_pickle
+from dataflow.node import is_flow, reset
 from dataflow.remote.sender import closable
 from dataflow.remote.setup import MESSAGE_BYTES, Notice
 from dataflow.transport.addresses import check_addresses

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dataflow.base import mark_ready
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import NotResumable
 from dataflow.flows import ProxyDataFlow
 from dataflow.meter import Meter
+from dataflow.node import mark_ready
 from dataflow.passes import stream
 from dataflow.randomness import Tag, generator
 

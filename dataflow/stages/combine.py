@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dataflow.base import DataFlow, is_flow
+from dataflow.base import DataFlow
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.node import is_flow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag, generator
 from dataflow.stages.order import Feed, OrderStage

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import reset
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
+from dataflow.node import reset
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
 

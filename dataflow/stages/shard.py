@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from dataflow.base import inputs, walk
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, StateError
 from dataflow.flows import ProxyDataFlow
+from dataflow.node import inputs, walk
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
 from dataflow.stages.order import Feed, OrderStage

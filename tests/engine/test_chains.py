@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from machines import Machine
 
 import dataflow as df
-from dataflow.base import walk
 from dataflow.engine.runners import ThreadRunner
+from dataflow.node import walk
 
 
 class Keyed(df.sources.KeyedSource):

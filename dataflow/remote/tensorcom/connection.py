@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from types import NoneType
 from typing import Any
 
-from dataflow.base import DataFlow, is_flow, reset
+from dataflow.base import DataFlow
 from dataflow.codec.tensor import bad
 from dataflow.codec.tensorcom import (
     decode,
@@ -21,6 +21,7 @@ from dataflow.codec.tensorcom import (
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import CodecError, ConfigError
 from dataflow.failures import ErrorPolicy, OnError
+from dataflow.node import is_flow, reset
 from dataflow.remote.setup import MESSAGE_BYTES, Notice
 from dataflow.remote.tensorcom import convert
 from dataflow.remote.tensorcom.statistics import Report, Statistics

@@ -1,0 +1,166 @@
+"""The graph of flows: what lies upstream of one, ours or a foreign one such as tensorpack's.
+
+A flow of this package is a `Node`: it answers the questions that are asked here. `DataFlow` is the
+node that users see, and builds on this module; so what walks a graph need not know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dataflow.meter import Meter
+from dataflow.records import Record
+
+__all__ = [
+    "Node",
+    "inputs",
+    "is_flow",
+    "is_native",
+    "is_runner",
+    "mark_ready",
+    "meter_of",
+    "reset",
+    "seeds_of",
+    "set_seeds",
+    "stage_number",
+    "stays",
+    "walk",
+]
+
+
+class Node:
+    """What the functions of this module ask of a flow of this package."""
+
+    # Attributes that stay behind when a stage is sent to a worker: what is upstream, and keys.
+    _consumer_only: tuple[str, ...] = ("ds",)
+
+    def _is_native(self) -> bool:
+        """Whether the engine iterates it, and not a method of the user's."""
+        raise NotImplementedError
+
+    def _inputs(self) -> list[Any]:
+        """The flows directly upstream."""
+        below = getattr(self, "ds", None)
+        return [] if below is None else [below]
+
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        """What this flow is to the planner, over the records of its inputs."""
+        raise NotImplementedError
+
+    def _stage_number(self) -> int:
+        """Counted from the source; part of the key of random numbers. Runners do not count."""
+        return 1 + max((stage_number(flow) for flow in self._inputs()), default=-1)
+
+    def _prepare(self) -> None:
+        """Call `reset_state` if nobody did."""
+        raise NotImplementedError
+
+    def _count_as_ready(self) -> None:
+        """Getting ready was seen to, or is somebody else's business."""
+        raise NotImplementedError
+
+    def _made_by_reset(self) -> Mapping[str, list[Any]]:
+        """What `reset_state` made: by name, what was there before, if there was something."""
+        raise NotImplementedError
+
+    def _own_seed(self) -> int | None:
+        """The seed that this very flow was given."""
+        raise NotImplementedError
+
+    def _set_own_seed(self, seed: int | None) -> None:
+        raise NotImplementedError
+
+    def _join_pass(self, epoch: int, seed: int) -> None:
+        """Take the number and seed of a pass that somebody else opened."""
+        raise NotImplementedError
+
+    @property
+    def _meter(self) -> Meter:
+        raise NotImplementedError
+
+
+def is_native(flow: Any) -> bool:
+    """Whether `flow` is one of ours that overrides neither `__iter__` nor `get_data`."""
+    return isinstance(flow, Node) and flow._is_native()
+
+
+def is_runner(flow: Any) -> bool:
+    """Whether `flow` is one of the engine's runners."""
+    return hasattr(flow, "_hands_in_worker")
+
+
+def stays(flow: Any) -> bool:
+    """Whether `flow` is read in the consumer, whatever runs above and below it."""
+    return bool(getattr(flow, "_stays", False))
+
+
+def inputs(flow: Any) -> list[Any]:
+    """The flows directly below `flow`, which may be a foreign one such as tensorpack's."""
+    if isinstance(flow, Node):
+        return flow._inputs()
+    below = getattr(flow, "ds", None)
+    return [] if below is None else [below]
+
+
+def walk(flow: Any, *, foreign: bool = False) -> Iterator[Any]:
+    """`flow` and everything below it, from the top down; where `foreign`, to the first of ours."""
+    yield flow
+    for below in () if foreign and isinstance(flow, Node) else inputs(flow):
+        yield from walk(below, foreign=foreign)
+
+
+def stage_number(flow: Any) -> int:
+    """The flow's number, counted from the source."""
+    if isinstance(flow, Node):
+        return flow._stage_number()
+    return 1 + max((stage_number(below) for below in inputs(flow)), default=-1)
+
+
+def reset(flow: Any) -> None:
+    """`flow.reset_state()`; once only for foreign flows, most of which cannot bear a second."""
+    if isinstance(flow, Node):
+        flow._prepare()
+    elif not getattr(flow, "_dataflow_ready", False):
+        if callable(reset_state := getattr(flow, "reset_state", None)):
+            reset_state()
+        for below in walk(flow, foreign=True):  # theirs go down the chain by themselves
+            mark_ready(below)
+
+
+def mark_ready(flow: Any) -> None:
+    """`flow` is ready, or its getting ready is somebody else's business."""
+    if isinstance(flow, Node):
+        flow._count_as_ready()
+    else:
+        flow._dataflow_ready = True
+
+
+def seeds_of(flow: Any) -> tuple[int | None, ...]:
+    """The seeds that `flow` and those below it were given, each of its own."""
+    return tuple(below._own_seed() for below in walk(flow) if isinstance(below, Node))
+
+
+def set_seeds(flow: Any, seeds: tuple[int | None, ...]) -> None:
+    """Give them to a copy of `flow`."""
+    flows = [below for below in walk(flow) if isinstance(below, Node)]
+    for below, seed in zip(flows, seeds, strict=True):
+        below._set_own_seed(seed)
+
+
+def is_flow(value: Any) -> bool:
+    """Whether `value` is a dataflow, ours or one of tensorpack's kind."""
+    return isinstance(value, Node) or any(
+        hasattr(value, name) and not isinstance(value, (list, tuple, dict, set, str, bytes))
+        for name in ("get_data", "reset_state")
+    )
+
+
+def meter_of(flow: Any) -> Meter:
+    """The flow's counters; a foreign one gets some."""
+    if isinstance(flow, Node):
+        return flow._meter
+    meter: Meter | None = getattr(flow, "_dataflow_meter", None)
+    if meter is None:
+        meter = flow._dataflow_meter = Meter()
+    return meter
