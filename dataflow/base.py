@@ -128,7 +128,7 @@ class DataFlow(Node):
         epoch = self._epoch_number(self.__looked_at)
         if self.__access is None or self.__access[0] != epoch:
             session = runtime().session({}, pools=False)
-            self.__access = (epoch, epoch._replace(conductor=session))
+            self.__access = (epoch, epoch._replace(session=session))
         _, datapoint = runtime().at(self, self.__access[1], index)
         if datapoint is DROPPED:
             raise Dropped(f"a stage drops the datapoint at position {index}")
@@ -277,7 +277,9 @@ class DataFlow(Node):
         raise UnknownLength(f"the length of {type(self).__name__} is not known")
 
     def _to_record(self, inputs: tuple[Record, ...]) -> Record:
-        return Streamed(self, inputs) if inputs else Opaque(self)
+        if self._stays or not inputs:
+            return Opaque(self, inputs, self._stays)
+        return Streamed(self, inputs)
 
     def _stage_rows(self) -> list[dict[str, Any]]:
         """This flow's part of ``stats()["stages"]``."""
@@ -389,9 +391,9 @@ class DataFlow(Node):
         # A subclass's own method that called this through super() has begun the pass already.
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
         saved, self.__pending = self.__pending or {}, None
-        before = None if saved or self.__pass is None else self.__pass.epoch.conductor
+        before = None if saved or self.__pass is None else self.__pass.epoch.session
         epoch = epoch._replace(
-            conductor=runtime().session(saved.get("cursors", {}), before, resumed=bool(saved))
+            session=runtime().session(saved.get("cursors", {}), before, resumed=bool(saved))
         )
         self.__pass = Pass(epoch)
         native = is_native(self)

@@ -43,7 +43,7 @@ class Epoch(NamedTuple):
         seed: decides every random number of the pass.
         number: counts the passes from 0.
         seeded: the seed was asked for, so the order should be reproducible too.
-        conductor: the engine's part in it, a `dataflow.engine.conductor.Conductor`.
+        session: the engine's part in it, a `dataflow.engine.session.Session`.
         runners: those above the flow that is opened, from the top down. The first one runs it.
         policy: decides about failures that no runner further down decides about: the last one's.
             `ds[i]` has it, too, which has no runners.
@@ -61,7 +61,7 @@ class Epoch(NamedTuple):
     seed: int
     number: int
     seeded: bool = False
-    conductor: Any = None
+    session: Any = None
     runners: tuple[Any, ...] = ()
     policy: ErrorPolicy | None = None
     in_order: bool = False
@@ -92,7 +92,7 @@ class Epoch(NamedTuple):
 
     def bare(self) -> Epoch:
         """Without what only this process knows."""
-        return self._replace(conductor=None, runners=(), policy=None, settled=None)
+        return self._replace(session=None, runners=(), policy=None, settled=None)
 
 
 class EpochIterator:

@@ -35,6 +35,9 @@ class Node:
     # Attributes that stay behind when a stage is sent to a worker: what is upstream, and keys.
     _consumer_only: tuple[str, ...] = ("ds",)
 
+    # It is read where the loop is, whatever runs upstream and downstream of it.
+    _stays = False
+
     def _is_native(self) -> bool:
         """Whether the engine iterates it, and not a method of the user's."""
         raise NotImplementedError
@@ -87,7 +90,7 @@ def is_native(flow: Any) -> bool:
 
 def is_runner(flow: Any) -> bool:
     """Whether `flow` is one of the engine's runners."""
-    return hasattr(flow, "_hands_in_worker")
+    return hasattr(flow, "_threads_in_worker")
 
 
 def stays(flow: Any) -> bool:

@@ -13,7 +13,7 @@ __all__ = ["at", "own_stream", "stream"]
 
 def stream(flow: Any, epoch: Epoch) -> Stream:
     """The pass `epoch` over `flow`, whatever kind of flow it is."""
-    opened = epoch.conductor.open(flow, epoch)
+    opened = epoch.session.open(flow, epoch)
     if opened is not None:
         return opened  # type: ignore[no-any-return]
     return own_stream(flow, epoch)
@@ -33,7 +33,7 @@ def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
     Raises:
         TypeError: where the flow can only be iterated.
     """
-    found = epoch.conductor.at(flow, epoch, index)
+    found = epoch.session.at(flow, epoch, index)
     if found is not None:
         return found  # type: ignore[no-any-return]
     if not is_native(flow):

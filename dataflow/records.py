@@ -43,10 +43,12 @@ class Opaque(Record):
     """A flow that can only be iterated from its beginning to its end.
 
     Attributes:
-        stays: it must be read in this process, such as a queue; otherwise a worker may iterate it.
+        stays: it must be read where the loop is, such as a queue, whatever runs beside it.
+        movable: a worker may iterate it instead.
     """
 
     stays: bool = False
+    movable: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +86,9 @@ class RunnerOp(Record):
         whole: an opaque flow directly upstream goes to one worker.
         single: one worker runs everything and each failure ends the pass: then an opaque flow
             can go there together with the stages on it.
-        fixed: no code of the user's decides about failures in this process.
     """
 
     stays: bool = False
     replicas: int = 0
     whole: bool = False
     single: bool = False
-    fixed: bool = True

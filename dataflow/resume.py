@@ -56,13 +56,13 @@ def state_of(flow: DataFlow, current: Pass | None, next_epoch: int) -> dict[str,
     if current is None or current.epoch.number + 1 != next_epoch:
         return state | {"epoch": next_epoch, "chain": fingerprint(flow), "cursors": {}}
     with current.turn:
-        conductor = current.epoch.conductor
+        session = current.epoch.session
         state["epoch"] = current.epoch.number + current.finished
         state["chain"] = fingerprint(flow)
-        if (why := conductor.replays(finished=current.finished)) is not None:
+        if (why := session.replays(finished=current.finished)) is not None:
             _check_repeatable(flow, why)
             return state | {"replay": current.delivered}
-        return state | {"cursors": conductor.state(finished=current.finished)}
+        return state | {"cursors": session.state(finished=current.finished)}
 
 
 def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataflow import passes, resume
 from dataflow.base import DataFlow
-from dataflow.engine.conductor import Conductor
+from dataflow.engine.session import Session
 from dataflow.explain import explain
 from dataflow.methods import attach
 from dataflow.runtime import Runtime, install
@@ -18,7 +18,7 @@ def assemble() -> None:
     attach(DataFlow)
     install(
         Runtime(
-            session=Conductor,
+            session=Session,
             stream=passes.stream,
             at=passes.at,
             state_of=resume.state_of,

@@ -7,10 +7,10 @@ from typing import Any
 
 from patience import patient
 
-from dataflow.engine.part import Part
 from dataflow.engine.worker import Worker
 from dataflow.executor.events import Event, Started
 from dataflow.executor.thread import ThreadExecutor
+from dataflow.plan.fragment import Fragment
 from dataflow.remote.host import Host
 from dataflow.remote.setup import MESSAGE_BYTES, options_of
 from dataflow.transport.bell import Bell
@@ -58,26 +58,26 @@ class Machine:
 class _Host(Host):
     """Its workers are threads, which cost next to nothing to start."""
 
-    def hire(self, part: Part, hands: int, slots: int) -> Any:
-        return _Crew(part, hands)
+    def hire(self, fragment: Fragment, hands: int, slots: int) -> Any:
+        return _Crew(fragment, hands)
 
 
 class _Crew(ThreadExecutor):
     """One worker of threads, as a bench sees its processes."""
 
-    def __init__(self, part: Part, hands: int) -> None:
+    def __init__(self, fragment: Fragment, hands: int) -> None:
         self._bell = Bell()
         self._waiting = select.poll()
         self._waiting.register(self._bell.ear, select.POLLIN)
         self._told = False
-        part.leave_to_workers()
+        fragment.leave_to_workers()
 
         def make(emit: Any) -> Worker:
             def emit_and_ring(*report: Any) -> None:
                 emit(*report)
                 self._bell.ring()
 
-            return Worker(part.for_workers(), emit_and_ring, InHand(hands))
+            return Worker(fragment.for_workers(), emit_and_ring, InHand(hands))
 
         super().__init__(make, hands)
 

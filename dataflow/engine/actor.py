@@ -13,10 +13,11 @@ from time import monotonic, perf_counter
 from typing import Any, TypeAlias
 
 from dataflow.codec import local
-from dataflow.engine.messages import LOADER, Failed, Lease, Report
+from dataflow.engine.messages import Failed, Lease, Report
 from dataflow.engine.outgoing import Spent, fit, seal
 from dataflow.engine.worker import Worker
 from dataflow.executor.memory import keep_freed_memory
+from dataflow.plan.tasks import LOADER
 from dataflow.transport.in_hand import InHand
 from dataflow.transport.slots import Block
 from dataflow.transport.traffic import Traffic
@@ -34,14 +35,14 @@ class RayWorker:
     """A worker in an actor. Its three methods run at the same time.
 
     Args:
-        programs: its programs, pickled.
+        chains: its chains, pickled.
         hands: threads that work.
         path: the consumer's sys.path; what is not in the actor's is added behind it.
         beat: while it has something to do, it says at least every so many seconds what is in hand;
             None: only together with results.
     """
 
-    def __init__(self, programs: bytes, hands: int, path: list[str], beat: float | None) -> None:
+    def __init__(self, chains: bytes, hands: int, path: list[str], beat: float | None) -> None:
         sys.path += [folder for folder in path if folder not in sys.path]
         keep_freed_memory()
         self.traffic = Traffic()
@@ -55,7 +56,7 @@ class RayWorker:
         self._threads: list[threading.Thread] = []
         try:
             # The user's modules are imported here, and the stages' reset_state is called.
-            self._worker = Worker(pickle.loads(programs), self._emit, self._in_hand)
+            self._worker = Worker(pickle.loads(chains), self._emit, self._in_hand)
         except BaseException as error:  # told to the consumer, which raises it
             self._outgoing.put((_parcel(Failed.of(error, LOADER).sealed()), 0))
             return

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from dataflow.engine.groups import Batching
-from dataflow.engine.messages import Failed, Lease, Loose, Task, Whole
+from dataflow.engine.messages import Failed, Lease, Loose, Whole
 from dataflow.epoch import DROPPED
+from dataflow.plan.ops import BatchChain
+from dataflow.plan.tasks import Task
 from dataflow.transport.slots import Block
 
 __all__ = ["Blocks", "Group"]
@@ -53,28 +54,28 @@ class Group:
         self._outcomes[index] = outcome
         return next(self._missing) == 0
 
-    def worth_a_block(self, program: Batching) -> bool:
+    def worth_a_block(self, chain: BatchChain) -> bool:
         """Whether to build the batch in memory that carries it to the consumer.
 
         Small ones rather share a message with others; and stages on the batch are the user's, who
         may keep what they get.
         """
         first = self._outcomes[0]
-        if program.stages or not isinstance(first, (list, tuple, dict)):
+        if chain.stages or not isinstance(first, (list, tuple, dict)):
             return False
         parts = first.values() if isinstance(first, dict) else first
         size = sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
         return size * len(self._outcomes) >= _BLOCK_BYTES
 
-    def build(self, program: Batching, blocks: Blocks | None) -> Built:
+    def build(self, chain: BatchChain, blocks: Blocks | None) -> Built:
         """The batch; the members as they are where one is missing or they do not fit together."""
         outcomes = self._outcomes
-        assert program.batch is not None, "what makes it such a program"
-        whole = len(outcomes) == program.batch.batch_size
+        assert chain.batch is not None, "what makes it such a chain"
+        whole = len(outcomes) == chain.batch.batch_size
         if not whole or any(one is DROPPED or isinstance(one, Failed) for one in outcomes):
             return Built(Loose(outcomes), None)
-        block = blocks.block() if blocks is not None and self.worth_a_block(program) else None
-        built = program.batch.build(outcomes, np.empty if block is None else block.empty)
+        block = blocks.block() if blocks is not None and self.worth_a_block(chain) else None
+        built = chain.batch.build(outcomes, np.empty if block is None else block.empty)
         if built is None:
             if block is not None and blocks is not None:
                 blocks.drop(block)

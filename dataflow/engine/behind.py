@@ -29,7 +29,7 @@ def behind(items: Iterator[_T], wake: Callable[[], None]) -> Iterator[_T]:
         stop = None
         while (item := reader.take()) is not _END:
             if stop is None:
-                # Where the program ends with the loop half done: before the workers that the thread
+                # Where the chain ends with the loop half done: before the workers that the thread
                 # talks to are ended, which by now have been started.
                 stop = weakref.finalize(reader, _stop, reader.shared, wake, os.getpid())
             yield item

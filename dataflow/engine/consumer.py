@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from dataflow.engine.messages import LOADER, UNSENT, Failed, Task, members_of
-from dataflow.engine.part import Part
+from dataflow.engine.messages import UNSENT, Failed
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
 from dataflow.node import meter_of, reset, stays
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.tasks import LOADER, Task, members_of
 from dataflow.randomness import enter, first_of, leave
-from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.batch import BatchData
 
 __all__ = ["Consumer"]
@@ -23,29 +23,29 @@ _COUNT_TOGETHER = 64
 
 
 class Consumer:
-    """Runs programs here, and decides about failures.
+    """Runs chains here, and decides about failures.
 
     Args:
-        part: whose programs.
+        fragment: whose chains.
         seed: the pass's seed.
         alone: there are no workers.
     """
 
-    def __init__(self, part: Part, seed: int, *, alone: bool = False) -> None:
-        self._part = part
+    def __init__(self, fragment: Fragment, seed: int, *, alone: bool = False) -> None:
+        self._fragment = fragment
         self._seed = seed
-        self._sent = [0] * len(part.programs) if alone else part.sent
-        # What of each program is left to do here.
+        self._sent = [0] * len(fragment.chains) if alone else fragment.sent
+        # What of each chain is left to do here.
         self._rest = [
-            len(program.stages) - sent
-            for program, sent in zip(part.programs, self._sent, strict=True)
+            len(chain.stages) - sent
+            for chain, sent in zip(fragment.chains, self._sent, strict=True)
         ]
-        self._prepared = [False] * len(part.programs)
-        self._tally = Tally([len(program.stages) for program in part.programs])
+        self._prepared = [False] * len(fragment.chains)
+        self._tally = Tally([len(chain.stages) for chain in fragment.chains])
         self._done = 0  # since the counts were last taken
         self._timed = True  # whether to time the next task
         self.policies = {
-            policy for program in part.programs for policy in program.policies if policy is not None
+            policy for chain in fragment.chains for policy in chain.policies if policy is not None
         }
         self._watchful = [policy for policy in self.policies if policy.gives_up]
 
@@ -57,7 +57,7 @@ class Consumer:
         """
         sources = [
             meter_of(owner)
-            for (_, stage), owner in self._part.owners.items()
+            for (_, stage), owner in self._fragment.owners.items()
             if stage == LOADER and stays(owner)
         ]
         while True:
@@ -69,23 +69,23 @@ class Consumer:
                 return
             if self._timed:
                 spent = perf_counter() - begun - sum(meter.below for meter in sources)
-                self._tally.counts[task.program][0][2] += spent
+                self._tally.counts[task.chain][0][2] += spent
             yield task, self.make(task)
 
     def make(self, task: Task) -> Any:
         """The datapoint of one task, as above."""
-        program = self._part.programs[task.program]
+        chain = self._fragment.chains[task.chain]
         value = task.key
         if value is DROPPED:
             return self._passed(DROPPED)
-        counts = self._tally.counts[task.program][0]
+        counts = self._tally.counts[task.chain][0]
         counts[0] += 1
         counts[1] += self._timed
-        if program.loader is not None:
+        if chain.loader is not None:
             begun = perf_counter() if self._timed else 0.0
             enter(self._seed, task.tag, 0)
             try:
-                value = program.loader(value)
+                value = chain.loader(value)
             except Exception as error:
                 return self._failed(task, error, LOADER)
             finally:
@@ -105,11 +105,11 @@ class Consumer:
         """The datapoint of a task that a worker has an outcome for."""
         if isinstance(outcome, Failed):
             return self._failed(task, outcome.exception(), outcome.stage)
-        if outcome is DROPPED or not self._rest[task.program]:
+        if outcome is DROPPED or not self._rest[task.chain]:
             for policy in self._watchful:
                 policy.passed()
             return outcome
-        return self._finish(task, self._sent[task.program], outcome)
+        return self._finish(task, self._sent[task.chain], outcome)
 
     def batch(self, task: Task, stage: BatchData, members: list[Any]) -> Any:
         """A batch that is built here, after the stages on it."""
@@ -119,7 +119,7 @@ class Consumer:
         except Exception as error:
             return self._failed(task, error, LOADER)
         finally:
-            counts = self._tally.counts[task.program][0]
+            counts = self._tally.counts[task.chain][0]
             counts[0] += 1
             counts[1] += 1
             counts[2] += perf_counter() - begun
@@ -131,8 +131,8 @@ class Consumer:
             policy.epoch_began()
         stages = [
             stage
-            for program, sent in zip(self._part.programs, self._sent, strict=True)
-            for stage in program.stages[sent:]
+            for chain, sent in zip(self._fragment.chains, self._sent, strict=True)
+            for stage in chain.stages[sent:]
         ]
         before = [stage.gauges() for stage in stages]
         try:
@@ -148,9 +148,9 @@ class Consumer:
 
     def _finish(self, task: Task, at: int, datapoint: Any, *, replaced: bool = False) -> Any:
         """Run the stages from number `at` on."""
-        number = task.program
-        program = self._part.programs[number]
-        stages = program.stages
+        number = task.chain
+        chain = self._fragment.chains[number]
+        stages = chain.stages
         if at == len(stages):
             return datapoint if replaced else self._passed(datapoint)
         if not self._prepared[number]:
@@ -161,7 +161,7 @@ class Consumer:
         timed = self._timed
         begun = perf_counter() if timed else 0.0
         while at < len(stages):
-            enter(self._seed, task.tag, program.numbers[at])
+            enter(self._seed, task.tag, chain.numbers[at])
             try:
                 datapoint = stages[at].apply(datapoint)
             except Exception as error:  # to whoever decides about that stage
@@ -192,19 +192,19 @@ class Consumer:
 
     def _failed(self, task: Task, error: Exception, stage: int) -> Any:
         """What becomes of a datapoint whose loader or stage raised."""
-        program = self._part.programs[task.program]
-        self._meter(task.program, stage).errors += 1
-        policies = program.policies
-        place = self._sent[task.program] if stage == UNSENT else stage + 1
+        chain = self._fragment.chains[task.chain]
+        self._meter(task.chain, stage).errors += 1
+        policies = chain.policies
+        place = self._sent[task.chain] if stage == UNSENT else stage + 1
         policy = policies[place]
         if policy is None:
             raise error
-        keyed = isinstance(self._part.owners[task.program, LOADER], KeyedSource)
+        keyed = self._fragment.is_keyed(task)
         members = members_of(task)
         key = task.key if members is None else [one.key for one in members]
         replacement = policy.failed_with(
             error,
-            None if self._part.sequential else key,
+            None if self._fragment.sequential else key,
             None if keyed else first_of(task.tag)[1],
         )
         if replacement is None:
@@ -215,16 +215,16 @@ class Consumer:
     def _enter_counts(self) -> None:
         """Bring the meters up to date."""
         done, self._done = self._done, 0
-        for program, stage, items, busy in self._tally.take(done):
-            meter = self._meter(program, stage)
+        for chain, stage, items, busy in self._tally.take(done):
+            meter = self._meter(chain, stage)
             meter.items += items
             meter.busy += busy
         self._timed = True
 
-    def _meter(self, program: int, stage: int) -> Meter:
+    def _meter(self, chain: int, stage: int) -> Meter:
         if stage == UNSENT:
-            return meter_of(self._part.runner)
-        return meter_of(self._part.owners[program, stage])
+            return meter_of(self._fragment.runner)
+        return meter_of(self._fragment.owners[chain, stage])
 
 
 def _reach(policies: list[ErrorPolicy | None], place: int, policy: ErrorPolicy) -> int:

@@ -9,67 +9,22 @@ hands over the members as they are, and the consumer groups again from there on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
-from dataflow.engine.messages import Loose, Members, Task, Whole
-from dataflow.engine.program import Program
+from dataflow.engine.messages import Loose, Whole
 from dataflow.epoch import DROPPED, Datapoint
-from dataflow.foreign import as_stage
-from dataflow.node import inputs, is_native, is_runner, stays
+from dataflow.plan.tasks import Members, Task
 from dataflow.randomness import Tag
 from dataflow.stages.batch import BatchData
-from dataflow.stages.item import ItemStage
 
-__all__ = ["Batching", "batching_of", "grouped", "regrouped"]
-
-
-@dataclass
-class Batching(Program):
-    """The program of a task that is a whole batch: the batch, then stages on it.
-
-    Attributes:
-        batch: how it is built.
-    """
-
-    batch: BatchData | None = None
-
-    def upto(self, stage: int) -> Batching:
-        return Batching(None, self.stages[:stage], self.numbers[:stage], batch=self.batch)
+__all__ = ["grouped", "regrouped"]
 
 
-class Found(NamedTuple):
-    """A batch below a runner.
-
-    Attributes:
-        batch: the stage.
-        above: stages and runners on it, from below.
-    """
-
-    batch: BatchData
-    above: list[Any]
-
-
-def batching_of(flow: Any) -> Found | None:
-    """The batch that `flow` is, or consists of per-item stages over; None where it does not."""
-    above: list[Any] = []
-    while not isinstance(flow, BatchData):
-        if stays(flow):
-            return None  # a pool, whose machines build the batches
-        if not is_runner(flow):
-            ours = isinstance(flow, ItemStage) and is_native(flow)
-            if not ours and as_stage(flow) is None:
-                return None
-        above.insert(0, flow)
-        (flow,) = inputs(flow)
-    return Found(flow, above) if is_native(flow) else None
-
-
-def grouped(tasks: Iterator[Task], size: int, program: Callable[[], int]) -> Iterator[Task]:
-    """Tasks of `size` members each, for the program of the moment; the last may have fewer."""
+def grouped(tasks: Iterator[Task], size: int, chain: Callable[[], int]) -> Iterator[Task]:
+    """Tasks of `size` members each, for the op chain of the moment; the last may have fewer."""
     while members := Members(islice(tasks, size)):
-        yield Task([member.tag for member in members], program(), members)
+        yield Task([member.tag for member in members], chain(), members)
 
 
 def regrouped(

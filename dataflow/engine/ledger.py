@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from typing import Any, NamedTuple
 
-from dataflow.engine.messages import EXHAUSTED, Lease, Task
+from dataflow.engine.messages import Lease
 from dataflow.engine.suspects import Entry, Suspects
+from dataflow.plan.tasks import EXHAUSTED, Task
 
 __all__ = ["Ledger", "Lost"]
 

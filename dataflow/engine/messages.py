@@ -8,54 +8,24 @@ from typing import Any, NamedTuple
 
 from dataflow.codec import functions
 from dataflow.errors import DatapointError, WorkerError
-from dataflow.randomness import Tag
+from dataflow.plan.tasks import Task
 
 __all__ = [
-    "EXHAUSTED",
-    "LOADER",
     "RECALL",
     "UNSENT",
     "Failed",
     "Lease",
     "Loose",
-    "Members",
     "Outcomes",
     "Report",
-    "Task",
     "Whole",
-    "members_of",
 ]
 
-# Stage indices of a `Failed` that are not one of the program's stages.
-LOADER = -1
+# The stage index of a `Failed` whose datapoint was finished and could not travel.
 UNSENT = -2
 
 # Asks a worker to give back the tasks that it has not begun.
 RECALL = "recall"
-
-
-class Task(NamedTuple):
-    """One position to work on: its tag, which program makes it, and from which key."""
-
-    tag: Tag
-    program: int
-    key: Any
-
-
-class Members(list[Task]):
-    """The key of a task that is a whole batch."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _members, tuple(zip(*self, strict=True))  # as columns, as in a lease
-
-
-def _members(*columns: tuple[Any, ...]) -> Members:
-    return Members(map(Task._make, zip(*columns, strict=True)))
-
-
-def members_of(task: Task) -> Members | None:
-    """The members of a task that is a whole batch; None of others."""
-    return task.key if type(task.key) is Members else None
 
 
 @dataclass(slots=True)
@@ -95,8 +65,8 @@ class Report:
 
     Attributes:
         results: the outcomes of tasks that were finished.
-        work: (program, stage index, items, busy seconds) since the last report; -1 is the loader.
-        gauges: (program, stage index, figures): a stage's own cumulative figures.
+        work: (chain, stage index, items, busy seconds) since the last report; -1 is the loader.
+        gauges: (chain, stage index, figures): a stage's own cumulative figures.
         cpu: seconds of processor time of the worker process since the last report.
         sending: seconds of encoding and copying since then; those of this report are in the next.
         returned: (lease number, index in the lease) of tasks that were asked back, not begun.
@@ -153,22 +123,12 @@ class Loose:
     outcomes: list[Any]
 
 
-class _Exhausted:
-    """The outcome of a position beyond the end of a flow that runs in a worker."""
-
-    def __reduce__(self) -> str:
-        return "EXHAUSTED"
-
-
-EXHAUSTED = _Exhausted()
-
-
 @dataclass(slots=True)
 class Failed:
     """The outcome of a position whose loader or stage raised.
 
     Attributes:
-        stage: index in the program, LOADER, or UNSENT: the finished datapoint could not travel.
+        stage: index in the op chain, LOADER, or UNSENT: the finished datapoint could not travel.
         type_name: the exception's qualified type.
         message: its text.
         traceback: formatted, from where it was raised.

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from reprlib import Repr
 
 from dataflow.engine.ledger import Lost
-from dataflow.engine.messages import Task, members_of
 from dataflow.errors import PoisonedDatapoint
 from dataflow.executor.events import Died
+from dataflow.plan.tasks import Task, members_of
 
 __all__ = ["conviction", "obituary"]
 

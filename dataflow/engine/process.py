@@ -49,10 +49,11 @@ def main() -> None:
     os.environ.clear()
     os.environ.update(setup["environ"])
 
-    from dataflow.engine.messages import LOADER, Failed
+    from dataflow.engine.messages import Failed
     from dataflow.engine.outgoing import Spent
     from dataflow.engine.worker import Worker
     from dataflow.executor.memory import keep_freed_memory
+    from dataflow.plan.tasks import LOADER
     from dataflow.transport.in_hand import InHand
     from dataflow.transport.ipc import WorkerEnd
     from dataflow.transport.slots import SlotWriter
@@ -66,7 +67,7 @@ def main() -> None:
     try:
         # The user's modules are imported here, and the stages' reset_state is called.
         emit = partial(_send, end, Spent(end))
-        worker = Worker(pickle.loads(setup["programs"]), emit, InHand(hands, hands_fd), end)
+        worker = Worker(pickle.loads(setup["chains"]), emit, InHand(hands, hands_fd), end)
     except BaseException as error:  # told to the consumer, which raises it
         problem = Failed.of(error, LOADER).sealed()
         threading.Thread(target=end.send, args=(problem,), daemon=True).start()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dataflow.engine.part import Part
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import positive
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
+from dataflow.plan.fragment import Fragment
 
 __all__ = ["PrefetchDataRay"]
 
@@ -93,7 +93,7 @@ class PrefetchDataRay(Runner):
         if address is not None and address.startswith("ray://"):
             raise ConfigError(
                 f"address={address!r} is one of Ray Client's, which cannot pass on what actors "
-                "yield: run the program on a node of the cluster"
+                "yield: run the chain on a node of the cluster"
             )
         self.address = address
         self.replicate = replicate
@@ -103,8 +103,8 @@ class PrefetchDataRay(Runner):
     def _length(self) -> int:
         return len(self.ds) * (self.num_actors if self.replicate else 1)
 
-    def _worker_count(self, part: Part) -> int:
-        return 1 if part.sequential and not self.replicate else self.num_actors
+    def _worker_count(self, fragment: Fragment) -> int:
+        return 1 if fragment.sequential and not self.replicate else self.num_actors
 
     def _actors(self) -> Any:
         from dataflow.engine.actor import RayWorker
@@ -112,14 +112,14 @@ class PrefetchDataRay(Runner):
 
         return actor_class(RayWorker, self.actor_options)
 
-    def _hire(self, part: Part, buffer: int) -> Executor:
+    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
         from dataflow.executor.ray import RayExecutor
 
-        part.leave_to_workers()
+        fragment.leave_to_workers()
         return RayExecutor(
             self._actors(),
             address=self.address,
-            programs=part.packed(),
-            hands=self._hands(part),
+            chains=fragment.packed(),
+            hands=self._hands(fragment),
             timeout=self._task_timeout,
         )

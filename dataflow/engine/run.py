@@ -11,16 +11,16 @@ from dataflow.engine.balance import Balance
 from dataflow.engine.budget import RestartBudget
 from dataflow.engine.deadlines import Deadlines
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import LOADER, RECALL, UNSENT, Failed, Lease, Report, Task, members_of
+from dataflow.engine.messages import RECALL, UNSENT, Failed, Lease, Report
 from dataflow.engine.obituary import conviction, obituary
 from dataflow.engine.pace import Pace
-from dataflow.engine.part import Part
 from dataflow.engine.watch import Gauges, Watch
 from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
 from dataflow.executor.events import Died, Event, Executor, Left, Reported, Started
 from dataflow.meter import Meter
-from dataflow.sources.keyed import KeyedSource
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.tasks import Task
 from dataflow.utils.machine import usable_cores
 
 __all__ = ["Run"]
@@ -35,7 +35,7 @@ class Run:
     """One pass.
 
     Args:
-        part: what is run.
+        fragment: what is run.
         crew: the workers; those of an earlier pass go on.
         epoch: the pass.
         tasks: what is to be done, in order: for all workers, or one list for each.
@@ -54,7 +54,7 @@ class Run:
 
     def __init__(
         self,
-        part: Part,
+        fragment: Fragment,
         crew: Executor,
         epoch: Epoch,
         tasks: list[Iterator[Task]],
@@ -70,7 +70,7 @@ class Run:
         meter: Meter,
         gauges: Gauges,
     ) -> None:
-        self._part = part
+        self._fragment = fragment
         self._redo = redo
         self._crew = crew
         self._count = workers
@@ -79,7 +79,7 @@ class Run:
         # Others' workers come and go, and each may hold as much as may wait here.
         self._pace = Pace(
             hands=hands,
-            transfers=part.transfers,
+            transfers=fragment.transfers,
             limit=buffer_size if crew.distance else max(1, buffer_size // workers),
             distance=crew.distance,
         )
@@ -100,7 +100,9 @@ class Run:
         for worker in crew.ready:
             self._balance.heard(worker, perf_counter())
         self._deadlines = (
-            None if task_timeout is None else Deadlines(task_timeout, silence=not part.transfers)
+            None
+            if task_timeout is None
+            else Deadlines(task_timeout, silence=not fragment.transfers)
         )
         self._attentive = perf_counter()  # since when the workers are listened to without a break
         self._passed = crew.traffic.passed
@@ -110,7 +112,7 @@ class Run:
         self._reported = bool(crew.workers)
         self._at_first = min(self._count, max(2, usable_cores()))
         self._watch = Watch(
-            part,
+            fragment,
             crew,
             meter,
             gauges,
@@ -180,7 +182,7 @@ class Run:
 
     def _bunch(self, count: int, seconds: float) -> int:
         """How many to deliver at once, after the consumer took so long for so many."""
-        if self._part.batching is not None:
+        if self._fragment.batching is not None:
             return 1  # each may be taken back
         swift = int(count * _LOOK_SECONDS / seconds) if seconds else _BUNCH
         return max(1, min(2 * count, swift, self._pace.spare, _BUNCH))
@@ -244,7 +246,7 @@ class Run:
 
     def _even_out(self, now: float) -> float | None:
         """Where a worker is idle, ask for tasks that wait elsewhere."""
-        if self._part.sequential:
+        if self._fragment.sequential:
             return None
         seated = [worker for worker in self._seats if worker is not None]
         late, wait = self._balance.due(seated, self._held, now, self._pace.cost)
@@ -317,7 +319,7 @@ class Run:
         self._pace.note(items, seconds, self._passed - before)
         for ledger in self._ledgers:
             ledger.window = self._window
-        if self._part.sequential:
+        if self._fragment.sequential:
             return  # one iterator's tasks stay in order
         for worker, held in self._held.items():
             if self._pace.exceeds(held, self._credit) and not self._balance.asked(worker):
@@ -353,15 +355,15 @@ class Run:
         worker = died.worker
         late = self._deadlines.killed(worker) if self._deadlines is not None else None
         in_hand = [(held.lease, held.task) for held in died.in_hand] if late is None else late
-        if self._part.sequential:
+        if self._fragment.sequential:
             in_hand = []  # one iterator cannot leave out a datapoint
         timed_out = late is not None
         lost = [ledger.revoke(worker, in_hand, certain=timed_out) for ledger in self._ledgers]
         self._forget(worker)
         self._meter.restarts += 1
-        text = obituary(died, lost, timed_out, self._is_keyed)
+        text = obituary(died, lost, timed_out, self._fragment.is_keyed)
         # Where it was killed for its silence, no datapoint is to blame.
-        if not late and not any(part.alone for part in lost):
+        if not late and not any(one.alone for one in lost):
             self._budget.death()
         if self._budget.spent:
             raise WorkerDied(
@@ -369,9 +371,9 @@ class Run:
                 f"max_restarts={self._max_restarts}"
             )
         logger.warning(text)
-        for ledger, part in zip(self._ledgers, lost, strict=True):
-            for entry in part.convicted:
-                error = conviction(entry.task, text, timed_out, self._is_keyed)
+        for ledger, one in zip(self._ledgers, lost, strict=True):
+            for entry in one.convicted:
+                error = conviction(entry.task, text, timed_out, self._fragment.is_keyed)
                 ledger.condemn(entry, Failed.of(error, UNSENT))
 
     def _say_goodbye(self, worker: int) -> None:
@@ -387,7 +389,3 @@ class Run:
         self._isolated.discard(worker)
         self._balance.forget(worker)
         self._seats = [None if seated == worker else seated for seated in self._seats]
-
-    def _is_keyed(self, task: Task) -> bool:
-        one = (members_of(task) or [task])[0]
-        return isinstance(self._part.owners[one.program, LOADER], KeyedSource)

@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any
 
 from dataflow.base import DataFlow
-from dataflow.engine.messages import Task
-from dataflow.engine.part import Part, is_part, make_part
 from dataflow.engine.run import Run
 from dataflow.engine.watch import Gauges
 from dataflow.epoch import Epoch, Stream
@@ -17,9 +15,13 @@ from dataflow.errors import ConfigError, DataFlowTerminated
 from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flows import ProxyDataFlow
-from dataflow.node import inputs, mark_ready, stays
+from dataflow.node import mark_ready
 from dataflow.passes import at, stream
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.planner import lower, stages_for_workers
+from dataflow.plan.tasks import Task
 from dataflow.randomness import Tag
+from dataflow.records import Record, RunnerOp
 from dataflow.utils.machine import memory, memory_limit
 
 __all__ = ["Runner"]
@@ -87,32 +89,32 @@ class Runner(ProxyDataFlow):
         """Whether a flow can go to a worker; where it cannot, this is told once."""
         return True
 
-    def _hire(self, part: Part, buffer: int) -> Executor:
+    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
         """Start the workers, which have room for `buffer` results that wait."""
         raise NotImplementedError(f"{type(self).__name__} defines no _hire()")
 
-    def _worker_count(self, part: Part) -> int:
+    def _worker_count(self, fragment: Fragment) -> int:
         """How many workers there shall be."""
         return 1
 
-    def _hands(self, part: Part) -> int:
+    def _hands(self, fragment: Fragment) -> int:
         """Threads in each worker."""
-        return part.hands
+        return fragment.threads
 
     def _replica(self, number: int) -> Any:
         """The flow that one of `_replicas` workers runs."""
         return self.ds
 
-    def _buffer_of(self, part: Part, epoch: Epoch) -> int:
+    def _buffer_of(self, fragment: Fragment, epoch: Epoch) -> int:
         """Results that may wait: datapoints, or batches of about as many datapoints."""
         size = 1
-        if part.batching is not None:
-            size = int(part.programs[part.batching].batch.batch_size)  # type: ignore[attr-defined]
+        if fragment.batching is not None:
+            size = int(fragment.chains[fragment.batching].batch.batch_size)  # type: ignore[attr-defined]
         if self._buffer_size is not None:
             return max(1, self._buffer_size // size)
         return max(self._usual_buffer // size, 2 * epoch.at_once)
 
-    def _hands_in_worker(self) -> int:
+    def _threads_in_worker(self) -> int:
         """Threads that this runner asks for in each worker of a runner above it."""
         return 1
 
@@ -121,6 +123,9 @@ class Runner(ProxyDataFlow):
     def reset_state(self) -> None:
         """Nothing below is touched: workers make ready their stages, and feeds their sources."""
         mark_ready(self)
+
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        return RunnerOp(self, inputs, self._stays, self._replicas, self._whole, self._single)
 
     def _stage_number(self) -> int:
         return super()._stage_number() - 1
@@ -146,9 +151,9 @@ class Runner(ProxyDataFlow):
     def _stream(self, epoch: Epoch) -> Stream:
         # What cannot go to workers streams here; the parts below it find their runner.
         epoch = epoch._replace(policy=self._policy)
-        if stays(self) and not epoch.conductor.pools:
+        if self._stays and not epoch.session.pools:
             return stream(self.ds, epoch)
-        above = () if stays(self) else epoch.runners
+        above = () if self._stays else epoch.runners
         if not above:
             self._claim(self.ds)
         return stream(self.ds, epoch._replace(runners=(*above, self)))
@@ -156,7 +161,8 @@ class Runner(ProxyDataFlow):
     def _claim(self, flow: Any) -> None:
         """Keep the stages of `flow` from being made ready here, if they are to run elsewhere."""
         if self._elsewhere:
-            _leave_to_workers(flow)
+            for fragment in stages_for_workers(lower(flow)):
+                fragment.leave_to_workers()
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
         return at(self.ds, epoch._replace(policy=self._policy), index)
@@ -166,35 +172,35 @@ class Runner(ProxyDataFlow):
 
     def _outcomes(
         self,
-        part: Part,
+        fragment: Fragment,
         epoch: Epoch,
         tasks: list[Iterator[Task]],
         ordered: bool,
         redo: list[tuple[int, Task]],
     ) -> Generator[list[tuple[int, Task, Any]], None, None]:
         """Every task with its number and its outcome, from workers; see `Run.deliver`."""
-        key = part.key(epoch)
+        key = fragment.key(epoch)
         crew = self._crews.get(key)
         if crew is not None and _hangs(crew):
             self._dismiss(key, crew)
             crew = None
-        self._room = buffer = self._buffer_of(part, epoch)
+        self._room = buffer = self._buffer_of(fragment, epoch)
         self._at_once = epoch.at_once
         if crew is None:  # the workers of an earlier epoch go on
-            crew = self._crews[key] = self._hire(part, buffer)
+            crew = self._crews[key] = self._hire(fragment, buffer)
         crew.interrupted = False  # perhaps in a pass that had ended for it
         self._meter.runner = type(self).__name__
-        stays = False
+        keeps = False
         try:
             run = Run(
-                part,
+                fragment,
                 crew,
                 epoch,
                 tasks,
                 redo,
                 ordered=ordered,
-                workers=self._worker_count(part),
-                hands=self._hands(part),
+                workers=self._worker_count(fragment),
+                hands=self._hands(fragment),
                 buffer_size=buffer,
                 most_bytes=_share_of_memory() if self._buffer_size is None else math.inf,
                 max_restarts=self._max_restarts,
@@ -203,14 +209,14 @@ class Runner(ProxyDataFlow):
                 gauges=self._gauges,
             )
             yield from run.deliver()
-            stays = not epoch.last
+            keeps = not epoch.last
         except (GeneratorExit, DataFlowTerminated):
             # The loop was left. The workers drop what they have not begun, and wait for the next.
             run.leave()
-            stays = not epoch.last
+            keeps = not epoch.last
             raise
         finally:
-            if not stays:
+            if not keeps:
                 self._dismiss(key, crew)
 
     def _dismiss(self, key: Any, crew: Executor) -> None:
@@ -252,14 +258,3 @@ def _share_of_memory() -> float:
     """Bytes that the results which wait may take, where nobody says how many they may be."""
     limits = [limit for limit in (memory(), memory_limit()) if limit]
     return min(limits, default=math.inf) / 8
-
-
-def _leave_to_workers(flow: Any) -> None:
-    """Keep the stages of every part below from being made ready here."""
-    if is_part(flow, below_runner=True):
-        part = make_part(flow, below_runner=True)
-        part.send_all()
-        part.leave_to_workers()
-    else:
-        for below in inputs(flow):
-            _leave_to_workers(below)

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dataflow.engine.part import Part
-from dataflow.engine.program import FlowLoader, why_not_sent
 from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
 from dataflow.errors import ConfigError
@@ -15,6 +13,9 @@ from dataflow.executor.events import Executor
 from dataflow.executor.thread import ThreadExecutor
 from dataflow.failures import OnError
 from dataflow.node import is_flow
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.packing import why_not_sent
+from dataflow.plan.whole import FlowLoader
 from dataflow.transport.in_hand import InHand
 from dataflow.utils.spelling import renamed
 
@@ -73,17 +74,17 @@ class ThreadRunner(Runner):
     _unit = "thread"
     _usual_buffer = 200
 
-    def _hands(self, part: Part) -> int:
-        return max(self.num_threads, part.hands)
+    def _hands(self, fragment: Fragment) -> int:
+        return max(self.num_threads, fragment.threads)
 
-    def _hands_in_worker(self) -> int:
+    def _threads_in_worker(self) -> int:
         return self._in_worker
 
-    def _hire(self, part: Part, buffer: int) -> Executor:
-        hands = self._hands(part)
-        programs = part.for_workers()
-        workers = self._worker_count(part)
-        return ThreadExecutor(lambda emit: Worker(programs, emit, InHand(hands)), hands, workers)
+    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
+        hands = self._hands(fragment)
+        chains = fragment.for_workers()
+        workers = self._worker_count(fragment)
+        return ThreadExecutor(lambda emit: Worker(chains, emit, InHand(hands)), hands, workers)
 
 
 class MultiThreadRunner(ThreadRunner):
@@ -143,11 +144,11 @@ class MultiThreadRunner(ThreadRunner):
     def _length(self) -> int:
         return sum(map(len, self._flows))
 
-    def _worker_count(self, part: Part) -> int:
-        return len(self._flows) if part.sequential else 1
+    def _worker_count(self, fragment: Fragment) -> int:
+        return len(self._flows) if fragment.sequential else 1
 
-    def _hands(self, part: Part) -> int:
-        return 1 if part.sequential else super()._hands(part)
+    def _hands(self, fragment: Fragment) -> int:
+        return 1 if fragment.sequential else super()._hands(fragment)
 
     def close(self) -> None:
         super().close()
@@ -238,13 +239,13 @@ class PrefetchDataZMQ(Runner):
                 )
         return self._sendable[1]
 
-    def _worker_count(self, part: Part) -> int:
-        return 1 if part.sequential and not self.replicate else self.num_proc
+    def _worker_count(self, fragment: Fragment) -> int:
+        return 1 if fragment.sequential and not self.replicate else self.num_proc
 
-    def _hire(self, part: Part, buffer: int) -> Executor:
-        hands = self._hands(part)
-        waiting = -(-buffer // self._worker_count(part))
-        return start_processes(part, hands, slots_of(hands, waiting))
+    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
+        hands = self._hands(fragment)
+        waiting = -(-buffer // self._worker_count(fragment))
+        return start_processes(fragment, hands, slots_of(hands, waiting))
 
 
 class MultiProcessRunner(PrefetchDataZMQ):
@@ -293,15 +294,15 @@ def slots_of(hands: int, waiting: int) -> int:
 
 
 def start_processes(
-    part: Part, hands: int, slots: int, numbers: Iterator[int] | None = None
+    fragment: Fragment, hands: int, slots: int, numbers: Iterator[int] | None = None
 ) -> ProcessExecutor:
     """What starts worker processes of this machine for a part."""
     from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
 
-    part.leave_to_workers()
+    fragment.leave_to_workers()
     return ProcessExecutor(
         module="dataflow.engine.process",
-        programs=part.packed(),
+        chains=fragment.packed(),
         hands=hands,
         slots_each=slots,
         numbers=numbers,

@@ -6,7 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dataflow.engine.messages import Loose, Task, members_of
+from dataflow.engine.messages import Loose
+from dataflow.plan.tasks import Task, members_of
 
 __all__ = ["Entry", "Suspects"]
 

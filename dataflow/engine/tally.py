@@ -1,4 +1,4 @@
-"""What a thread that runs programs counts."""
+"""What a thread that runs chains counts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _IDLE_SECONDS = 4 * CHEAP_SECONDS
 
 
 class Tally:
-    """Datapoints and busy seconds of the loader and stages of each program.
+    """Datapoints and busy seconds of the loader and stages of each op chain.
 
     Dear datapoints are all timed, of cheap ones the first of each lease and after each report.
 
     Args:
-        stages: how many each program has.
+        stages: how many each chain has.
 
     Attributes:
-        counts: by program, then loader and stages in order: datapoints, those of them that were
+        counts: by op chain, then loader and stages in order: datapoints, those of them that were
             timed, and their seconds, since the beginning.
         dear: whether to time every datapoint.
     """
@@ -41,19 +41,19 @@ class Tally:
             finished: datapoints that were finished since the last time.
         """
         work, cost = [], 0.0
-        for program, rows in enumerate(self.counts):
+        for chain, rows in enumerate(self.counts):
             for place, row in enumerate(rows):
-                told = self._told[program][place]
+                told = self._told[chain][place]
                 if row[0] == told[0] and row[2] == told[2]:
                     continue
                 latest = row[:]
                 items, timed, seconds = (a - b for a, b in zip(latest, told, strict=True))
                 told[:] = latest
                 if timed:
-                    self._means[program][place] = seconds / timed
-                busy = self._means[program][place] * items
+                    self._means[chain][place] = seconds / timed
+                busy = self._means[chain][place] * items
                 cost += busy
-                work.append((program, place - 1, int(items), busy))
+                work.append((chain, place - 1, int(items), busy))
         now = perf_counter()
         passed, self._began = now - self._began, now
         # A dear one may be among those that were not timed, but not without the time passing.

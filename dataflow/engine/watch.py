@@ -10,26 +10,27 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import TypeAlias
 
-from dataflow.engine.groups import Batching
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import LOADER, Lease, Report, Task, members_of
-from dataflow.engine.part import Part
+from dataflow.engine.messages import Lease, Report
 from dataflow.executor.events import Event, Executor
 from dataflow.meter import Meter
 from dataflow.node import meter_of
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.ops import BatchChain
+from dataflow.plan.tasks import LOADER, Task, members_of
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["Gauges", "Watch"]
 
 Gauges: TypeAlias = dict[tuple[int, int, int], dict[str, float]]
-"""A stage's own figures, by (worker, program, stage index)."""
+"""A stage's own figures, by (worker, chain, stage index)."""
 
 
 class Watch:
     """Counts one pass into the meters of the runner and of the flows that it runs.
 
     Args:
-        part: what is run.
+        fragment: what is run.
         crew: the workers.
         meter: the runner's.
         gauges: what the stages' own figures were in each worker, kept over the crew's life.
@@ -41,7 +42,7 @@ class Watch:
 
     def __init__(
         self,
-        part: Part,
+        fragment: Fragment,
         crew: Executor,
         meter: Meter,
         gauges: Gauges,
@@ -51,7 +52,7 @@ class Watch:
         buffer_size: int,
         loops: bool,
     ) -> None:
-        self._part = part
+        self._fragment = fragment
         self._crew = crew
         self._meter = meter
         self._gauges = gauges
@@ -59,7 +60,7 @@ class Watch:
         self._buffer_size = buffer_size
         self._loops = loops
         self._heard: set[int] = set()
-        self._meters = {key: meter_of(owner) for key, owner in part.owners.items()}
+        self._meters = {key: meter_of(owner) for key, owner in fragment.owners.items()}
         self._sources = [meter for (_, stage), meter in self._meters.items() if stage == LOADER]
         self._seen = Traffic(crew.traffic.bytes, crew.traffic.seconds)
         # Until the first result of new workers all time is `starting`, and nothing else counts.
@@ -71,13 +72,13 @@ class Watch:
 
     def staff(self, workers: int, hands: int) -> None:
         """So many workers there are now, with so many threads together."""
-        part, meter = self._part, self._meter
+        fragment, meter = self._fragment, self._meter
         meter.units, meter.workers = hands, workers
-        for (program, stage), owner in self._meters.items():
-            if stage >= part.sent[program]:
+        for (chain, stage), owner in self._meters.items():
+            if stage >= fragment.sent[chain]:
                 continue  # the consumer runs it
-            runs = part.programs[program]
-            if stage == LOADER and runs.loader is None and not isinstance(runs, Batching):
+            runs = fragment.chains[chain]
+            if stage == LOADER and runs.loader is None and not isinstance(runs, BatchChain):
                 continue  # its datapoints are read here
             concurrency = stage != LOADER and getattr(runs.stages[stage], "concurrency", None)
             owner.units = workers * concurrency if concurrency else hands
@@ -99,21 +100,21 @@ class Watch:
         fresh = ledger.fed - before
         if lease is not None and fresh:
             if self._begun is None:
-                program = (members_of(lease.tasks[-1]) or lease.tasks)[-1].program
-                self._meters[program, LOADER].here += perf_counter() - self._below() - begun
-            for program, count in self._by_program(lease.tasks[-fresh:]):
-                if self._part.programs[program].loader is None:  # otherwise the workers count
-                    self._meters[program, LOADER].items += count
+                chain = (members_of(lease.tasks[-1]) or lease.tasks)[-1].chain
+                self._meters[chain, LOADER].here += perf_counter() - self._below() - begun
+            for chain, count in self._by_chain(lease.tasks[-fresh:]):
+                if self._fragment.chains[chain].loader is None:  # otherwise the workers count
+                    self._meters[chain, LOADER].items += count
         return lease
 
     def _below(self) -> float:
         """Seconds that flows below the sources took so far."""
         return sum(meter.below for meter in self._sources)
 
-    def _by_program(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:
-        if len(self._part.programs) == 1:
+    def _by_chain(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:
+        if len(self._fragment.chains) == 1:
             return [(0, len(tasks))]
-        each = (one.program for task in tasks for one in members_of(task) or (task,))
+        each = (one.chain for task in tasks for one in members_of(task) or (task,))
         return Counter(each).items()
 
     def count(self, worker: int, report: Report) -> float:
@@ -127,29 +128,29 @@ class Watch:
         for work in report.work:
             seconds += work[3]
         known = worker in self._heard or not report.work
-        part = 1.0 if known else self._since_start(worker, seconds)
+        within = 1.0 if known else self._since_start(worker, seconds)
         meter.items += report.items
         if traffic.bytes:
-            meter.busy += report.sending * part
-            meter.worker_cpu += report.cpu * part
+            meter.busy += report.sending * within
+            meter.worker_cpu += report.cpu * within
             meter.here += traffic.seconds - self._seen.seconds
             meter.add("bytes", traffic.bytes - self._seen.bytes)
             self._seen = Traffic(traffic.bytes, traffic.seconds)
-        for program, stage, items, busy in report.work:
-            owner = self._meters[program, stage]
+        for chain, stage, items, busy in report.work:
+            owner = self._meters[chain, stage]
             owner.items += items
-            owner.busy += busy * part
-        for program, stage, figures in report.gauges:
-            before = self._gauges.get((worker, program, stage), {})
+            owner.busy += busy * within
+        for chain, stage, figures in report.gauges:
+            before = self._gauges.get((worker, chain, stage), {})
             # A worker's hands overtake each other, but its figures only grow.
             figures = {name: max(value, before.get(name, 0)) for name, value in figures.items()}
-            self._gauges[worker, program, stage] = figures
+            self._gauges[worker, chain, stage] = figures
             for name, value in figures.items():
-                self._meters[program, stage].add(name, value - before.get(name, 0))
+                self._meters[chain, stage].add(name, value - before.get(name, 0))
         return seconds
 
     def _since_start(self, worker: int, seconds: float) -> float:
-        """The part of a worker's first work that falls into the time that counts."""
+        """The share of a worker's first work that falls into the time that counts."""
         self._heard.add(worker)
         if not self._crew_is_new:
             return 1.0

@@ -15,12 +15,12 @@ from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 from dataflow.engine.batching import Blocks, Group
-from dataflow.engine.groups import Batching
-from dataflow.engine.messages import EXHAUSTED, RECALL, Failed, Lease, Outcomes, Report, Whole
-from dataflow.engine.program import Program
+from dataflow.engine.messages import RECALL, Failed, Lease, Outcomes, Report, Whole
 from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.node import reset
+from dataflow.plan.ops import BatchChain, OpChain
+from dataflow.plan.tasks import EXHAUSTED
 from dataflow.randomness import enter, leave
 from dataflow.stages.item import AsyncStage
 from dataflow.transport.in_hand import InHand
@@ -53,13 +53,13 @@ class _Arrived(NamedTuple):
 
 
 class Worker:
-    """Runs programs for whoever sends leases.
+    """Runs chains for whoever sends leases.
 
     One or more threads, its hands, call `work`, and one calls `watch`. Asynchronous stages occupy
     no hand.
 
     Args:
-        programs: what to do, by the number in a task.
+        chains: what to do, by the number in a task.
         emit: takes a `Report`, and the block that some of its arrays lie in; called by any hand.
         in_hand: where the hands write what they are at; it says how many they are.
         blocks: memory to build batches in, if that is not this process's own.
@@ -67,12 +67,12 @@ class Worker:
 
     def __init__(
         self,
-        programs: list[Program],
+        chains: list[OpChain],
         emit: Callable[..., None],
         in_hand: InHand,
         blocks: Blocks | None = None,
     ) -> None:
-        self.programs = programs
+        self.chains = chains
         self.blocks = blocks
         self.emit = emit
         self.in_hand = in_hand
@@ -82,8 +82,8 @@ class Worker:
         self.stopped = False
         self._hands: list[_Hand] = []
         self._hiring = threading.Lock()
-        for program in programs:
-            for stage in program.stages:
+        for chain in chains:
+            for stage in chain.stages:
                 reset(stage)
 
     def take(self, message: Lease | str) -> None:
@@ -155,8 +155,8 @@ class Worker:
 
     def close(self) -> None:
         """End the asynchronous stages' own threads."""
-        for program in self.programs:
-            for stage in program.stages:
+        for chain in self.chains:
+            for stage in chain.stages:
                 stage.close()
 
 
@@ -176,7 +176,7 @@ class _Hand:
         self._reported = perf_counter()
         self._reporting = threading.Lock()
         self._finished = 0  # since the last report of the tally
-        self._tally = Tally([len(program.stages) for program in worker.programs])
+        self._tally = Tally([len(chain.stages) for chain in worker.chains])
         self._counts = self._tally.counts
         self._timed = True  # whether to time the next datapoint
         self._seen = 0  # what the watcher saw in hand at its last look
@@ -189,7 +189,7 @@ class _Hand:
         worker, begin, number = self._worker, self._in_hand.begin, lease.number
         if len(pending) > 1 and worker.in_hand.hands > 1:
             worker.watched.set()
-        whole = any(isinstance(program, Batching) for program in worker.programs)
+        whole = any(isinstance(chain, BatchChain) for chain in worker.chains)
         start = self._start if whole else self._make  # which is all that most tasks take
         while not worker.stopped:
             try:
@@ -206,7 +206,7 @@ class _Hand:
 
     def _start(self, lease: Lease, index: int) -> None:
         """Work on a task, which may be a whole batch."""
-        if not isinstance(self._worker.programs[lease.tasks[index].program], Batching):
+        if not isinstance(self._worker.chains[lease.tasks[index].chain], BatchChain):
             self._make(lease, index)
             return
         group = Group((lease, index))
@@ -218,23 +218,23 @@ class _Hand:
     def _make(self, lease: Lease | Group, index: int) -> None:
         """Load, and run the stages."""
         task = lease.tasks[index]
-        program = self._worker.programs[task.program]
+        chain = self._worker.chains[task.chain]
         value = task.key
         if value is DROPPED:  # one of a batch's members
             self._finish(lease, index, DROPPED)
             return
         timed = self._timed
-        if program.loader is not None:
+        if chain.loader is not None:
             begun = perf_counter() if timed else 0.0
             enter(lease.seed, task.tag, 0)
             try:
-                value = program.loader(value)
+                value = chain.loader(value)
             except BaseException as error:  # the user's code may raise anything, SystemExit too
                 self._finish(lease, index, Failed.of(error, -1))
                 return
             finally:
                 leave()
-                counts = self._counts[task.program][0]
+                counts = self._counts[task.chain][0]
                 counts[0] += 1
                 if timed:
                     counts[1] += 1
@@ -251,7 +251,7 @@ class _Hand:
         place = lease.outer[1] if isinstance(lease, Group) else index
         self._in_hand.begin(self._number, lease.number, place)
         self._timed = True
-        counts = self._counts[lease.tasks[index].program][stage + 1]
+        counts = self._counts[lease.tasks[index].chain][stage + 1]
         counts[0] += 1  # its seconds are among the stage's own figures
         counts[1] += 1
         if isinstance(result, BaseException):
@@ -264,13 +264,13 @@ class _Hand:
     def _advance(self, lease: Lease | Group, index: int, first: int, value: Any) -> None:
         """Run the stages from number `first` on, up to the end or to one that takes its time."""
         tag, number, _ = lease.tasks[index]
-        program = self._worker.programs[number]
-        stages = program.stages
+        chain = self._worker.chains[number]
+        stages = chain.stages
         timed = self._timed
         if timed:
             begun = perf_counter()
             self._timed = self._tally.dear
-        seed, numbers, rows = lease.seed, program.numbers, self._counts[number]
+        seed, numbers, rows = lease.seed, chain.numbers, self._counts[number]
         for at in range(first, len(stages)):
             stage = stages[at]
             try:
@@ -320,15 +320,15 @@ class _Hand:
     def _build(self, group: Group) -> None:
         """All members are there."""
         lease, index = group.outer
-        number = lease.tasks[index].program
-        program = self._worker.programs[number]
-        assert isinstance(program, Batching), "checked in start"
-        if self._worker.blocks is not None and group.worth_a_block(program):
+        number = lease.tasks[index].chain
+        chain = self._worker.chains[number]
+        assert isinstance(chain, BatchChain), "checked in start"
+        if self._worker.blocks is not None and group.worth_a_block(chain):
             # Before it takes a slot to build in: what is still to be sent may need one, too. (And
             # waiting for room is not the datapoints' fault: they are not in hand then.)
             self.report()
         begun = perf_counter()
-        outcome, block = group.build(program, self._worker.blocks)
+        outcome, block = group.build(chain, self._worker.blocks)
         counts = self._counts[number][0]
         counts[0] += isinstance(outcome, Whole)
         counts[1] += 1
@@ -338,7 +338,7 @@ class _Hand:
                 self._finished += 1
                 self._results.append((lease.number, index, outcome))
                 self._tell(block)
-        elif isinstance(outcome, Whole) and program.stages:
+        elif isinstance(outcome, Whole) and chain.stages:
             self._advance(lease, index, 0, outcome.batch)
         else:
             self._finish(lease, index, outcome)
@@ -354,8 +354,8 @@ class _Hand:
         if not self._finished:
             return
         gauges = []
-        for number, program in enumerate(self._worker.programs):
-            for at, stage in enumerate(program.stages):
+        for number, chain in enumerate(self._worker.chains):
+            for at, stage in enumerate(chain.stages):
                 if figures := stage.gauges():
                     gauges.append((number, at, figures))
         finished, self._finished = self._finished, 0

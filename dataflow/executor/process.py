@@ -50,7 +50,7 @@ class ProcessExecutor:
 
     Args:
         module: what a worker runs, as ``python -m module``.
-        programs: its programs, pickled.
+        chains: its op chains, pickled.
         hands: threads in each worker.
         slots_each: messages with arrays that a worker can have under way.
         numbers: of the workers, where others have some of them.
@@ -60,7 +60,7 @@ class ProcessExecutor:
         self,
         *,
         module: str,
-        programs: bytes,
+        chains: bytes,
         hands: int,
         slots_each: int,
         numbers: Iterator[int] | None = None,
@@ -74,7 +74,7 @@ class ProcessExecutor:
             "path": sys.path,
             "argv": sys.argv,
             "environ": self._environ,
-            "programs": programs,
+            "chains": chains,
             "slots": slots_each,
             "hands": hands,
         }

@@ -112,7 +112,7 @@ class RayExecutor:
     Args:
         actors: the actors' class, from `actor_class`.
         address: of the cluster, where this process is not connected to one.
-        programs: the workers' programs, pickled.
+        chains: the workers' op chains, pickled.
         hands: threads in each.
         timeout: seconds that a task may be in hand, where anybody asks.
     """
@@ -122,7 +122,7 @@ class RayExecutor:
         actors: Any,
         *,
         address: str | None,
-        programs: bytes,
+        chains: bytes,
         hands: int,
         timeout: float | None,
     ) -> None:
@@ -130,7 +130,7 @@ class RayExecutor:
         leave = _join(address)
         self._beat = None if timeout is None else min(_BEAT_SECONDS, timeout / _BEATS)
         # Once in the store, for all actors.
-        self._setup = (self._ray.put(programs), hands, sys.path, self._beat)
+        self._setup = (self._ray.put(chains), hands, sys.path, self._beat)
         self._class = actors
         self._actors: dict[int, _Actor] = {}
         self._waits: dict[Any, int] = {}  # what may become ready, and whose it is

@@ -13,20 +13,10 @@ from dataflow import errors
 from dataflow.codec import wire
 from dataflow.codec.tensor import Encoder, bad, decode
 from dataflow.codec.wire import Kind
-from dataflow.engine.messages import (
-    EXHAUSTED,
-    UNSENT,
-    Failed,
-    Lease,
-    Loose,
-    Members,
-    Outcomes,
-    Report,
-    Task,
-    Whole,
-)
+from dataflow.engine.messages import UNSENT, Failed, Lease, Loose, Outcomes, Report, Whole
 from dataflow.epoch import DROPPED
 from dataflow.errors import CodecError, DatapointError
+from dataflow.plan.tasks import EXHAUSTED, Members, Task
 from dataflow.transport.in_hand import Held
 
 __all__ = ["Sent", "held_of", "pack_held", "pack_lease", "pack_report", "read_lease", "read_report"]
@@ -61,7 +51,7 @@ def pack_lease(part: int, worker: int, lease: Lease, limit: int) -> Sent:
     return wire.pack(Kind.LEASE, part=part, worker=worker, **fields), payload.frames
 
 
-def read_lease(fields: dict[str, Any], frames: Sequence[Any], programs: int) -> Lease:
+def read_lease(fields: dict[str, Any], frames: Sequence[Any], chains: int) -> Lease:
     """The lease that a trainer sent.
 
     Raises:
@@ -70,15 +60,15 @@ def read_lease(fields: dict[str, Any], frames: Sequence[Any], programs: int) -> 
     found = decode(fields["count"], fields["arrays"], frames, tuples=True)
     if len(found) != 1:
         bad("count", f"a lease of {len(found)} values")
-    return Lease(fields["lease"], fields["seed"], _tasks(found[0], programs, 0))
+    return Lease(fields["lease"], fields["seed"], _tasks(found[0], chains, 0))
 
 
 def _columns(tasks: Sequence[Task]) -> list[Any]:
-    """Tags, numbers of programs, keys; and which of the keys are no datapoints."""
+    """Tags, numbers of op chains, keys; and which of the keys are no datapoints."""
     special = [_mark(place, task.key) for place, task in enumerate(tasks) if _is_special(task.key)]
     return [
         [_plain(task.tag) for task in tasks],
-        [task.program for task in tasks],
+        [task.chain for task in tasks],
         [_key(task.key) if _is_special(task.key) else task.key for task in tasks],
         special,
     ]
@@ -110,14 +100,14 @@ def _tag(value: Any) -> Any:
     return bad("lease", f"a tag {str(value)[:40]}")
 
 
-def _tasks(columns: Any, programs: int, depth: int) -> list[Task]:
+def _tasks(columns: Any, chains: int, depth: int) -> list[Task]:
     if type(columns) is not list or [type(column) for column in columns] != [list] * 4:
         bad("lease", "not the columns of one")
     tags, numbers, keys, special = columns
     if not len(tags) == len(numbers) == len(keys):
         bad("lease", "columns of different lengths")
-    if not all(type(number) is int and 0 <= number < programs for number in numbers):
-        bad("lease", "a program that the chain does not have")
+    if not all(type(number) is int and 0 <= number < chains for number in numbers):
+        bad("lease", "an op chain that there is not")
     for place in special:
         if type(place) is not int or not -len(keys) <= place < len(keys):
             bad("lease", "a place that there is not")
@@ -126,7 +116,7 @@ def _tasks(columns: Any, programs: int, depth: int) -> list[Task]:
         elif depth:
             bad("lease", "a batch in a batch")
         else:
-            keys[place] = Members(_tasks(keys[place], programs, 1))
+            keys[place] = Members(_tasks(keys[place], chains, 1))
     return list(map(Task, map(_tag, tags), numbers, keys))
 
 
@@ -247,7 +237,7 @@ def read_report(fields: dict[str, Any], frames: Sequence[Any], stages: Sequence[
     Args:
         fields: of its head.
         frames: of its body.
-        stages: how many each program has.
+        stages: how many each op chain has.
 
     Raises:
         CodecError: it is none.
@@ -333,8 +323,8 @@ def _read_failure(value: Any) -> Failed:
     return Failed(stage, type_name, message, traceback, error)
 
 
-def _check_place(program: int, stage: int, stages: Sequence[int]) -> None:
-    if not (0 <= program < len(stages) and -1 <= stage < stages[program]):
+def _check_place(chain: int, stage: int, stages: Sequence[int]) -> None:
+    if not (0 <= chain < len(stages) and -1 <= stage < stages[chain]):
         bad("report", "a stage that the chain does not have")
 
 

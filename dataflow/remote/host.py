@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from dataflow.codec import wire
 from dataflow.codec.wire import Kind, Message
 from dataflow.engine.messages import RECALL, Failed, Report
-from dataflow.engine.part import Part, parts_below
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import start_processes
 from dataflow.errors import PeerError
 from dataflow.executor.events import Died, Event, Reported, Started
 from dataflow.node import walk
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.planner import fragments_of_pool
 from dataflow.remote.forms import Sent, pack_held, pack_report, read_lease
 from dataflow.remote.runner import PrefetchDataRemote
 from dataflow.resume import fingerprint
@@ -88,7 +89,7 @@ class Host:
                 break
         runner = Runner(flow, ordered=None, buffer_size=1)
         self._chain = fingerprint(flow)
-        self._parts = parts_below(runner)
+        self._parts = fragments_of_pool(runner)
         self._procs = procs
         self._threads = threads
         self._limit = limit
@@ -117,9 +118,9 @@ class Host:
 
     # -- the benches' threads ----------------------------------------------------------------
 
-    def hire(self, part: Part, hands: int, slots: int) -> ProcessExecutor:
+    def hire(self, fragment: Fragment, hands: int, slots: int) -> ProcessExecutor:
         """What starts the processes that work at a part."""
-        return start_processes(part, hands, slots)
+        return start_processes(fragment, hands, slots)
 
     def say(self, sent: Sent) -> None:
         """Send a message to the trainer, if there is one."""
@@ -163,7 +164,7 @@ class Host:
         elif message.kind is Kind.STOP:
             self._end(part)
         elif message.kind is Kind.LEASE:
-            lease = read_lease(fields, frames, len(self._parts[part].programs))
+            lease = read_lease(fields, frames, len(self._parts[part].chains))
             bench.ask((fields["worker"], lease))
         elif message.kind is Kind.RECALL:
             bench.ask((fields["worker"], RECALL))
@@ -221,11 +222,18 @@ class _Bench:
     """
 
     def __init__(
-        self, host: Host, number: int, part: Part, procs: int, hands: int, slots: int, limit: int
+        self,
+        host: Host,
+        number: int,
+        fragment: Fragment,
+        procs: int,
+        hands: int,
+        slots: int,
+        limit: int,
     ) -> None:
         self._host = host
         self._number = number
-        self._part = part
+        self._fragment = fragment
         self._procs = procs
         self._hands = hands
         self._slots = slots
@@ -260,7 +268,7 @@ class _Bench:
 
     def _run(self) -> None:
         try:
-            crew = self._crew = self._host.hire(self._part, self._hands, self._slots)
+            crew = self._crew = self._host.hire(self._fragment, self._hands, self._slots)
             try:
                 crew.listen(self._bell.ear)
                 for _ in range(self._procs):

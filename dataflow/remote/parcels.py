@@ -14,7 +14,7 @@ from dataflow.transport.link import Link
 __all__ = ["DATAPOINT_COST", "Mark", "Parcel", "Stream"]
 
 DATAPOINT_COST = 256
-"""Bytes of credit that a datapoint takes beside its frames: what it costs as an object. Part of
+"""Bytes of credit that a datapoint takes beside its frames: what it costs as an object. Fragment of
 the protocol."""
 
 

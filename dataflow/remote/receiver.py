@@ -123,7 +123,7 @@ class Receiver(DataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         begins, position = True, 0
-        conductor, number, path = epoch.conductor, epoch.number, epoch.path
+        session, number, path = epoch.session, epoch.number, epoch.path
         why = "what came over the network does not come again"
 
         def place(saved: dict[str, Any]) -> _Cursor:
@@ -136,10 +136,10 @@ class Receiver(DataFlow):
             return _Cursor(self._opened(), position)
 
         if epoch.in_step:
-            conductor.once(why)
-            cursor = conductor.cursor(self, epoch, place, sticky=True, beside=".remote")
+            session.once(why)
+            cursor = session.cursor(self, epoch, place, sticky=True, beside=".remote")
         else:  # who reads ahead has datapoints that are neither here nor delivered
-            conductor.refuse(why, lost=True)
+            session.refuse(why, lost=True)
             cursor = place({})
         end = self._opened()
         inbox = end.inbox

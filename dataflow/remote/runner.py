@@ -10,12 +10,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from dataflow.engine.part import Part, parts_below
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import slots_of, start_processes
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.planner import fragments_of_pool
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 from dataflow.resume import fingerprint
 from dataflow.transport.options import Options
@@ -132,21 +133,21 @@ class PrefetchDataRemote(Runner):
             self._end = None
             self._finalizer()
 
-    def _worker_count(self, part: Part) -> int:
+    def _worker_count(self, fragment: Fragment) -> int:
         return self.num_proc
 
-    def _hire(self, part: Part, buffer: int) -> Executor:
+    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
         from dataflow.executor.remote import RemoteExecutor
 
         end = self._opened()
-        part.leave_to_workers()
-        flows = [_flows_of(one) for one in parts_below(self)]
-        number = flows.index(_flows_of(part))
-        hands, slots = self._hands(part), slots_of(self._hands(part), buffer)
+        fragment.leave_to_workers()
+        flows = [_flows_of(one) for one in fragments_of_pool(self)]
+        number = flows.index(_flows_of(fragment))
+        hands, slots = self._hands(fragment), slots_of(self._hands(fragment), buffer)
         local = None
         if self.num_proc:
-            local = start_processes(part, hands, slots, end.numbers)
-        end.pool.describe(number, hands, slots, part.sent)
+            local = start_processes(fragment, hands, slots, end.numbers)
+        end.pool.describe(number, hands, slots, fragment.sent)
         return RemoteExecutor(end.pool, number, local, end.notice)
 
     def _stage_rows(self) -> list[dict[str, Any]]:
@@ -167,10 +168,10 @@ class PrefetchDataRemote(Runner):
         return {**super().__getstate__(), "_end": None, "_finalizer": None}
 
 
-def _flows_of(part: Part) -> set[int]:
+def _flows_of(fragment: Fragment) -> set[int]:
     """Those whose work is done by workers; stages above the pool are the consumer's."""
     return {
-        id(flow) for (program, stage), flow in part.owners.items() if stage < part.sent[program]
+        id(flow) for (chain, stage), flow in fragment.owners.items() if stage < fragment.sent[chain]
     }
 
 

@@ -231,7 +231,7 @@ class PullReceiver(DataFlow):
         self._shut(self._way)
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("what came over the network does not come again", lost=True)
+        epoch.session.refuse("what came over the network does not come again", lost=True)
         way = self._opened()
         notice = Notice("message", way.addresses)
         came, size = self._came, self._bytes

@@ -9,6 +9,7 @@ from typing import Any
 from dataflow.epoch import Epoch, Stream
 from dataflow.flows import RNGDataFlow
 from dataflow.randomness import Tag, generator
+from dataflow.records import KeySource, Record
 from dataflow.sources.columns import pick
 from dataflow.sources.permutation import Permutation
 from dataflow.stages.item import ItemStage
@@ -24,6 +25,7 @@ class KeyedSource(RNGDataFlow):
     """
 
     _kind = "source"
+    _has_keys = True
     shuffle: bool = False
     __last: tuple[tuple[int, ...], Permutation] | None = None
 
@@ -39,12 +41,15 @@ class KeyedSource(RNGDataFlow):
         """Per-item stages that belong to the source itself, between key and datapoint."""
         return []
 
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        return KeySource(self, inputs)
+
     def _length(self) -> int:
         return len(self.keys())
 
     def _stream(self, epoch: Epoch) -> Stream:
         # For a subclass whose own `__iter__` wraps this one; all others are part of a whole.
-        return epoch.conductor.alone(self, epoch)  # type: ignore[no-any-return]
+        return epoch.session.alone(self, epoch)  # type: ignore[no-any-return]
 
     def _keys(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Tag, Any]]:
         """The epoch's keys in order from place `start` on, each with its tag.

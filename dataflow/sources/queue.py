@@ -48,7 +48,7 @@ class DataFromQueue(DataFlow):
         raise UnknownLength("DataFromQueue has no end")
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("what DataFromQueue took from its queue is gone", lost=True)
+        epoch.session.refuse("what DataFromQueue took from its queue is gone", lost=True)
         self._interrupted = False
         for position in count():
             try:

@@ -6,7 +6,7 @@ from dataflow.stages.combine import ConcatData, JoinData, RandomChooseData, Rand
 from dataflow.stages.inspect import PrintData, TestDataSpeed
 from dataflow.stages.item import AsyncStage, ItemStage
 from dataflow.stages.map import FilterData, MapData, MapDataComponent, SelectComponent
-from dataflow.stages.order import Feed, OrderStage
+from dataflow.stages.order import IndexSource, OrderStage
 from dataflow.stages.repeat import RepeatedData, RepeatedDataPoint
 from dataflow.stages.shapes import BatchDataByShape
 from dataflow.stages.shard import ShardData
@@ -19,9 +19,9 @@ __all__ = [
     "BatchDataByShape",
     "CacheData",
     "ConcatData",
-    "Feed",
     "FilterData",
     "FixedSizeData",
+    "IndexSource",
     "ItemStage",
     "JoinData",
     "LocallyShuffleData",

@@ -15,6 +15,7 @@ from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
+from dataflow.records import BatchOp, Record
 
 __all__ = ["BatchData"]
 
@@ -49,6 +50,9 @@ class BatchData(ProxyDataFlow):
         self.remainder = remainder
         self.use_list = use_list
 
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        return BatchOp(self, inputs)
+
     def _length(self) -> int:
         full, rest = divmod(len(self.ds), self.batch_size)
         return full + (1 if rest and self.remainder else 0)
@@ -58,7 +62,7 @@ class BatchData(ProxyDataFlow):
         if type(self).aggregate_batch is not BatchData.aggregate_batch:
             yield from self._batches(epoch, stream(self.ds, inner))  # the user's code stays here
         else:
-            yield from epoch.conductor.behind(self.ds, inner, partial(self._batches, epoch))
+            yield from epoch.session.behind(self.ds, inner, partial(self._batches, epoch))
 
     def _batches(self, epoch: Epoch, pairs: Stream) -> Stream:
         tags: list[Tag] = []

@@ -52,7 +52,7 @@ class CacheData(ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         held = self._of(epoch)
-        epoch.conductor.need(held.check)
+        epoch.session.need(held.check)
         try:
             order = self._order(held, epoch)
             for place in count():
@@ -81,7 +81,7 @@ class CacheData(ProxyDataFlow):
         """What is kept, if it is of this pass's seed, or if the seed is not one to be kept to."""
         held = self._held
         if held is not None and held.path == epoch.path:
-            asked = held.seeded or epoch.seeded or epoch.conductor.resumed
+            asked = held.seeded or epoch.seeded or epoch.session.resumed
             if held.seed == epoch.seed or not asked:
                 return held
         if held is not None:
@@ -118,7 +118,7 @@ class _Held:
         self._meter = meter
         self._datapoints: list[Datapoint] = []
         self._pairs: Any = None
-        self._conductor: Any = None
+        self._session: Any = None
         self._lacks_pools = False  # `ds[i]` opened it
         self._again = 0  # how many datapoints come again that are here already
         self._lock = threading.RLock()  # `ds[i]` may be asked for from any thread
@@ -145,8 +145,8 @@ class _Held:
 
     def check(self) -> None:
         """Raise `NotResumable` where reading again would not give the same."""
-        if self._conductor is not None:
-            self._conductor.replays(finished=False)
+        if self._session is not None:
+            self._session.replays(finished=False)
 
     def pause(self) -> None:
         """End what works for reading, in a way that it can go on from here."""
@@ -161,7 +161,7 @@ class _Held:
             return False
         begun = perf_counter()
         try:
-            if self._lacks_pools and epoch.conductor.pools:
+            if self._lacks_pools and epoch.session.pools:
                 self.pause()
             if self._pairs is None:
                 self._pairs = self._open(epoch)
@@ -186,21 +186,21 @@ class _Held:
         """The input's stream from where it was left."""
         saved: dict[str, Any] = {}
         self._again = 0
-        if self._conductor is not None:
+        if self._session is not None:
             try:
-                if self._conductor.replays(finished=False) is None:
-                    saved = self._conductor.state()
+                if self._session.replays(finished=False) is None:
+                    saved = self._session.state()
                 else:
                     self._again = len(self._datapoints)
             except NotResumable:
-                if not self._conductor.lost:  # what was taken from a queue does not come again
+                if not self._session.lost:  # what was taken from a queue does not come again
                     self._datapoints.clear()
-        self._conductor = epoch.conductor.apart(saved)
-        self._lacks_pools = not epoch.conductor.pools
+        self._session = epoch.session.apart(saved)
+        self._lacks_pools = not epoch.session.pools
         if epoch.runners:
             epoch.runners[0]._claim(self._ds)
         # In order: the place of a datapoint here decides its random numbers above.
-        inner = epoch._replace(number=0, conductor=self._conductor, in_order=True, last=True)
+        inner = epoch._replace(number=0, session=self._session, in_order=True, last=True)
         return stream(self._ds, inner)
 
 

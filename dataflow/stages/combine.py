@@ -15,7 +15,7 @@ from dataflow.errors import ConfigError
 from dataflow.node import is_flow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag, generator
-from dataflow.stages.order import Feed, OrderStage
+from dataflow.stages.order import IndexSource, OrderStage
 
 __all__ = ["ConcatData", "JoinData", "RandomChooseData", "RandomMixData"]
 
@@ -55,13 +55,15 @@ class ConcatData(OrderStage, _Several):
     def _length(self) -> int:
         return sum(map(len, self.df_lists))
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
-        for number, feed in enumerate(feeds):
-            size = feed.places()
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
+        for number, source in enumerate(sources):
+            size = source.places()
             if size is not None and start >= size:
                 start -= size
                 continue
-            pairs = feed.open(epoch.input(number), start if size is not None else 0)
+            pairs = source.open(epoch.input(number), start if size is not None else 0)
             for pair in pairs:
                 if size is None and start:
                     start -= 1
@@ -70,15 +72,15 @@ class ConcatData(OrderStage, _Several):
             if size is not None:
                 start = 0
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
-        return _sum(feeds)
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
+        return _sum(sources)
 
-    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
-        number, place = _locate(_known(feeds, self), place)
-        return feeds[number].at(epoch.input(number), place)
+    def _pick(self, epoch: Epoch, sources: Sequence[IndexSource], place: int) -> tuple[Any, Any]:
+        number, place = _locate(_known(sources, self), place)
+        return sources[number].at(epoch.input(number), place)
 
     def _stream(self, epoch: Epoch) -> Stream:
-        cursor = epoch.conductor.cursor(self, epoch, _Input)
+        cursor = epoch.session.cursor(self, epoch, _Input)
         for number in range(cursor.number, len(self.df_lists)):
             cursor.number = number
             yield from stream(self.df_lists[number], epoch.input(number))
@@ -129,37 +131,43 @@ class RandomMixData(OrderStage, _Several):
         generator(epoch.seed, "mix", *path).shuffle(choices)
         return choices
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
-        if any(feed.places() is None for feed in feeds):
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
+        if any(source.places() is None for source in sources):
             # What the inputs say of their lengths may be wrong, so places are found by going there.
-            return islice(self._from_the_start(epoch, feeds), start, None)
-        return self._from(epoch, feeds, start)
+            return islice(self._from_the_start(epoch, sources), start, None)
+        return self._from(epoch, sources, start)
 
-    def _from(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
-        choices = self._choices(epoch, _known(feeds, self))
-        begun = np.bincount(choices[:start], minlength=len(feeds)).tolist()
-        pairs = [feed.open(epoch.input(i), begun[i]) for i, feed in enumerate(feeds)]
+    def _from(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
+        choices = self._choices(epoch, _known(sources, self))
+        begun = np.bincount(choices[:start], minlength=len(sources)).tolist()
+        pairs = [source.open(epoch.input(i), begun[i]) for i, source in enumerate(sources)]
         for block in range(start, len(choices), _BLOCK):
             for number in choices[block : block + _BLOCK].tolist():
                 yield next(pairs[number])
 
-    def _from_the_start(self, epoch: Epoch, feeds: Sequence[Feed]) -> Iterator[tuple[Any, Any]]:
+    def _from_the_start(
+        self, epoch: Epoch, sources: Sequence[IndexSource]
+    ) -> Iterator[tuple[Any, Any]]:
         sizes = [_size(flow, number) for number, flow in enumerate(self.df_lists)]
-        pairs = [feed.open(epoch.input(i)) for i, feed in enumerate(feeds)]
+        pairs = [source.open(epoch.input(i)) for i, source in enumerate(sources)]
         for number in self._choices(epoch, sizes).tolist():
             yield from islice(pairs[number], 1)
         for rest in pairs:
             yield from rest
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
-        return _sum(feeds)
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
+        return _sum(sources)
 
-    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
-        choices, begun = self._drawn(epoch, _known(feeds, self))
+    def _pick(self, epoch: Epoch, sources: Sequence[IndexSource], place: int) -> tuple[Any, Any]:
+        choices, begun = self._drawn(epoch, _known(sources, self))
         number = int(choices[place])
         block = place // _BLOCK
         within = np.count_nonzero(choices[block * _BLOCK : place] == number)
-        return feeds[number].at(epoch.input(number), int(begun[block, number]) + int(within))
+        return sources[number].at(epoch.input(number), int(begun[block, number]) + int(within))
 
     def _drawn(self, epoch: Epoch, sizes: Sequence[int]) -> _Choices:
         """The choices, and how many of each input come before each block of them."""
@@ -176,7 +184,7 @@ class RandomMixData(OrderStage, _Several):
         return {**super().__getstate__(), "_kept": None}
 
     def _stream(self, epoch: Epoch) -> Stream:
-        cursor = epoch.conductor.cursor(self, epoch, _Drawn)
+        cursor = epoch.session.cursor(self, epoch, _Drawn)
         streams = [stream(flow, epoch.input(i)) for i, flow in enumerate(self.df_lists)]
         sizes = [_size(flow, number) for number, flow in enumerate(self.df_lists)]
         choices = self._choices(epoch, sizes)
@@ -216,16 +224,18 @@ class RandomChooseData(OrderStage, _Several):
             chosen = np.searchsorted(bounds, rng.random(_BLOCK) * bounds[-1], side="right")
             yield np.minimum(chosen, len(bounds) - 1)
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
-        begun = [0] * len(feeds)
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
+        begun = [0] * len(sources)
         blocks = self._choices(epoch)
         for _ in range(start // _BLOCK):
-            block = np.bincount(next(blocks), minlength=len(feeds))
+            block = np.bincount(next(blocks), minlength=len(sources))
             begun = [a + int(b) for a, b in zip(begun, block, strict=True)]
         first = next(blocks)
-        skipped = np.bincount(first[: start % _BLOCK], minlength=len(feeds))
+        skipped = np.bincount(first[: start % _BLOCK], minlength=len(sources))
         begun = [a + int(b) for a, b in zip(begun, skipped, strict=True)]
-        pairs = [feed.open(epoch.input(i), begun[i]) for i, feed in enumerate(feeds)]
+        pairs = [source.open(epoch.input(i), begun[i]) for i, source in enumerate(sources)]
         numbers = first[start % _BLOCK :].tolist()
         while True:
             for number in numbers:
@@ -235,11 +245,11 @@ class RandomChooseData(OrderStage, _Several):
                 yield pair
             numbers = next(blocks).tolist()
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
         return None  # the draws decide
 
     def _stream(self, epoch: Epoch) -> Stream:
-        cursor = epoch.conductor.cursor(self, epoch, _Drawn)
+        cursor = epoch.session.cursor(self, epoch, _Drawn)
         streams = [stream(flow, epoch.input(i)) for i, flow in enumerate(self.df_lists)]
         skip = cursor.count
         for block in self._choices(epoch):
@@ -315,18 +325,18 @@ def _size(flow: Any, number: int) -> int:
         ) from None
 
 
-def _sum(feeds: Sequence[Feed]) -> int | None:
+def _sum(sources: Sequence[IndexSource]) -> int | None:
     total = 0
-    for feed in feeds:
-        size = feed.places()
+    for source in sources:
+        size = source.places()
         if size is None:
             return None
         total += size
     return total
 
 
-def _known(feeds: Sequence[Feed], stage: DataFlow) -> list[int]:
-    sizes = [feed.places() for feed in feeds]
+def _known(sources: Sequence[IndexSource], stage: DataFlow) -> list[int]:
+    sizes = [source.places() for source in sources]
     for number, size in enumerate(sizes):
         if size is None:
             raise TypeError(

@@ -11,6 +11,7 @@ from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.flows import ProxyDataFlow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag, enter, leave
+from dataflow.records import ItemOp, Record
 
 __all__ = ["AsyncStage", "ItemStage"]
 
@@ -27,6 +28,9 @@ class ItemStage(ProxyDataFlow):
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
         """The new datapoint, or None to drop it."""
         raise NotImplementedError(f"{type(self).__name__} defines no apply()")
+
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        return ItemOp(self, inputs, self)
 
     def timed(self, datapoint: Datapoint) -> Datapoint | None:
         """`apply`, counted."""
@@ -82,6 +86,9 @@ class AsyncStage(ItemStage):
 
     _kind = "transfers"
     concurrency: int = 1
+
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        return ItemOp(self, inputs, self, self.concurrency)
 
     def begin(self, datapoint: Datapoint, done: Callable[[Any], None]) -> None:
         """Start on a datapoint and return at once.

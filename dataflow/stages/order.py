@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from dataflow.base import DataFlow
 from dataflow.epoch import Epoch
+from dataflow.records import OrderOp, Record
 
-__all__ = ["Feed", "OrderStage"]
+__all__ = ["IndexSource", "OrderStage"]
 
 
-class Feed(Protocol):
+class IndexSource(Protocol):
     """An order that is known without looking into a datapoint: pairs of tag and payload.
 
     A payload may be a datapoint, or the key from which one will be loaded. Every pair has a
@@ -42,14 +43,19 @@ class OrderStage(DataFlow):
     like any other stage.
     """
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+    def _to_record(self, inputs: tuple[Record, ...]) -> Record:
+        return OrderOp(self, inputs)
+
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
         """The pairs in the new order, from place `start` on."""
         raise NotImplementedError(f"{type(self).__name__} defines no _order()")
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
         """How many pairs an epoch has."""
         raise NotImplementedError(f"{type(self).__name__} defines no _places()")
 
-    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
+    def _pick(self, epoch: Epoch, sources: Sequence[IndexSource], place: int) -> tuple[Any, Any]:
         """The pair at one place."""
         raise TypeError(f"{type(self).__name__} has no random access: its order is drawn in turn")

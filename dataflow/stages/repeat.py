@@ -11,7 +11,7 @@ from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
-from dataflow.stages.order import Feed, OrderStage
+from dataflow.stages.order import IndexSource, OrderStage
 
 __all__ = ["RepeatedData", "RepeatedDataPoint", "copy_of"]
 
@@ -41,14 +41,16 @@ class RepeatedData(OrderStage, ProxyDataFlow):
         for number in count(start) if self.num == -1 else range(start, self.num):
             yield number, epoch._replace(number=first + number)
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
-        (feed,) = feeds
-        size = feed.places()
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
+        (source,) = sources
+        size = source.places()
         if size == 0:
             return
         begin, start = divmod(start, size) if size is not None else (0, start)
         for _, inner in self._rounds(epoch, begin):
-            pairs = feed.open(inner, start if size is not None else 0)
+            pairs = source.open(inner, start if size is not None else 0)
             seen = 0
             for seen, pair in enumerate(pairs, start=1):
                 if size is None and seen <= start:
@@ -58,21 +60,21 @@ class RepeatedData(OrderStage, ProxyDataFlow):
             if not seen and size is None:
                 return  # an empty input stays so
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
-        size = feeds[0].places()
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
+        size = sources[0].places()
         return None if size is None or self.num == -1 else size * self.num
 
-    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
-        size = feeds[0].places()
+    def _pick(self, epoch: Epoch, sources: Sequence[IndexSource], place: int) -> tuple[Any, Any]:
+        size = sources[0].places()
         if not size:
             raise TypeError("RepeatedData has no random access over an input of unknown length")
-        return feeds[0].at(self._inner(epoch, place // size), place % size)
+        return sources[0].at(self._inner(epoch, place // size), place % size)
 
     def _inner(self, epoch: Epoch, number: int) -> Epoch:
         return epoch._replace(number=epoch.number * max(self.num, 1) + number)
 
     def _stream(self, epoch: Epoch) -> Stream:
-        cursor = epoch.conductor.cursor(self, epoch, _Round)
+        cursor = epoch.session.cursor(self, epoch, _Round)
         for number, inner in self._rounds(epoch, cursor.round):
             cursor.round = number
             empty = True
@@ -124,20 +126,22 @@ class RepeatedDataPoint(OrderStage, ProxyDataFlow):
             for number in range(self.num):
                 yield copy_of(tag, number, stage), payload
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
         below, skip = divmod(start, self.num)
-        return islice(self._copies(feeds[0].open(epoch, below)), skip, None)
+        return islice(self._copies(sources[0].open(epoch, below)), skip, None)
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
-        size = feeds[0].places()
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
+        size = sources[0].places()
         return None if size is None else size * self.num
 
-    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
-        tag, payload = feeds[0].at(epoch, place // self.num)
+    def _pick(self, epoch: Epoch, sources: Sequence[IndexSource], place: int) -> tuple[Any, Any]:
+        tag, payload = sources[0].at(epoch, place // self.num)
         return copy_of(tag, place % self.num, self._stage_number()), payload
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("RepeatedDataPoint over batches holds one of them")
+        epoch.session.refuse("RepeatedDataPoint over batches holds one of them")
         for tag, datapoint in stream(self.ds, epoch):
             if datapoint is DROPPED:
                 yield tag, datapoint

@@ -45,7 +45,7 @@ class BatchDataByShape(ProxyDataFlow):
         return len(self.ds) // self.batch_size
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("BatchDataByShape holds datapoints of several shapes")
+        epoch.session.refuse("BatchDataByShape holds datapoints of several shapes")
         groups: defaultdict[tuple[int, ...], list[tuple[Tag, Datapoint]]] = defaultdict(list)
         for tag, datapoint in stream(self.ds, epoch.batched(self.batch_size)):
             if datapoint is DROPPED:

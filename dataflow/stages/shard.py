@@ -13,7 +13,7 @@ from dataflow.flows import ProxyDataFlow
 from dataflow.node import inputs, walk
 from dataflow.passes import at, stream
 from dataflow.randomness import Tag
-from dataflow.stages.order import Feed, OrderStage
+from dataflow.stages.order import IndexSource, OrderStage
 from dataflow.stages.repeat import copy_of
 
 __all__ = ["ShardData", "resharded"]
@@ -87,14 +87,16 @@ class ShardData(OrderStage, ProxyDataFlow):
         short = {"pad": rest > 0, "drop": False, "keep": self.rank < rest}
         return rows + short[self.uneven]
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
         self._check_seed(epoch)
 
         def make(saved: Mapping[str, Any]) -> _Begin:
             return _Begin(int(saved.get("begin", 0)), self.world_size)
 
-        begin = epoch.conductor.cursor(self, epoch, make, beside=_BESIDE).begin
-        pairs = feeds[0].open(epoch, begin + start * self.world_size)
+        begin = epoch.session.cursor(self, epoch, make, beside=_BESIDE).begin
+        pairs = sources[0].open(epoch, begin + start * self.world_size)
         return (self._as_copy(pair, copied) for pair, copied in self._mine(pairs))
 
     def _mine(self, pairs: Iterator[_T]) -> Iterator[tuple[_T, bool]]:
@@ -110,16 +112,16 @@ class ShardData(OrderStage, ProxyDataFlow):
         tag, payload = pair
         return (copy_of(tag, 1, self._stage_number()), payload) if copied else pair
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
-        size = feeds[0].places()
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
+        size = sources[0].places()
         return None if size is None else self._own(size)
 
-    def _pick(self, epoch: Epoch, feeds: Sequence[Feed], place: int) -> tuple[Any, Any]:
-        size = feeds[0].places()
+    def _pick(self, epoch: Epoch, sources: Sequence[IndexSource], place: int) -> tuple[Any, Any]:
+        size = sources[0].places()
         if size is None:
             raise TypeError("ShardData has no random access over an input of unknown length")
         index, copied = self._index(place, size)
-        return self._as_copy(feeds[0].at(epoch, index), copied)
+        return self._as_copy(sources[0].at(epoch, index), copied)
 
     def _index(self, place: int, size: int) -> tuple[int, bool]:
         first = place * self.world_size
@@ -128,7 +130,7 @@ class ShardData(OrderStage, ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         self._check_seed(epoch)
-        epoch.conductor.refuse("ShardData over batches holds some of them")
+        epoch.session.refuse("ShardData over batches holds some of them")
         kept = (pair for pair in stream(self.ds, epoch) if pair[1] is not DROPPED)
         for pair, copied in self._mine(kept):
             yield self._as_copy(pair, copied)

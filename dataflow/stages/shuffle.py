@@ -11,7 +11,7 @@ from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
 from dataflow.passes import stream
 from dataflow.randomness import generator
-from dataflow.stages.order import Feed, OrderStage
+from dataflow.stages.order import IndexSource, OrderStage
 from dataflow.stages.repeat import copy_of
 
 __all__ = ["LocallyShuffleData"]
@@ -43,16 +43,18 @@ class LocallyShuffleData(OrderStage, ProxyDataFlow):
     def _length(self) -> int:
         return len(self.ds) * self.num_reuse
 
-    def _order(self, epoch: Epoch, feeds: Sequence[Feed], start: int) -> Iterator[tuple[Any, Any]]:
+    def _order(
+        self, epoch: Epoch, sources: Sequence[IndexSource], start: int
+    ) -> Iterator[tuple[Any, Any]]:
         # What was held at some place is known only by going there.
-        return islice(self._shuffled(epoch, feeds[0].open(epoch)), start, None)
+        return islice(self._shuffled(epoch, sources[0].open(epoch)), start, None)
 
-    def _places(self, feeds: Sequence[Feed]) -> int | None:
-        size = feeds[0].places()
+    def _places(self, sources: Sequence[IndexSource]) -> int | None:
+        size = sources[0].places()
         return None if size is None else size * self.num_reuse
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("LocallyShuffleData over batches holds some of them")
+        epoch.session.refuse("LocallyShuffleData over batches holds some of them")
         return self._shuffled(epoch, stream(self.ds, epoch))
 
     def _shuffled(

@@ -47,7 +47,7 @@ class FixedSizeData(ProxyDataFlow):
             going.following = epoch.number + 1
             return going
 
-        going = epoch.conductor.cursor(self, epoch, make, sticky=self.keep_state)
+        going = epoch.session.cursor(self, epoch, make, sticky=self.keep_state)
         try:
             while going.left:
                 tag, datapoint = next(going.pairs)
@@ -97,14 +97,14 @@ class _Going:
         self.left = 0
         self.following = epoch.number + 1
         self._round = _Round(int(saved.get("round", epoch.number)), bool(saved))
-        self._conductor = epoch.conductor.nested(saved.get("below", {}), keeps=keeps)
+        self._session = epoch.session.nested(saved.get("below", {}), keeps=keeps)
         # Which datapoints are the first is for the order below to say, also where workers run it.
         in_order = epoch.in_order or bool(epoch.runners)
-        inner = epoch._replace(conductor=self._conductor, in_order=in_order)
+        inner = epoch._replace(session=self._session, in_order=in_order)
         self.pairs = _rounds(ds, inner, self._round)
 
     def state(self) -> dict[str, Any]:
-        return {"left": self.left, "round": self._round.number, "below": self._conductor.state()}
+        return {"left": self.left, "round": self._round.number, "below": self._session.state()}
 
 
 @dataclass

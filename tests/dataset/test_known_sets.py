@@ -24,7 +24,7 @@ from published import (
 
 import dataflow as df
 from dataflow.dataset import Cifar10, ILSVRC12Files, Mnist, SVHNDigit, TinyImageNet
-from dataflow.engine.part import make_part
+from dataflow.plan.planner import Site, fragment_for_access, lower
 
 SIZE = 24
 
@@ -130,7 +130,8 @@ def test_arrays_go_to_workers_once(folder: Path) -> None:
     source = Named("test", False, folder)
     assert list(source.keys()) == list(range(SIZE))
     ds = df.MapData(source, source.name)
-    part = make_part(ds, below_runner=True)
+    part = fragment_for_access(lower(ds), Site())
+    assert part is not None
     part.send_all()
     assert source.images.nbytes < len(part.packed()) < 1.5 * source.images.nbytes
     with df.PrefetchDataZMQ(ds, 1) as many:

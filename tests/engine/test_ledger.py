@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import EXHAUSTED, Lease, Task
+from dataflow.engine.messages import Lease
+from dataflow.plan.tasks import EXHAUSTED, Task
 
 
 def tasks(size: int):

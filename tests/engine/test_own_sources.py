@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import dataflow as df
-from dataflow.engine import program
+from dataflow.plan import packing
 from dataflow.randomness import datapoint_rng
 
 
@@ -97,7 +97,7 @@ def test_more_workers_and_failures_that_are_borne_need_the_stages_apart(options:
 def test_what_cannot_go_stays_and_that_is_told_once(
     held: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(packing, "_MOST_BYTES", 1 << 20)
     value = threading.Lock() if held == "a lock" else np.ones(1 << 18)
     with (
         caplog.at_level(logging.WARNING),

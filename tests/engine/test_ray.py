@@ -376,7 +376,7 @@ def test_somebody_who_waits_for_actors_in_vain_is_told(
 
     monkeypatch.setattr(executor, "_LATE_SECONDS", 0.3)
     nowhere = executor.actor_class(RayWorker, {"resources": {"moon": 1}})
-    crew = executor.RayExecutor(nowhere, address=None, programs=b"", hands=1, timeout=None)
+    crew = executor.RayExecutor(nowhere, address=None, chains=b"", hands=1, timeout=None)
     with contextlib.closing(crew), caplog.at_level(logging.WARNING):
         crew.start()
         assert comes_true(lambda: crew.poll(None) == [] and bool(warnings_of(caplog)))

@@ -18,9 +18,9 @@ from dataflow.codec import msgpack_numpy, protobuf, tar, tenbin, tensor, wire
 from dataflow.codec.plain_msgpack import plain_msgpack
 from dataflow.codec.wire import Kind, Message
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import Members, Task
 from dataflow.errors import CodecError
 from dataflow.executor.events import Reported
+from dataflow.plan.tasks import Members, Task
 from dataflow.remote.forms import pack_lease, read_lease
 from dataflow.remote.inbox import Inbox
 from dataflow.remote.outbox import Outbox

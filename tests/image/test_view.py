@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dataflow.base import DataFlow
-from dataflow.engine.conductor import Conductor
+from dataflow.engine.session import Session
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.image import Viewer
 from dataflow.passes import stream
@@ -65,7 +65,7 @@ def test_everything_passes_on_unchanged(tmp_path: Path) -> None:
     source = pictures()
     ds = Viewer(source, lambda datapoint: datapoint[1] > 5, prob=1, folder=tmp_path / "seen")
     assert len(ds) == 20
-    epoch = Epoch(1, 0, conductor=Conductor({}))
+    epoch = Epoch(1, 0, session=Session({}))
     pairs = list(stream(ds, epoch))
     assert [tag for tag, _ in pairs] == [tag for tag, _ in stream(source, epoch)]
     assert [datapoint is DROPPED for _, datapoint in pairs] == [i % 5 == 4 for i in range(20)]

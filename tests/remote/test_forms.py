@@ -11,19 +11,10 @@ from hypothesis import strategies as st
 
 from dataflow.codec import wire
 from dataflow.codec.tensor import Encoder
-from dataflow.engine.messages import (
-    EXHAUSTED,
-    Failed,
-    Lease,
-    Loose,
-    Members,
-    Outcomes,
-    Report,
-    Task,
-    Whole,
-)
+from dataflow.engine.messages import Failed, Lease, Loose, Outcomes, Report, Whole
 from dataflow.epoch import DROPPED
 from dataflow.errors import CodecError, FetchError
+from dataflow.plan.tasks import EXHAUSTED, Members, Task
 from dataflow.remote.forms import pack_lease, pack_report, read_lease, read_report
 
 LIMIT = 1 << 24
@@ -67,7 +58,7 @@ def test_a_lease_arrives_as_it_was(lease: Lease) -> None:
     sent = pack_lease(3, 4, lease, LIMIT)
     fields = head(sent)
     assert (fields["part"], fields["worker"]) == (3, 4)
-    found = read_lease(fields, sent[1], programs=2)
+    found = read_lease(fields, sent[1], chains=2)
     assert (found.number, found.seed) == (lease.number, lease.seed)
     assert same(list(found.tasks), list(lease.tasks))
 

@@ -174,7 +174,7 @@ class _Received(DataFlow):
         raise UnknownLength("what comes over the network has no end")
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("what came over the network does not come again", lost=True)
+        epoch.session.refuse("what came over the network does not come again", lost=True)
         notice = Notice("ZMQSink", self._line.addresses)
         position = refused = 0
         while True:

@@ -262,7 +262,7 @@ class Connection(DataFlow):
             yield found
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch.conductor.refuse("what came over the network does not come again", lost=True)
+        epoch.session.refuse("what came over the network does not come again", lost=True)
         for position, found in enumerate(self.items()):
             yield (epoch.number, position, *epoch.path), found
 

@@ -1,39 +1,47 @@
-"""A pass over a chain: opens its parts and keeps their places."""
+"""A session: what the engine does and keeps in one pass over a chain."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
-from itertools import chain
 from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 from dataflow.engine.behind import behind
 from dataflow.engine.consumer import Consumer
-from dataflow.engine.feeds import Outputs
-from dataflow.engine.groups import Found, batching_of, grouped, regrouped
-from dataflow.engine.messages import LOADER, Failed, Members, Task, Whole
-from dataflow.engine.part import Part, is_part, make_part, source_part
+from dataflow.engine.groups import grouped, regrouped
+from dataflow.engine.messages import Failed, Whole
 from dataflow.engine.progress import Progress
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import NotResumable
 from dataflow.executor.memory import keep_freed_memory
 from dataflow.meter import Meter
-from dataflow.node import inputs, is_native, is_runner, meter_of, stage_number, stays, walk
+from dataflow.node import is_runner, meter_of, stage_number
 from dataflow.passes import stream
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.index import Outputs
+from dataflow.plan.planner import (
+    Site,
+    fills_behind,
+    fragment_for_access,
+    fragment_of,
+    fragment_of_source,
+    lower,
+)
+from dataflow.plan.tasks import LOADER, Members, Task
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
-from dataflow.stages.batch import BatchData
-from dataflow.stages.order import Feed
+from dataflow.stages.order import IndexSource
 
-__all__ = ["Conductor"]
+__all__ = ["Session"]
 
 _Cursor = TypeVar("_Cursor")
 _Bunch: TypeAlias = list[tuple[int, Task, Any]]
 
 
-class Conductor:
+class Session:
     """What the engine does in one pass.
 
     Args:
@@ -51,7 +59,7 @@ class Conductor:
     def __init__(
         self,
         saved: Mapping[str, Any],
-        before: Conductor | None = None,
+        before: Session | None = None,
         *,
         resumed: bool = False,
         pools: bool = True,
@@ -60,13 +68,13 @@ class Conductor:
         self.resumed: bool = resumed or (before is not None and before.resumed)
         self._saved = dict(saved)
         self._cursors: dict[str, tuple[int, bool, Any]] = {}  # epoch number, sticky, cursor
-        self._nested: list[tuple[Conductor, bool]] = []
+        self._nested: list[tuple[Session, bool]] = []
         if before is not None:
             self._saved |= {key: one for key, one in before._saved.items() if "sticky" in one}
             self._cursors = {key: one for key, one in before._cursors.items() if one[1]}
             self._nested = [one for one in before._nested if one[1] or one[0]._goes_on]
         self._needed: list[Callable[[], object]] = []
-        self._looked_at: dict[int, tuple[Any, Feed, Consumer]] = {}
+        self._looked_at: dict[int, tuple[Any, IndexSource, Consumer]] = {}
         self._refused: str | None = None
         self.lost: str | None = None
         self._unordered = False
@@ -76,14 +84,9 @@ class Conductor:
     # -- what flows ask for ------------------------------------------------------------------
 
     def open(self, flow: Any, epoch: Epoch) -> Stream | None:
-        """The stream of a flow that the engine runs; None where the flow streams by itself."""
-        if is_part(flow, below_runner=bool(epoch.runners), pools=self.pools):
-            return self._run(flow, epoch)
-        if epoch.runners and (found := batching_of(flow)) is not None:
-            below = found.batch.ds
-            if is_part(below, below_runner=True) and (found.above or not _is_idle(below)):
-                return self._run(below, epoch, found)
-        return None
+        """The stream of a flow that is run as a fragment; None where the flow streams by itself."""
+        fragment = fragment_of(lower(flow), Site(epoch.runners, epoch.policy, self.pools))
+        return None if fragment is None else self._run(fragment, epoch)
 
     def behind(self, flow: Any, epoch: Epoch, made_of: Callable[[Stream], Stream]) -> Stream:
         """What `made_of` makes of the stream of a flow; where workers make that, behind the loop.
@@ -91,7 +94,7 @@ class Conductor:
         While the loop has one, a thread of its own takes what the next is made of from the workers
         and makes it. The pass is where the loop is: what lies ready does not count.
         """
-        if not (self.pools and not epoch.runners and _may_run_behind(flow)):
+        if not self.pools or epoch.runners or not fills_behind(lower(flow)):
             return made_of(stream(flow, epoch))
         settled: list[tuple[Any, int]] = []
         made = made_of(stream(flow, epoch._replace(settled=settled)))
@@ -112,25 +115,25 @@ class Conductor:
             IndexError: where there is no such place.
             TypeError: where the flow's datapoints can only be had in turn.
         """
-        if not is_part(flow, below_runner=True, pools=self.pools):
-            return None
         # The flow is kept with it: the numbers of objects that are gone are given again.
         known = self._looked_at.get(id(flow))
         if known is None:
-            part = make_part(flow, below_runner=True, pools=self.pools)
-            part.adopt(epoch.policy)
-            known = flow, part.feeds[0], Consumer(part, epoch.seed, alone=True)
-            self._looked_at[id(flow)] = known
-        _, feed, consumer = known
-        size = feed.places()
+            site = Site(policy=epoch.policy, pools=self.pools)
+            fragment = fragment_for_access(lower(flow), site)
+            if fragment is None:
+                return None
+            consumer = Consumer(fragment, epoch.seed, alone=True)
+            known = self._looked_at[id(flow)] = flow, fragment.index_sources[0], consumer
+        _, source, consumer = known
+        size = source.places()
         if size is not None and index >= size:
             raise IndexError(f"index {index} of a dataflow with {size} datapoints")
-        tag, (program, key) = feed.at(epoch, index)
-        return tag, consumer.make(Task(tag, program, key))
+        tag, (chain, key) = source.at(epoch, index)
+        return tag, consumer.make(Task(tag, chain, key))
 
     def alone(self, source: KeyedSource, epoch: Epoch) -> Stream:
         """The stream of a source whose class iterates by itself, as if it did not."""
-        return self._alone(source_part(source), epoch, Progress({}))
+        return self._alone(fragment_of_source(source), epoch, Progress({}))
 
     def cursor(
         self,
@@ -158,16 +161,16 @@ class Conductor:
         self._cursors[key] = (epoch.number, sticky, cursor)
         return cursor
 
-    def nested(self, saved: Mapping[str, Any], *, keeps: bool) -> Conductor:
+    def nested(self, saved: Mapping[str, Any], *, keeps: bool) -> Session:
         """One for a pass below a stage that has passes of its own; `keeps`: it outlives this."""
-        inner = Conductor(saved, resumed=self.resumed, pools=self.pools)
+        inner = Session(saved, resumed=self.resumed, pools=self.pools)
         self._nested = [one for one in self._nested if not one[1]] if keeps else self._nested
         self._nested.append((inner, keeps))
         return inner
 
-    def apart(self, saved: Mapping[str, Any]) -> Conductor:
+    def apart(self, saved: Mapping[str, Any]) -> Session:
         """One for a pass below a stage that does it again where it must; not part of the state."""
-        inner = Conductor(saved, resumed=self.resumed, pools=self.pools)
+        inner = Session(saved, resumed=self.resumed, pools=self.pools)
         inner._apart = True
         return inner
 
@@ -240,47 +243,37 @@ class Conductor:
             inner._goes_on for inner, _ in self._nested
         )
 
-    # -- running a part ----------------------------------------------------------------------
+    # -- running a fragment ------------------------------------------------------------------
 
-    def _run(self, flow: Any, epoch: Epoch, found: Found | None = None) -> Stream:
-        """Run a part, and build the batches on it that were found."""
-        part = make_part(flow, below_runner=bool(epoch.runners), pools=self.pools)
-        runner = epoch.runners[0] if epoch.runners else part.runner
-        if runner is not None and stays(runner) and not self.pools:
-            runner = None
-        # A pool that another runner reads has no number of its own, and what is below it a cursor.
-        beside = ".pool" if part.owners.get((0, LOADER)) is flow and is_runner(flow) else ""
-        progress = self.cursor(flow, epoch, Progress, beside=beside)
-        above = epoch.runners
-        if runner is not None and not above:  # it helps those further down, too
+    def _run(self, fragment: Fragment, epoch: Epoch) -> Stream:
+        runner, flow = fragment.runner, fragment.top
+        # A pool that another runner reads has no number of its own, and what is upstream a cursor.
+        pool = is_runner(flow) and fragment.owners.get((0, LOADER)) is flow
+        progress = self.cursor(flow, epoch, Progress, beside=".pool" if pool else "")
+        if runner is not None and not epoch.runners:  # it helps those further upstream, too
             epoch = epoch._replace(runners=(runner,))
-        if found is None:
-            part.adopt(epoch.policy)
-            for outer in reversed(above):
-                part.place_below(outer)
-        if runner is None or (found is None and part.idle):
-            return self._alone(part, epoch, progress)
+        if runner is None or (fragment.batching is None and fragment.idle):
+            return self._alone(fragment, epoch, progress)
         ordered = epoch.in_order or runner._is_ordered(epoch)
         self._unordered = self._unordered or not ordered
-        if found is not None:
-            part.add_batches(found, below=above, policy=epoch.policy)
-            return self._batches(runner, part, epoch, progress, found.batch, ordered)
-        if len(part.feeds) > 1:
+        if fragment.batching is not None:
+            return self._batches(runner, fragment, epoch, progress, ordered)
+        if len(fragment.index_sources) > 1:
             self.refuse("replicate=True runs the flow in each process at its own pace")
             self._unordered = True
-        return self._with(runner, part, epoch, progress, ordered)
+        return self._with(runner, fragment, epoch, progress, ordered)
 
-    def _alone(self, part: Part, epoch: Epoch, progress: Progress) -> Stream:
+    def _alone(self, fragment: Fragment, epoch: Epoch, progress: Progress) -> Stream:
         """Without workers: one after the other, here."""
         keep_freed_memory()
-        consumer = Consumer(part, epoch.seed, alone=True)
-        in_step = type(part.feeds[0]) is Outputs and not self._apart
+        consumer = Consumer(fragment, epoch.seed, alone=True)
+        in_step = type(fragment.index_sources[0]) is Outputs and not self._apart
         epoch = epoch._replace(in_step=in_step and not epoch.runners)
         remaining = progress.remaining()
         places = remaining.places()
 
         def datapoints() -> Stream:
-            tasks = part.tasks(part.feeds[0], epoch, remaining)
+            tasks = remaining.of(fragment.tasks(fragment.index_sources[0], epoch, remaining.start))
             for task, datapoint in consumer.make_all(tasks):
                 progress.deliver(next(places))
                 yield task.tag, datapoint
@@ -290,23 +283,22 @@ class Conductor:
     def _batches(
         self,
         runner: Any,
-        part: Part,
+        fragment: Fragment,
         epoch: Epoch,
         progress: Progress,
-        stage: BatchData,
         ordered: bool,
     ) -> Stream:
         """Batches that workers build."""
-        consumer = Consumer(part, epoch.seed)
+        number, stage = fragment.batching, fragment.batch
+        assert number is not None and stage is not None, "it has them"
+        consumer = Consumer(fragment, epoch.seed)
         remaining = progress.remaining()
-        number = part.batching
-        assert number is not None, "it has them"
-        above = bool(part.programs[number].stages)
+        on_batches = bool(fragment.chains[number].stages)
 
-        def program() -> int:
+        def current_chain() -> int:
             # In a fixed order one dropped datapoint changes the members of all later batches: from
             # then on (also in later epochs) stages on batches run here.
-            return number + (ordered and above and runner._drops)
+            return number + (ordered and on_batches and runner._drops)
 
         def build(tags: list[Tag], held: list[Any]) -> Any:
             runner._drops = True
@@ -315,17 +307,19 @@ class Conductor:
         again: list[tuple[int, Task]] = []
 
         def redo(place: int, task: Task) -> None:
-            again.append((place, task._replace(program=number + 1)))
+            again.append((place, task._replace(chain=number + 1)))
 
         def whole(task: Task, outcome: Any) -> Any:
             return consumer.settle(task, outcome.batch if isinstance(outcome, Whole) else outcome)
 
         def datapoints() -> Stream:
-            tasks = part.tasks(part.feeds[0], epoch, remaining)
-            groups = grouped(tasks, stage.batch_size, program)
-            with _ToldOfErrors(runner._outcomes(part, epoch, [groups], ordered, again)) as outcomes:
+            tasks = remaining.of(fragment.tasks(fragment.index_sources[0], epoch, remaining.start))
+            groups = grouped(tasks, stage.batch_size, current_chain)
+            with _ToldOfErrors(
+                runner._outcomes(fragment, epoch, [groups], ordered, again)
+            ) as outcomes:
                 for places, tags, batch in regrouped(
-                    chain.from_iterable(outcomes),
+                    itertools.chain.from_iterable(outcomes),
                     stage,
                     ordered=ordered,
                     member=consumer.settle,
@@ -339,17 +333,20 @@ class Conductor:
         return consumer.watch(datapoints())
 
     def _with(
-        self, runner: Any, part: Part, epoch: Epoch, progress: Progress, ordered: bool
+        self, runner: Any, fragment: Fragment, epoch: Epoch, progress: Progress, ordered: bool
     ) -> Iterator[Any]:
-        consumer = Consumer(part, epoch.seed)
+        consumer = Consumer(fragment, epoch.seed)
         remaining = progress.remaining()
 
         def datapoints() -> Stream:
-            tasks = [part.tasks(feed, epoch, remaining) for feed in part.feeds]
+            tasks = [
+                remaining.of(fragment.tasks(source, epoch, remaining.start))
+                for source in fragment.index_sources
+            ]
             passes, place, deliver = consumer.passes, remaining.place, progress.deliver
             if (settled := epoch.settled) is not None:
                 deliver = lambda place: settled.append((progress, place))  # noqa: E731
-            with _ToldOfErrors(runner._outcomes(part, epoch, tasks, ordered, [])) as outcomes:
+            with _ToldOfErrors(runner._outcomes(fragment, epoch, tasks, ordered, [])) as outcomes:
                 for bunch in outcomes:
                     for number, task, outcome in bunch:
                         if not passes or type(outcome) is Failed:
@@ -386,20 +383,6 @@ class _ToldOfErrors:
         self._outcomes.close()
 
 
-def _may_run_behind(flow: Any) -> bool:
-    """Whether only code of this package runs here for the datapoints that a runner delivers.
-
-    What users wrote may expect to run in the thread that has always called it.
-    """
-    if not is_runner(flow) or flow._replicas or not is_part(flow.ds, below_runner=True):
-        return False
-    policies = [getattr(one, "_policy", None) for one in walk(flow)]
-    if any(policy is not None and callable(policy.on_error) for policy in policies):
-        return False
-    leaves = [one for one in walk(flow) if not inputs(one)]
-    return all(isinstance(leaf, KeyedSource) and is_native(leaf) for leaf in leaves)
-
-
 def _taken(parcels: Iterator[tuple[Any, list[tuple[Any, int]]]], meter: Meter) -> Stream:
     """What was made behind the loop; its places are entered as it goes to the loop.
 
@@ -416,10 +399,3 @@ def _taken(parcels: Iterator[tuple[Any, list[tuple[Any, int]]]], meter: Meter) -
             for progress, place in noted:
                 progress.deliver(place)
             yield pair
-
-
-def _is_idle(flow: Any) -> bool:
-    """Whether workers would have nothing to do for a flow, which makes a part."""
-    part = make_part(flow, below_runner=True)
-    part.send_all()
-    return part.idle

@@ -1,4 +1,4 @@
-"""Where tasks come from: the leaves of a chain, and the order stages above them."""
+"""Index sources: where tasks come from, which are the leaves of a chain and the orders of them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from dataflow.engine.messages import Task
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.failures import ErrorPolicy
 from dataflow.node import inputs, is_native, is_runner, meter_of
 from dataflow.passes import own_stream
+from dataflow.plan.tasks import Task
 from dataflow.sources.keyed import KeyedSource
-from dataflow.stages.order import Feed, OrderStage
+from dataflow.stages.order import IndexSource, OrderStage
 
 __all__ = ["Endless", "Keys", "Ordered", "Outputs", "Shifted", "goes_on"]
 
 _tuple = tuple.__new__
 
-# The payload of a pair is (program number, key).
+# The payload of a pair is (number of the op chain, key).
 
 
 def goes_on(flow: Any) -> bool:
@@ -57,16 +57,16 @@ class Outputs:
     Args:
         flow: any.
         policy: decides about failures in the flow that it does not decide about itself.
-        below: of a pool of other machines, the feed of what these run: it has the places that the
-            same flow has without the pool, dropped ones too.
+        upstream: of a pool of other machines, the index source of what these run: it has the places
+            that the same flow has without the pool, dropped ones too.
     """
 
     def __init__(
-        self, flow: Any, policy: ErrorPolicy | None = None, below: Feed | None = None
+        self, flow: Any, policy: ErrorPolicy | None = None, upstream: IndexSource | None = None
     ) -> None:
         self._flow = flow
         self._policy = policy
-        self._below = below
+        self._upstream = upstream
         self._pool = is_runner(flow)
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
@@ -76,7 +76,7 @@ class Outputs:
 
     def _pairs(self, epoch: Epoch) -> Iterator[tuple[Any, Any]]:
         if self._pool:  # its own place is not that of its readers
-            epoch.conductor.refuse("a pool of other machines is below a runner, or beside a flow")
+            epoch.session.refuse("a pool of other machines is below a runner, or beside a flow")
         below = [meter_of(flow) for flow in inputs(self._flow)]
         before = sum(meter.waiting for meter in below)
         try:
@@ -89,7 +89,7 @@ class Outputs:
             meter_of(self._flow).busy -= sum(meter.waiting for meter in below) - before
 
     def places(self) -> int | None:
-        return None if self._below is None else self._below.places()
+        return None if self._upstream is None else self._upstream.places()
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
         if is_native(self._flow):
@@ -108,12 +108,12 @@ class Endless:
     """The positions of a flow that a worker iterates; where it ends, only the worker can tell.
 
     Args:
-        program: the program that iterates it.
+        chain: number of the op chain that iterates it.
         pass_of: the epoch as that worker shall see it, and the flows' own seeds; see `FlowLoader`.
     """
 
-    def __init__(self, program: int, pass_of: Any, *branch: int) -> None:
-        self._program = program
+    def __init__(self, chain: int, pass_of: Any, *branch: int) -> None:
+        self._chain = chain
         self._pass_of = pass_of
         self._branch = branch
 
@@ -121,8 +121,7 @@ class Endless:
         own = self._pass_of(epoch)
         branch = (*epoch.path, *self._branch)
         return (
-            ((epoch.number, place, *branch), (self._program, (own, place)))
-            for place in count(start)
+            ((epoch.number, place, *branch), (self._chain, (own, place))) for place in count(start)
         )
 
     def places(self) -> int | None:
@@ -133,38 +132,38 @@ class Endless:
 
 
 class Ordered:
-    """An order stage over the feeds of its inputs."""
+    """An order stage over the index sources of its inputs."""
 
-    def __init__(self, stage: OrderStage, feeds: Sequence[Feed]) -> None:
+    def __init__(self, stage: OrderStage, inputs: Sequence[IndexSource]) -> None:
         self._stage = stage
-        self._feeds = feeds
+        self._inputs = inputs
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
-        return self._stage._order(epoch, self._feeds, start)
+        return self._stage._order(epoch, self._inputs, start)
 
     def places(self) -> int | None:
-        return self._stage._places(self._feeds)
+        return self._stage._places(self._inputs)
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
-        return self._stage._pick(epoch, self._feeds, place)
+        return self._stage._pick(epoch, self._inputs, place)
 
 
 class Shifted:
-    """A feed whose programs have other numbers, because it is one of several."""
+    """An index source whose op chains have other numbers, because it is one of several."""
 
-    def __init__(self, feed: Feed, by: int) -> None:
-        self._feed = feed
+    def __init__(self, inner: IndexSource, by: int) -> None:
+        self._inner = inner
         self._by = by
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
-        return (self._shifted(pair) for pair in self._feed.open(epoch, start))
+        return (self._shifted(pair) for pair in self._inner.open(epoch, start))
 
     def places(self) -> int | None:
-        return self._feed.places()
+        return self._inner.places()
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
-        return self._shifted(self._feed.at(epoch, place))
+        return self._shifted(self._inner.at(epoch, place))
 
     def _shifted(self, pair: tuple[Any, Any]) -> tuple[Any, Any]:
-        tag, (program, key) = pair
-        return tag, (program + self._by, key)
+        tag, (chain, key) = pair
+        return tag, (chain + self._by, key)
