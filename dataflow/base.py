@@ -17,7 +17,7 @@ import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
 from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
@@ -28,6 +28,9 @@ from dataflow.randomness import Tag, fresh_seed
 from dataflow.records import Opaque, Record, Streamed
 from dataflow.runtime import runtime
 from dataflow.utils.spelling import tell
+
+if TYPE_CHECKING:
+    from dataflow.plan.show import Plan
 
 __all__ = ["DataFlow", "DataFlowTerminated"]
 
@@ -257,6 +260,14 @@ class DataFlow(Node):
         failed = {id(dp): dp for policy in policies for dp in policy.failed}
         return self._over(list(failed.values()))
 
+    def plan(self) -> Plan:
+        """How the chain is run: printed, a line for each flow, and where that works.
+
+        Nothing is loaded for it. `dataflow.plan.planner` describes the rewrites that it names.
+        """
+        found: Plan = runtime().plan(self)
+        return found
+
     def explain(self) -> str:
         """One paragraph: which stage holds the run back, with the figures behind it."""
         return runtime().explain(self.stats())
@@ -315,8 +326,16 @@ class DataFlow(Node):
     def _count_as_ready(self) -> None:
         self.__ready = True
 
-    def _made_by_reset(self) -> Mapping[str, list[Any]]:
-        return self.__made
+    def _state_for_worker(self, *, ready: bool) -> dict[str, Any]:
+        state = self.__getstate__()
+        for name in ("epoch", "looked_at"):
+            state.pop(f"_DataFlow__{name}", None)
+        for name, before in () if ready else self.__made.items():
+            if name in state:
+                del state[name]
+                for one in before:
+                    state[name] = one
+        return state
 
     def _current_epoch(self) -> int:
         """The number of the pass that was opened last."""

@@ -26,6 +26,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataflow.utils.words import counted
+
 __all__ = ["explain"]
 
 LOOP = "The consumer's own loop"
@@ -150,7 +152,7 @@ def _verdict(limit: Station, rate: float) -> str:
         return f"{name} holds the run back: it is away {share:.0%} of the time{ready}."
     if name == NETWORK:
         assert limit.runner is not None, "it is that one's"
-        machines = _number(len(limit.runner["peers"]), "machine")
+        machines = counted(len(limit.runner["peers"]), "machine")
         return (
             f"{name} holds the run back: {limit.through / 1e6:,.1f} MB/s come "
             f"from {machines}, and {share:.0%} of the time both sides wait."
@@ -161,9 +163,9 @@ def _verdict(limit: Station, rate: float) -> str:
             "transfers are under way, and the stages after it wait for them."
         )
     if (runner := limit.runner) is not None:
-        workers = _number(runner["workers"] * runner["hands"], "thread")
+        workers = counted(runner["workers"] * runner["hands"], "thread")
         if runner["unit"] != "thread":
-            workers += f" in {_number(runner['workers'], runner['unit'])}"
+            workers += f" in {counted(runner['workers'], runner['unit'])}"
         what = "sending" if name == runner["name"] else "it"
         verb = "is" if runner["units"] == 1 else "are"
         return (
@@ -255,8 +257,3 @@ def _figures(stats: dict[str, Any], elapsed: float, rate: float) -> str:
         f"the consumer's loop {seconds['away'] / elapsed:.0%}; "
         f"{seconds['cpu'] / elapsed:.1f} of {stats['cores']} cores."
     )
-
-
-def _number(count: int, what: str) -> str:
-    ending = "" if count == 1 else "es" if what.endswith("s") else "s"
-    return f"{count} {what}{ending}"

@@ -60,6 +60,9 @@ class Meter:
     restarts: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Meter, ()  # a copy counts for itself
+
     def add(self, name: str, amount: float) -> None:
         """Add to a figure that only this kind of stage knows; ``busy`` is everybody's."""
         if name == "busy":

@@ -6,7 +6,7 @@ node that users see, and builds on this module; so what walks a graph need not k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from dataflow.meter import Meter
@@ -63,8 +63,12 @@ class Node:
         """Getting ready was seen to, or is somebody else's business."""
         raise NotImplementedError
 
-    def _made_by_reset(self) -> Mapping[str, list[Any]]:
-        """What `reset_state` made: by name, what was there before, if there was something."""
+    def _state_for_worker(self, *, ready: bool) -> dict[str, Any]:
+        """What a worker needs of it: nothing of the passes that were made here.
+
+        Args:
+            ready: with what `reset_state` made; otherwise it is made anew there.
+        """
         raise NotImplementedError
 
     def _own_seed(self) -> int | None:

@@ -68,8 +68,15 @@ class OrderOp(Record):
     """Decides the order, or which datapoints come, and looks into none."""
 
 
+@dataclass(frozen=True, eq=False)
 class BatchOp(Record):
-    """So many datapoints become one."""
+    """So many datapoints become one.
+
+    Attributes:
+        own: a method of the user's does it.
+    """
+
+    own: bool = False
 
 
 class Streamed(Record):

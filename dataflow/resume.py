@@ -19,7 +19,6 @@ Neither code nor data are compared: a map function may have been corrected in be
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Mapping
 from difflib import unified_diff
 from typing import Any
@@ -28,9 +27,10 @@ from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
 from dataflow.node import inputs, is_native, is_runner
+from dataflow.plan.fingerprint import fingerprint
 from dataflow.stages.shard import resharded
 
-__all__ = ["checked", "fingerprint", "in_fixed_order", "state_of"]
+__all__ = ["checked", "in_fixed_order", "state_of"]
 
 _VERSION = 1
 
@@ -91,51 +91,11 @@ def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
     return fitting
 
 
-def fingerprint(flow: Any) -> list[str]:
-    """A line for each flow from `flow` down, runners left out."""
-    return list(_lines(flow, ""))
-
-
 def in_fixed_order(flow: DataFlow) -> bool:
     """Whether what is left of a pass comes in the same order wherever its state is loaded."""
     seed, seeded = flow._seed_of_chain()
     runners = [one for one in _walk(flow) if hasattr(one, "_is_ordered")]
     return all(runner._is_ordered(Epoch(seed, 0, seeded)) for runner in runners)
-
-
-def _lines(flow: Any, indent: str) -> Iterator[str]:
-    below = inputs(flow)
-    if not is_runner(flow):
-        yield indent + _line(flow, is_source=not below)
-    inner = indent + "  " if len(below) > 1 else indent
-    for one in below:
-        yield from _lines(one, inner)
-
-
-def _line(flow: Any, *, is_source: bool) -> str:
-    kind = type(flow)
-    described = [f"{name}={value}" for name, value in _arguments(flow)]
-    if is_source:
-        try:
-            described.insert(0, f"{len(flow)} datapoints")
-        except (TypeError, NotImplementedError):
-            described.insert(0, "datapoints of unknown number")
-    return f"{kind.__qualname__}({', '.join(described)})"
-
-
-def _arguments(flow: Any) -> Iterator[tuple[str, str]]:
-    """The arguments of a flow that are plain values or functions, from its attributes."""
-    try:
-        names = list(inspect.signature(type(flow).__init__).parameters)[1:]
-    except (TypeError, ValueError):
-        return
-    attributes = vars(flow)
-    for name in names:
-        value = attributes.get(name, attributes.get(f"_{name}"))
-        if isinstance(value, (bool, int, float, str)):
-            yield name, repr(value)
-        elif callable(value) and hasattr(value, "__qualname__"):
-            yield name, value.__qualname__
 
 
 def _check_repeatable(flow: Any, why: str) -> None:

@@ -7,6 +7,7 @@ from dataflow.base import DataFlow
 from dataflow.engine.session import Session
 from dataflow.explain import explain
 from dataflow.methods import attach
+from dataflow.plan.show import plan_of
 from dataflow.runtime import Runtime, install
 from dataflow.summary import summarise
 
@@ -23,6 +24,7 @@ def assemble() -> None:
             at=passes.at,
             state_of=resume.state_of,
             checked=resume.checked,
+            plan=plan_of,
             summarise=summarise,
             explain=explain,
         )

@@ -24,6 +24,14 @@ from typing import Any
 __all__ = ["code_pickler", "dumps"]
 
 
+def _marshalled(code: CodeType) -> bytes:
+    """The same bytes whenever it is packed: later formats depend on reference counts."""
+    try:
+        return marshal.dumps(code, 2)
+    except ValueError:  # with constants that are newer than the format
+        return marshal.dumps(code)
+
+
 @cache
 def code_pickler() -> Any:
     """The pickler's class; a function, because cloudpickle is dear to import and rarely needed."""
@@ -35,7 +43,7 @@ def code_pickler() -> Any:
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, CodeType):
                 try:
-                    packed = marshal.dumps(obj)
+                    packed = _marshalled(obj)
                 except ValueError:  # rewritten at run time, with constants that no source can have
                     return super().reducer_override(obj)
                 # The same list for all functions of a file: the pickle holds it once.

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
+from dataflow.engine.apply import OpExecutor, Raised
+from dataflow.engine.counters import Counters
 from dataflow.engine.messages import UNSENT, Failed
-from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
 from dataflow.node import meter_of, reset, stays
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.tasks import LOADER, Task, members_of
-from dataflow.randomness import enter, first_of, leave
+from dataflow.randomness import first_of
 from dataflow.stages.batch import BatchData
 
 __all__ = ["Consumer"]
@@ -23,30 +24,34 @@ _COUNT_TOGETHER = 64
 
 
 class Consumer:
-    """Runs chains here, and decides about failures.
+    """Runs op chains here, and decides about failures.
 
     Args:
-        fragment: whose chains.
+        fragment: whose op chains.
         seed: the pass's seed.
         alone: there are no workers.
+        keeps_count: the policies hear of all that passes, and of the beginning and end of the pass;
+            not of batches, whose datapoints were counted upstream.
     """
 
-    def __init__(self, fragment: Fragment, seed: int, *, alone: bool = False) -> None:
+    def __init__(
+        self, fragment: Fragment, seed: int, *, alone: bool = False, keeps_count: bool = True
+    ) -> None:
         self._fragment = fragment
         self._seed = seed
         self._sent = [0] * len(fragment.chains) if alone else fragment.sent
-        # What of each chain is left to do here.
+        # What of each op chain is left to do here.
         self._rest = [
             len(chain.stages) - sent
             for chain, sent in zip(fragment.chains, self._sent, strict=True)
         ]
         self._prepared = [False] * len(fragment.chains)
-        self._tally = Tally([len(chain.stages) for chain in fragment.chains])
+        self._counters = Counters([len(chain.stages) for chain in fragment.chains])
+        # What is no `Exception`, such as Ctrl-C, is not the datapoint's.
+        self._ops = OpExecutor(fragment.chains, self._counters, catches=Exception)
         self._done = 0  # since the counts were last taken
-        self._timed = True  # whether to time the next task
-        self.policies = {
-            policy for chain in fragment.chains for policy in chain.policies if policy is not None
-        }
+        policies = {policy for chain in fragment.chains for policy in chain.policies}
+        self.policies = {policy for policy in policies if policy is not None and keeps_count}
         self._watchful = [policy for policy in self.policies if policy.gives_up]
 
     def make_all(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Any]]:
@@ -67,34 +72,27 @@ class Consumer:
             task = next(tasks, None)
             if task is None:
                 return
-            if self._timed:
+            if self._ops.timed:
                 spent = perf_counter() - begun - sum(meter.below for meter in sources)
-                self._tally.counts[task.chain][0][2] += spent
+                self._counters.counts[task.chain][0][2] += spent
             yield task, self.make(task)
 
     def make(self, task: Task) -> Any:
         """The datapoint of one task, as above."""
         chain = self._fragment.chains[task.chain]
-        value = task.key
-        if value is DROPPED:
-            return self._passed(DROPPED)
-        counts = self._tally.counts[task.chain][0]
-        counts[0] += 1
-        counts[1] += self._timed
-        if chain.loader is not None:
-            begun = perf_counter() if self._timed else 0.0
-            enter(self._seed, task.tag, 0)
-            try:
-                value = chain.loader(value)
-            except Exception as error:
-                return self._failed(task, error, LOADER)
-            finally:
-                leave()
-                if self._timed:
-                    counts[2] += perf_counter() - begun
-            if value is None:
-                return self._passed(DROPPED)
-        return self._finish(task, 0, value)
+        if chain.loader is None and task.key is not DROPPED:
+            counts = self._counters.counts[task.chain][0]
+            counts[0] += 1
+            counts[1] += self._ops.timed
+        if self._rest[task.chain] and not self._prepared[task.chain]:
+            self._prepare(task.chain, 0)
+        return self._settled(task, self._ops.make(self._seed, task))
+
+    def apply(self, task: Task, datapoint: Any) -> Any:
+        """What the stages make of a datapoint that comes from a stream."""
+        if not self._prepared[task.chain]:
+            self._prepare(task.chain, 0)
+        return self._settled(task, self._ops.go_on(self._seed, task, 0, datapoint))
 
     @property
     def passes(self) -> bool:
@@ -119,7 +117,7 @@ class Consumer:
         except Exception as error:
             return self._failed(task, error, LOADER)
         finally:
-            counts = self._tally.counts[task.chain][0]
+            counts = self._counters.counts[task.chain][0]
             counts[0] += 1
             counts[1] += 1
             counts[2] += perf_counter() - begun
@@ -146,45 +144,29 @@ class Consumer:
         for policy in self.policies:
             policy.epoch_ended()
 
-    def _finish(self, task: Task, at: int, datapoint: Any, *, replaced: bool = False) -> Any:
-        """Run the stages from number `at` on."""
-        number = task.chain
-        chain = self._fragment.chains[number]
-        stages = chain.stages
-        if at == len(stages):
+    def _prepare(self, chain: int, first: int) -> None:
+        """Make ready the stages from number `first` on, which run here."""
+        self._prepared[chain] = True
+        for stage in self._fragment.chains[chain].stages[first:]:
+            reset(stage)
+
+    def _finish(self, task: Task, first: int, datapoint: Any, *, replaced: bool = False) -> Any:
+        """Run the stages from number `first` on."""
+        if first == len(self._fragment.chains[task.chain].stages):
             return datapoint if replaced else self._passed(datapoint)
-        if not self._prepared[number]:
-            self._prepared[number] = True
-            for stage in stages[at:]:
-                reset(stage)
-        rows = self._tally.counts[number]
-        timed = self._timed
-        begun = perf_counter() if timed else 0.0
-        while at < len(stages):
-            enter(self._seed, task.tag, chain.numbers[at])
-            try:
-                datapoint = stages[at].apply(datapoint)
-            except Exception as error:  # to whoever decides about that stage
-                return self._failed(task, error, at)
-            finally:
-                leave()
-                at += 1
-                counts = rows[at]
-                counts[0] += 1
-                if timed:
-                    ended = perf_counter()
-                    counts[1] += 1
-                    counts[2] += ended - begun
-                    begun = ended
-            if datapoint is None:
-                datapoint = DROPPED
-                break
-        return datapoint if replaced else self._passed(datapoint)
+        if not self._prepared[task.chain]:
+            self._prepare(task.chain, first)
+        outcome = self._ops.go_on(self._seed, task, first, datapoint)
+        return self._settled(task, outcome, replaced=replaced)
+
+    def _settled(self, task: Task, outcome: Any, *, replaced: bool = False) -> Any:
+        if type(outcome) is Raised:  # to whoever decides about that stage
+            return self._failed(task, *outcome)
+        return outcome if replaced else self._passed(outcome)
 
     def _passed(self, datapoint: Any) -> Any:
         for policy in self._watchful:
             policy.passed()
-        self._timed = self._tally.dear
         self._done += 1
         if self._done >= _COUNT_TOGETHER:
             self._enter_counts()
@@ -215,11 +197,11 @@ class Consumer:
     def _enter_counts(self) -> None:
         """Bring the meters up to date."""
         done, self._done = self._done, 0
-        for chain, stage, items, busy in self._tally.take(done):
+        for chain, stage, items, busy in self._counters.take(done):
             meter = self._meter(chain, stage)
             meter.items += items
             meter.busy += busy
-        self._timed = True
+        self._ops.timed = True
 
     def _meter(self, chain: int, stage: int) -> Meter:
         if stage == UNSENT:

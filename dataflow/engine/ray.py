@@ -61,6 +61,7 @@ class PrefetchDataRay(Runner):
     """
 
     _elsewhere = True
+    _sends_ops = True
     _stays = True  # another runner above it would do the work here, and the cluster none
     _whole = True
     _unit = "actor"

@@ -23,6 +23,7 @@ from dataflow.plan.tasks import Task
 from dataflow.randomness import Tag
 from dataflow.records import Record, RunnerOp
 from dataflow.utils.machine import memory, memory_limit
+from dataflow.utils.words import counted
 
 __all__ = ["Runner"]
 
@@ -70,6 +71,7 @@ class Runner(ProxyDataFlow):
         self._task_timeout = task_timeout
         self._crews: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
+        self._versions: dict[Any, str | None] = {}  # of what the workers run
 
     _unit = "process"  # what one more of would be added
 
@@ -77,6 +79,7 @@ class Runner(ProxyDataFlow):
 
     _usual_buffer = 50  # datapoints that may wait where the loop takes single ones
     _elsewhere = False  # the workers are other processes
+    _sends_ops = False  # they get the op chains from here
     _whole = False  # a flow that can only be iterated, directly below, goes to one worker
     _single = False  # there is one worker, and whatever fails ends the pass
     _replicas = 0  # workers that each run the whole flow
@@ -92,6 +95,11 @@ class Runner(ProxyDataFlow):
     def _hire(self, fragment: Fragment, buffer: int) -> Executor:
         """Start the workers, which have room for `buffer` results that wait."""
         raise NotImplementedError(f"{type(self).__name__} defines no _hire()")
+
+    def _workers_in_words(self, fragment: Fragment) -> str:
+        """Who they are, for a person."""
+        workers, threads = self._worker_count(fragment), self._hands(fragment)
+        return f"{counted(workers, f'worker {self._unit}')} of {counted(threads, 'thread')}"
 
     def _worker_count(self, fragment: Fragment) -> int:
         """How many workers there shall be."""
@@ -181,9 +189,11 @@ class Runner(ProxyDataFlow):
         """Every task with its number and its outcome, from workers; see `Run.deliver`."""
         key = fragment.key(epoch)
         crew = self._crews.get(key)
-        if crew is not None and _hangs(crew):
+        version = fragment.version() if self._sends_ops else None
+        if crew is not None and (_hangs(crew) or version != self._versions.get(key)):
             self._dismiss(key, crew)
             crew = None
+        self._versions[key] = version
         self._room = buffer = self._buffer_of(fragment, epoch)
         self._at_once = epoch.at_once
         if crew is None:  # the workers of an earlier epoch go on
@@ -245,7 +255,7 @@ class Runner(ProxyDataFlow):
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_crews": {}, "_gauges": {}}
+        return {**super().__getstate__(), "_crews": {}, "_gauges": {}, "_versions": {}}
 
 
 def _hangs(crew: Executor) -> bool:

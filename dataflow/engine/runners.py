@@ -18,6 +18,7 @@ from dataflow.plan.packing import why_not_sent
 from dataflow.plan.whole import FlowLoader
 from dataflow.transport.in_hand import InHand
 from dataflow.utils.spelling import renamed
+from dataflow.utils.words import counted
 
 if TYPE_CHECKING:
     from dataflow.executor.process import ProcessExecutor
@@ -73,6 +74,10 @@ class ThreadRunner(Runner):
 
     _unit = "thread"
     _usual_buffer = 200
+
+    def _workers_in_words(self, fragment: Fragment) -> str:
+        count = self._worker_count(fragment) * self._hands(fragment)
+        return f"{counted(count, 'thread')} of this process"
 
     def _hands(self, fragment: Fragment) -> int:
         return max(self.num_threads, fragment.threads)
@@ -191,6 +196,7 @@ class PrefetchDataZMQ(Runner):
     """
 
     _elsewhere = True
+    _sends_ops = True
     _whole = True
     _sendable: tuple[Any, bool] | None = None  # a flow, and whether it can be sent
 

@@ -14,12 +14,12 @@ from dataflow.engine.consumer import Consumer
 from dataflow.engine.groups import grouped, regrouped
 from dataflow.engine.messages import Failed, Whole
 from dataflow.engine.progress import Progress
-from dataflow.epoch import Epoch, Stream
+from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import NotResumable
 from dataflow.executor.memory import keep_freed_memory
 from dataflow.meter import Meter
-from dataflow.node import is_runner, meter_of, stage_number
-from dataflow.passes import stream
+from dataflow.node import inputs, is_runner, meter_of, stage_number
+from dataflow.passes import at, stream
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.index import Outputs
 from dataflow.plan.planner import (
@@ -29,6 +29,7 @@ from dataflow.plan.planner import (
     fragment_of,
     fragment_of_source,
     lower,
+    ops_over_stream,
 )
 from dataflow.plan.tasks import LOADER, Members, Task
 from dataflow.randomness import Tag
@@ -87,6 +88,33 @@ class Session:
         """The stream of a flow that is run as a fragment; None where the flow streams by itself."""
         fragment = fragment_of(lower(flow), Site(epoch.runners, epoch.policy, self.pools))
         return None if fragment is None else self._run(fragment, epoch)
+
+    def ops(self, flow: Any, epoch: Epoch) -> Stream:
+        """The stream of a per-item stage over a flow that streams."""
+        fragment, upstream = self._ops_of(flow, epoch)
+        consumer = Consumer(fragment, epoch.seed, alone=True, keeps_count=False)
+
+        def datapoints() -> Stream:
+            for tag, datapoint in stream(upstream, epoch):
+                if datapoint is not DROPPED:
+                    datapoint = consumer.apply(Task(tag, 0, None), datapoint)
+                yield tag, datapoint
+
+        return consumer.watch(datapoints())
+
+    def op_at(self, flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Any]:
+        """One datapoint of such a stage, DROPPED included."""
+        fragment, upstream = self._ops_of(flow, epoch)
+        tag, datapoint = at(upstream, epoch, index)
+        if datapoint is not DROPPED:
+            consumer = Consumer(fragment, epoch.seed, alone=True, keeps_count=False)
+            datapoint = consumer.apply(Task(tag, 0, None), datapoint)
+        return tag, datapoint
+
+    def _ops_of(self, flow: Any, epoch: Epoch) -> tuple[Fragment, Any]:
+        # As the stage that it is, also where a method of the user's iterates it.
+        record = flow._to_record(tuple(map(lower, inputs(flow))))
+        return ops_over_stream(record, epoch.policy)
 
     def behind(self, flow: Any, epoch: Epoch, made_of: Callable[[Stream], Stream]) -> Stream:
         """What `made_of` makes of the stream of a flow; where workers make that, behind the loop.

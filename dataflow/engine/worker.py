@@ -14,14 +14,13 @@ from queue import Empty, SimpleQueue
 from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
+from dataflow.engine.apply import PENDING, OpExecutor, Raised
 from dataflow.engine.batching import Blocks, Group
+from dataflow.engine.counters import Counters
 from dataflow.engine.messages import RECALL, Failed, Lease, Outcomes, Report, Whole
-from dataflow.engine.tally import Tally
 from dataflow.epoch import DROPPED
 from dataflow.node import reset
 from dataflow.plan.ops import BatchChain, OpChain
-from dataflow.plan.tasks import EXHAUSTED
-from dataflow.randomness import enter, leave
 from dataflow.stages.item import AsyncStage
 from dataflow.transport.in_hand import InHand
 from dataflow.transport.slots import Block
@@ -176,16 +175,19 @@ class _Hand:
         self._reported = perf_counter()
         self._reporting = threading.Lock()
         self._finished = 0  # since the last report of the tally
-        self._tally = Tally([len(chain.stages) for chain in worker.chains])
-        self._counts = self._tally.counts
-        self._timed = True  # whether to time the next datapoint
+        self._counters = Counters([len(chain.stages) for chain in worker.chains])
+        # The user's code may raise anything, `SystemExit` too, and the thread must go on.
+        self._ops = OpExecutor(
+            worker.chains, self._counters, catches=BaseException, begin=self._begin
+        )
+        self._at: tuple[Lease | Group, int]  # the datapoint that is being made
         self._seen = 0  # what the watcher saw in hand at its last look
 
     def work_on(self, part: _Part) -> None:
         """Work on tasks, until none is left or the worker is stopped."""
         lease, pending = part
         self.part = part
-        self._timed = True
+        self._ops.timed = True
         worker, begin, number = self._worker, self._in_hand.begin, lease.number
         if len(pending) > 1 and worker.in_hand.hands > 1:
             worker.watched.set()
@@ -217,84 +219,38 @@ class _Hand:
 
     def _make(self, lease: Lease | Group, index: int) -> None:
         """Load, and run the stages."""
-        task = lease.tasks[index]
-        chain = self._worker.chains[task.chain]
-        value = task.key
-        if value is DROPPED:  # one of a batch's members
-            self._finish(lease, index, DROPPED)
-            return
-        timed = self._timed
-        if chain.loader is not None:
-            begun = perf_counter() if timed else 0.0
-            enter(lease.seed, task.tag, 0)
-            try:
-                value = chain.loader(value)
-            except BaseException as error:  # the user's code may raise anything, SystemExit too
-                self._finish(lease, index, Failed.of(error, -1))
-                return
-            finally:
-                leave()
-                counts = self._counts[task.chain][0]
-                counts[0] += 1
-                if timed:
-                    counts[1] += 1
-                    counts[2] += perf_counter() - begun
-            if value is None or value is EXHAUSTED:
-                counts[0] -= value is EXHAUSTED  # beyond the end there is nothing to count
-                self._finish(lease, index, DROPPED if value is None else value)
-                return
-        self._advance(lease, index, 0, value)
+        self._at = lease, index
+        self._put(lease, index, self._ops.make(lease.seed, lease.tasks[index]))
 
     def resume(self, arrived: _Arrived) -> None:
         """Go on with what an asynchronous stage was at."""
         lease, index, stage, result = arrived
         place = lease.outer[1] if isinstance(lease, Group) else index
         self._in_hand.begin(self._number, lease.number, place)
-        self._timed = True
-        counts = self._counts[lease.tasks[index].chain][stage + 1]
+        self._ops.timed = True
+        counts = self._counters.counts[lease.tasks[index].chain][stage + 1]
         counts[0] += 1  # its seconds are among the stage's own figures
         counts[1] += 1
         if isinstance(result, BaseException):
-            self._finish(lease, index, Failed.of(result, stage))
+            self._put(lease, index, Raised(result, stage))
         elif result is None:
-            self._finish(lease, index, DROPPED)
+            self._put(lease, index, DROPPED)
         else:
             self._advance(lease, index, stage + 1, result)
 
     def _advance(self, lease: Lease | Group, index: int, first: int, value: Any) -> None:
         """Run the stages from number `first` on, up to the end or to one that takes its time."""
-        tag, number, _ = lease.tasks[index]
-        chain = self._worker.chains[number]
-        stages = chain.stages
-        timed = self._timed
-        if timed:
-            begun = perf_counter()
-            self._timed = self._tally.dear
-        seed, numbers, rows = lease.seed, chain.numbers, self._counts[number]
-        for at in range(first, len(stages)):
-            stage = stages[at]
-            try:
-                if isinstance(stage, AsyncStage):
-                    leave()
-                    stage.begin(value, partial(self._worker.arrived, lease, index, at))
-                    return
-                enter(seed, tag, numbers[at])
-                value = stage.apply(value)
-            except BaseException as error:  # as above
-                value = Failed.of(error, at)
-                break
-            counts = rows[at + 1]
-            counts[0] += 1
-            if timed:
-                ended = perf_counter()
-                counts[1] += 1
-                counts[2] += ended - begun
-                begun = ended
-            if value is None:
-                value = DROPPED
-                break
-        leave()
-        self._finish(lease, index, value)
+        self._at = lease, index
+        self._put(lease, index, self._ops.go_on(lease.seed, lease.tasks[index], first, value))
+
+    def _begin(self, stage: AsyncStage, value: Any, number: int) -> None:
+        """Have an asynchronous stage begin on the datapoint that is being made."""
+        stage.begin(value, partial(self._worker.arrived, *self._at, number))
+
+    def _put(self, lease: Lease | Group, index: int, outcome: Any) -> None:
+        if outcome is not PENDING:
+            failed = type(outcome) is Raised
+            self._finish(lease, index, Failed.of(*outcome) if failed else outcome)
 
     def _finish(self, lease: Lease | Group, index: int, outcome: Any) -> None:
         if isinstance(lease, Group):
@@ -303,7 +259,7 @@ class _Hand:
             return
         self._finished += 1
         # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
-        if (self._timed and self._due()) or len(self._results) >= _GATHER_ITEMS:
+        if (self._ops.timed and self._due()) or len(self._results) >= _GATHER_ITEMS:
             self._in_hand.end(self._number)
             # Under the lock, so that the watcher does not take it away from its figures.
             with self._reporting:
@@ -329,7 +285,7 @@ class _Hand:
             self.report()
         begun = perf_counter()
         outcome, block = group.build(chain, self._worker.blocks)
-        counts = self._counts[number][0]
+        counts = self._counters.counts[number][0]
         counts[0] += isinstance(outcome, Whole)
         counts[1] += 1
         counts[2] += perf_counter() - begun
@@ -359,8 +315,8 @@ class _Hand:
                 if figures := stage.gauges():
                     gauges.append((number, at, figures))
         finished, self._finished = self._finished, 0
-        self._timed = True
-        work = self._tally.take(finished)
+        self._ops.timed = True
+        work = self._counters.take(finished)
         self._worker.emit(Report(self._gathered(), work, gauges, finished=finished), block)
 
     def _gathered(self) -> list[Outcomes]:

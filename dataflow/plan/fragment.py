@@ -8,6 +8,7 @@ random numbers and state are the same with any runners and without.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,7 @@ class Fragment:
     batching: int | None = None
     batch: BatchData | None = None
     rewrites: list[str] = field(default_factory=list)
+    _packed: bytes | None = field(default=None, repr=False)
 
     @property
     def transfers(self) -> int:
@@ -100,12 +102,24 @@ class Fragment:
                 mark_ready(owner)
 
     def packed(self) -> bytes:
-        """The op chains for a worker process."""
-        chains = self.for_workers()
-        if self.sequential:
-            return pack(chains, ())
-        stages = [stage for chain in chains for stage in chain.stages]
-        return pack(chains, [*walk(self.top), *stages])
+        """The op chains for a worker process.
+
+        Raises:
+            TypeError: where something cannot be pickled; names the stage.
+        """
+        if self._packed is None:
+            chains = self.for_workers()
+            stages = [] if self.sequential else [one for chain in chains for one in chain.stages]
+            flows = () if self.sequential else walk(self.top)
+            self._packed = pack(chains, [*flows, *stages])
+        return self._packed
+
+    def version(self) -> str | None:
+        """Another one where a stage was changed; None where it cannot be sent anywhere."""
+        try:
+            return hashlib.sha256(self.packed()).hexdigest()
+        except Exception:  # whatever the user's objects do when they are pickled
+            return None
 
     def run_on(self, runner: Any) -> None:
         """`runner` runs all that is there so far; those further upstream only say how."""

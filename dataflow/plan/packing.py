@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import _lru_cache_wrapper, lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
@@ -14,6 +14,9 @@ from dataflow.node import Node
 from dataflow.plan.ops import OpChain
 
 __all__ = ["pack", "why_not_sent"]
+
+# What stays behind of a foreign flow: what is upstream, and what we noted in it.
+_FOREIGN = ("ds", "_dataflow_ready", "_dataflow_meter")
 
 # A flow that could stay here is not sent along with more than this: there would be two of it.
 _MOST_BYTES = 64 << 20
@@ -75,13 +78,15 @@ def _pack(value: Any, detached: set[int], most: int = sys.maxsize) -> bytes:
 
     class Pickler(code_pickler()):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
+            # The state apart: a flow may hold a method of its own.
             if id(obj) in detached:
                 foreign = not isinstance(obj, Node)
-                state = vars(obj) if foreign else _unready(obj)
-                left = ("ds",) if foreign else obj._consumer_only
+                state = vars(obj) if foreign else obj._state_for_worker(ready=False)
+                left = _FOREIGN if foreign else obj._consumer_only
                 state = {name: value for name, value in state.items() if name not in left}
-                # The state apart: a flow may hold a method of its own.
                 return _blank, (type(obj),), state
+            if isinstance(obj, Node) and _as_usual(type(obj)):
+                return _blank, (type(obj),), obj._state_for_worker(ready=True)
             if isinstance(obj, (FunctionType, type)):
                 module = sys.modules.get(obj.__module__)
                 if module is not None and not _importable(module) and module not in by_value:
@@ -100,13 +105,11 @@ def _pack(value: Any, detached: set[int], most: int = sys.maxsize) -> bytes:
     return file.getvalue()
 
 
-def _unready(flow: Any) -> dict[str, Any]:
-    """The state without what `reset_state` made here: it is made anew where the flow runs."""
-    state = flow.__getstate__()
-    changed: Mapping[str, list[Any]] = flow._made_by_reset()
-    made = {name: before for name, before in changed.items() if name in state}
-    kept = {name: value for name, value in state.items() if name not in made}
-    return kept | {name: one for name, before in made.items() for one in before}
+def _as_usual(kind: type) -> bool:
+    """Whether objects of a class are pickled by what they hold, and by nothing of its own."""
+    names = ("__reduce_ex__", "__reduce__")
+    own = any(getattr(kind, name) is not getattr(object, name) for name in names)
+    return not own and not hasattr(kind, "__getnewargs__")
 
 
 def _found(function: Any) -> bool:

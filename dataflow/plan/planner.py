@@ -53,6 +53,7 @@ __all__ = [
     "fragment_of_source",
     "fragments_of_pool",
     "lower",
+    "ops_over_stream",
     "stages_for_workers",
 ]
 
@@ -117,6 +118,7 @@ class _Downstream:
 
 
 _WITH_RUNNER = _Downstream(runner=True, shared=True)
+_ALONE = _Downstream(runner=False, shared=False)
 
 
 def fragment_of(record: Record, site: Site) -> Fragment | None:
@@ -145,6 +147,31 @@ def fragment_for_access(record: Record, site: Site) -> Fragment | None:
     fragment = _fragment(record, downstream)
     fragment.adopt(site.policy)
     return fragment
+
+
+def ops_over_stream(record: Record, policy: ErrorPolicy | None) -> tuple[Fragment, Any]:
+    """Per-item stages over a flow that streams: their op chain, and that flow.
+
+    Args:
+        record: the stage that is furthest downstream.
+        policy: decides about its failures.
+    """
+    ops = [record]
+    (upstream,) = record.inputs
+    while isinstance(upstream, ItemOp) and not _fits(upstream, _ALONE):
+        ops.insert(0, upstream)
+        (upstream,) = upstream.inputs
+    chain, owners = OpChain(), {(0, LOADER): upstream.flow}
+    for op in ops:
+        assert isinstance(op, ItemOp), "there is nothing else"
+        owners[0, len(chain.stages)] = op.flow
+        chain.add(op.stage, stage_number(op.flow))
+    # Without places of its own: these are those of the stream.
+    fragment = Fragment(record.flow, [chain], [], owners, [0], sequential=True)
+    fragment.adopt(policy)
+    if len(ops) > 1:
+        fragment.note(FUSE)
+    return fragment, upstream.flow
 
 
 def fragments_of_pool(pool: Any) -> list[Fragment]:

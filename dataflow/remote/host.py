@@ -23,11 +23,11 @@ from dataflow.engine.runners import start_processes
 from dataflow.errors import PeerError
 from dataflow.executor.events import Died, Event, Reported, Started
 from dataflow.node import walk
+from dataflow.plan.fingerprint import fingerprint
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.planner import fragments_of_pool
 from dataflow.remote.forms import Sent, pack_held, pack_report, read_lease
 from dataflow.remote.runner import PrefetchDataRemote
-from dataflow.resume import fingerprint
 from dataflow.transport.bell import Bell
 from dataflow.transport.link import Link
 

@@ -15,10 +15,10 @@ from dataflow.engine.runners import slots_of, start_processes
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
+from dataflow.plan.fingerprint import fingerprint
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.planner import fragments_of_pool
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
-from dataflow.resume import fingerprint
 from dataflow.transport.options import Options
 from dataflow.utils.spelling import renamed
 
@@ -132,6 +132,10 @@ class PrefetchDataRemote(Runner):
             self._options = replace(self._options, addresses=self._end.exchange.addresses)
             self._end = None
             self._finalizer()
+
+    def _workers_in_words(self, fragment: Fragment) -> str:
+        helpers = f", and {super()._workers_in_words(fragment)} here" if self.num_proc else ""
+        return f"worker processes of other machines{helpers}"
 
     def _worker_count(self, fragment: Fragment) -> int:
         return self.num_proc

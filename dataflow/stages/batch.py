@@ -51,7 +51,7 @@ class BatchData(ProxyDataFlow):
         self.use_list = use_list
 
     def _to_record(self, inputs: tuple[Record, ...]) -> Record:
-        return BatchOp(self, inputs)
+        return BatchOp(self, inputs, own=self._is_own)
 
     def _length(self) -> int:
         full, rest = divmod(len(self.ds), self.batch_size)
@@ -59,10 +59,15 @@ class BatchData(ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         inner = epoch.batched(self.batch_size)
-        if type(self).aggregate_batch is not BatchData.aggregate_batch:
+        if self._is_own:
             yield from self._batches(epoch, stream(self.ds, inner))  # the user's code stays here
         else:
             yield from epoch.session.behind(self.ds, inner, partial(self._batches, epoch))
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether a method of the user's makes the batch."""
+        return type(self).aggregate_batch is not BatchData.aggregate_batch
 
     def _batches(self, epoch: Epoch, pairs: Stream) -> Stream:
         tags: list[Tag] = []
@@ -89,7 +94,7 @@ class BatchData(ProxyDataFlow):
         tags = [tag for tag, _ in pairs]
         if any(datapoint is DROPPED for _, datapoint in pairs):
             return tags, DROPPED  # which datapoints come instead, only iterating can tell
-        return tags, self._aggregate([datapoint for _, datapoint in pairs])
+        return tags, self._built([datapoint for _, datapoint in pairs], tags, epoch)
 
     def _built(self, held: list[Datapoint], tags: list[Tag], epoch: Epoch) -> Datapoint:
         try:
@@ -114,9 +119,8 @@ class BatchData(ProxyDataFlow):
             it apart would not give the same datapoints again, or where it cannot be built: then
             somebody else has to see to it.
         """
-        own = type(self).aggregate_batch is not BatchData.aggregate_batch
         kinds = _kinds(held)
-        if own or self.use_list or kinds is None:
+        if self._is_own or self.use_list or kinds is None:
             return None
         try:
             plain = [key for key, kind in kinds.items() if kind in _PLAIN]

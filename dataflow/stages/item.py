@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from time import perf_counter
 from typing import Any
 
-from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
+from dataflow.epoch import Datapoint, Epoch, Stream
 from dataflow.flows import ProxyDataFlow
-from dataflow.passes import at, stream
-from dataflow.randomness import Tag, enter, leave
+from dataflow.randomness import Tag
 from dataflow.records import ItemOp, Record
 
 __all__ = ["AsyncStage", "ItemStage"]
@@ -32,49 +30,15 @@ class ItemStage(ProxyDataFlow):
     def _to_record(self, inputs: tuple[Record, ...]) -> Record:
         return ItemOp(self, inputs, self)
 
-    def timed(self, datapoint: Datapoint) -> Datapoint | None:
-        """`apply`, counted."""
-        start = perf_counter()
-        meter = self._meter
-        try:
-            return self.apply(datapoint)
-        except Exception:
-            meter.errors += 1
-            raise
-        finally:
-            meter.busy += perf_counter() - start
-            meter.items += 1
-
     def gauges(self) -> dict[str, float]:
         """Cumulative figures that only this stage knows, such as bytes; shown in `stats()`."""
         return {}
 
     def _stream(self, epoch: Epoch) -> Stream:
-        number = self._stage_number()
-        seed = epoch.seed
-        apply = self.timed
-        for tag, datapoint in stream(self.ds, epoch):
-            if datapoint is not DROPPED:
-                enter(seed, tag, number)
-                try:
-                    result: Any = apply(datapoint)
-                except Exception as error:
-                    result = epoch.failed(error, tag)
-                finally:
-                    leave()
-                datapoint = DROPPED if result is None else result
-            yield tag, datapoint
+        return epoch.session.ops(self, epoch)  # type: ignore[no-any-return]
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
-        tag, datapoint = at(self.ds, epoch, index)
-        if datapoint is DROPPED:
-            return tag, DROPPED
-        enter(epoch.seed, tag, self._stage_number())
-        try:
-            result = self.apply(datapoint)
-        finally:
-            leave()
-        return tag, DROPPED if result is None else result
+        return epoch.session.op_at(self, epoch, index)  # type: ignore[no-any-return]
 
 
 class AsyncStage(ItemStage):

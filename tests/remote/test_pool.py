@@ -26,7 +26,7 @@ from peer import Peer
 import dataflow as df
 from dataflow.codec.wire import Kind
 from dataflow.errors import CodecError, ConfigError, WorkerError
-from dataflow.resume import fingerprint
+from dataflow.plan.fingerprint import fingerprint
 from dataflow.transport.keys import make_keys
 
 LOOPBACK = "tcp://127.0.0.1:*"

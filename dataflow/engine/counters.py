@@ -1,4 +1,4 @@
-"""What a thread that runs chains counts."""
+"""What a thread that runs op chains counts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from time import perf_counter
 
 from dataflow.meter import CHEAP_SECONDS
 
-__all__ = ["Tally"]
+__all__ = ["Counters"]
 
 _IDLE_SECONDS = 4 * CHEAP_SECONDS
 
 
-class Tally:
+class Counters:
     """Datapoints and busy seconds of the loader and stages of each op chain.
 
     Dear datapoints are all timed, of cheap ones the first of each lease and after each report.
