@@ -238,7 +238,7 @@ class DataFlow(Node):
           share its units, and so these.
         - ``errors``: datapoints that failed there.
         - ``bytes``, where they are known: downloaded, read, or passed between processes.
-        - of a runner: ``workers``; ``hands``, the threads in each; ``unit``, what one more of
+        - of a runner: ``workers``; ``threads``, in each; ``unit``, what one more of
           would be (``"thread"`` or ``"process"``); ``restarts``; ``fill``, 0 to 1, how full the
           queue of finished results was on average; ``room``, how many of them may wait;
           ``at_once``, how many the loop takes at a time, such as those of a batch.

@@ -4,7 +4,7 @@ The model is that of operational analysis [1]_. A run is a set of *stations*, ea
 so much at a time:
 
 - the consumer's thread, one: the user's loop, what a source and stages do there, and receiving;
-- the hands (threads) of a runner's workers, with the stages that share them, and sending;
+- the threads of a runner's workers, with the stages that share them, and sending;
 - the transfers of each stage that has many in flight;
 - the network between this machine and workers on others: nobody sees it at work, so it is taken to
   be as busy as the consumer waits while those workers wait, too;
@@ -53,7 +53,7 @@ class Station:
         name: for a person.
         used: its utilisation, 0 to 1.
         parts: the share of it that each thing done there has.
-        runner: the row of the runner whose hands these are.
+        runner: the row of the runner whose threads these are.
         transfers: the row of the stage whose transfers these are.
         through: bytes a second that pass it.
     """
@@ -108,7 +108,7 @@ def _stations(stats: dict[str, Any], elapsed: float) -> list[Station]:
                 share = (row["busy"] - row["here"]) / (elapsed * row["units"])
                 parts[row["name"]] = parts.get(row["name"], 0.0) + share
         used = sum(parts.values())
-        stations.append(Station(f"the hands of {name}", used, parts, runner=runner))
+        stations.append(Station(f"the threads of {name}", used, parts, runner=runner))
         if "peers" in runner:
             used = seconds["idle"] / elapsed * max(0.0, 1 - used)
             through = runner["bytes"] / elapsed
@@ -117,7 +117,11 @@ def _stations(stats: dict[str, Any], elapsed: float) -> list[Station]:
             )
         lowest, highest = _LOCKED
         cpu = seconds["cpu"] / elapsed
-        if runner["unit"] == "thread" and runner["hands"] > 1 and lowest < cpu < highest < used * 2:
+        if (
+            runner["unit"] == "thread"
+            and runner["threads"] > 1
+            and lowest < cpu < highest < used * 2
+        ):
             stations.append(Station(_LOCK, cpu))
     for row in rows:
         if row["kind"] == "transfers" and row["runner"] is not None:
@@ -163,7 +167,7 @@ def _verdict(limit: Station, rate: float) -> str:
             "transfers are under way, and the stages after it wait for them."
         )
     if (runner := limit.runner) is not None:
-        workers = counted(runner["workers"] * runner["hands"], "thread")
+        workers = counted(runner["workers"] * runner["threads"], "thread")
         if runner["unit"] != "thread":
             workers += f" in {counted(runner['workers'], runner['unit'])}"
         what = "sending" if name == runner["name"] else "it"
@@ -191,7 +195,7 @@ def _outlook(limit: Station, stations: list[Station], stats: dict[str, Any], rat
         if source is not None and source["kind"] == "iterator" and source["units"] == 1:
             return "It is one iterator, which only one process can run: one more brings nothing."
         one = limit.runner["unit"]
-        count = limit.runner["hands" if one == "thread" else "workers"]
+        count = limit.runner["threads" if one == "thread" else "workers"]
     elif limit.transfers is not None:
         one, count = "transfer", limit.transfers["units"]
     else:

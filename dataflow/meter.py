@@ -25,8 +25,8 @@ class Meter:
             times the source leaves out.
         errors: datapoints that failed in this stage.
         runner: the runner whose workers do the work; None where the consumer's thread does it.
-        units: how many datapoints can be worked on at once: hands, or transfers.
-        workers: of a runner, over which its hands are spread.
+        units: how many datapoints can be worked on at once: threads, or transfers.
+        workers: of a runner, over which its threads are spread.
         delivered: datapoints handed to the user's loop (of the flow that is iterated).
         waiting: seconds that the user's loop waited for them.
         away: seconds spent in the body of the user's loop.

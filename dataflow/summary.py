@@ -64,12 +64,12 @@ def _relate(rows: list[dict[str, Any]], elapsed: float, idle: float) -> None:
     for row in rows:
         busiest = max((row["busy"] - row["here"]) / row["units"], row["here"])
         row["share"] = busiest / elapsed if elapsed else 0.0
-        # The rows of a runner share its hands, transfers apart.
-        same = [r for r in rows if _hands(r) == _hands(row)] if _hands(row) else [row]
+        # The rows of a runner share its threads, transfers apart.
+        same = [r for r in rows if _threads(r) == _threads(row)] if _threads(row) else [row]
         elsewhere = sum(r["busy"] - r["here"] for r in same)
         free = max(0.0, elapsed * row["units"] - elsewhere)
         row["waiting"] = idle if row["runner"] is None else free
 
 
-def _hands(row: dict[str, Any]) -> str | None:
+def _threads(row: dict[str, Any]) -> str | None:
     return None if row["kind"] == "transfers" else row["runner"]

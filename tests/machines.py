@@ -15,7 +15,7 @@ from dataflow.remote.host import Host
 from dataflow.remote.setup import MESSAGE_BYTES, options_of
 from dataflow.transport.bell import Bell
 from dataflow.transport.exchange import Exchange
-from dataflow.transport.in_hand import InHand
+from dataflow.transport.in_progress import InProgress
 
 __all__ = ["Machine"]
 
@@ -58,14 +58,14 @@ class Machine:
 class _Host(Host):
     """Its workers are threads, which cost next to nothing to start."""
 
-    def hire(self, fragment: Fragment, hands: int, slots: int) -> Any:
-        return _Crew(fragment, hands)
+    def start_executor(self, fragment: Fragment, threads: int, slots: int) -> Any:
+        return _Crew(fragment, threads)
 
 
 class _Crew(ThreadExecutor):
     """One worker of threads, as a bench sees its processes."""
 
-    def __init__(self, fragment: Fragment, hands: int) -> None:
+    def __init__(self, fragment: Fragment, threads: int) -> None:
         self._bell = Bell()
         self._waiting = select.poll()
         self._waiting.register(self._bell.ear, select.POLLIN)
@@ -77,9 +77,9 @@ class _Crew(ThreadExecutor):
                 emit(*report)
                 self._bell.ring()
 
-            return Worker(fragment.for_workers(), emit_and_ring, InHand(hands))
+            return Worker(fragment.for_workers(), emit_and_ring, InProgress(threads))
 
-        super().__init__(make, hands)
+        super().__init__(make, threads)
 
     def listen(self, ear: int) -> None:
         self._waiting.register(ear, select.POLLIN)

@@ -41,9 +41,9 @@ def row(name: str, share: float, units: int = 1, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def runner(workers: int, hands: int = 1, *, unit: str = "process", **more: Any) -> dict[str, Any]:
-    units = workers * hands
-    made = {"kind": "runner", "runner": "R", "workers": workers, "hands": hands, "unit": unit}
+def runner(workers: int, threads: int = 1, *, unit: str = "process", **more: Any) -> dict[str, Any]:
+    units = workers * threads
+    made = {"kind": "runner", "runner": "R", "workers": workers, "threads": threads, "unit": unit}
     return row("R", more.pop("share", 0.0), units, **(made | more))
 
 

@@ -52,7 +52,7 @@ def test_the_row_of_a_runner() -> None:
     assert [row["name"] for row in rows] == ["DataFromList", "MapData", "PrefetchDataZMQ"]
     runner = rows[-1]
     assert (runner["kind"], runner["items"], runner["restarts"]) == ("runner", COUNT, 0)
-    assert (runner["workers"], runner["hands"], runner["units"]) == (2, 3, 6)
+    assert (runner["workers"], runner["threads"], runner["units"]) == (2, 3, 6)
     assert runner["unit"] == "process" and runner["bytes"] > COUNT
     assert 0 <= runner["fill"] <= 1 and runner["busy"] >= runner["here"] > 0
     assert rows[1]["runner"] == "PrefetchDataZMQ" and rows[0]["runner"] is None

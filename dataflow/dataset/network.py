@@ -211,7 +211,7 @@ class NetworkImages(KeyedSource):
         return ThreadRunner(
             source,
             num_threads if waits else min(num_threads, usable_cores()),
-            hands_in_worker=num_threads if waits else 1,
+            threads_in_worker=num_threads if waits else 1,
             ordered=ordered,
             buffer_size=buffer_size,
             on_error=None,

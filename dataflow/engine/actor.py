@@ -18,7 +18,7 @@ from dataflow.engine.outgoing import Spent, fit, seal
 from dataflow.engine.worker import Worker
 from dataflow.executor.memory import keep_freed_memory
 from dataflow.plan.tasks import LOADER
-from dataflow.transport.in_hand import InHand
+from dataflow.transport.in_progress import InProgress
 from dataflow.transport.slots import Block
 from dataflow.transport.traffic import Traffic
 from dataflow.utils.extras import need
@@ -36,19 +36,19 @@ class RayWorker:
 
     Args:
         chains: its chains, pickled.
-        hands: threads that work.
+        threads: threads that work.
         path: the consumer's sys.path; what is not in the actor's is added behind it.
-        beat: while it has something to do, it says at least every so many seconds what is in hand;
-            None: only together with results.
+        beat: while it has something to do, it says at least every so many seconds what is in
+            progress; None: only together with results.
     """
 
-    def __init__(self, chains: bytes, hands: int, path: list[str], beat: float | None) -> None:
+    def __init__(self, chains: bytes, threads: int, path: list[str], beat: float | None) -> None:
         sys.path += [folder for folder in path if folder not in sys.path]
         keep_freed_memory()
         self.traffic = Traffic()
         self._counting = threading.Lock()
         self._spent = Spent(self)
-        self._in_hand = InHand(hands)
+        self._in_progress = InProgress(threads)
         self._beat = beat
         # What was accepted is counted by one method, what was handed over by another.
         self._accepted = self._settled = 0
@@ -56,14 +56,14 @@ class RayWorker:
         self._threads: list[threading.Thread] = []
         try:
             # The user's modules are imported here, and the stages' reset_state is called.
-            self._worker = Worker(pickle.loads(chains), self._emit, self._in_hand)
+            self._worker = Worker(pickle.loads(chains), self._emit, self._in_progress)
         except BaseException as error:  # told to the consumer, which raises it
             self._outgoing.put((_parcel(Failed.of(error, LOADER).sealed()), 0))
             return
         if (cv2 := sys.modules.get("cv2")) is not None:
             cv2.setNumThreads(1)  # the parallelism of a pipeline is its workers
         gc.freeze()  # what was imported stays: no need to look through it again and again
-        for task in (self._worker.watch, *[self._worker.work] * hands):
+        for task in (self._worker.watch, *[self._worker.work] * threads):
             self._threads.append(threading.Thread(target=task, daemon=True))
         for thread in self._threads:
             thread.start()
@@ -78,13 +78,13 @@ class RayWorker:
         self._worker.take(message)
 
     def reports(self) -> Iterator[tuple[Any, Any]]:
-        """First the process id and the node's address; then reports, and what is in hand."""
+        """First the process id and the node's address; then reports, and what is in progress."""
         address: str = need("ray.util").get_node_ip_address()
         yield os.getpid(), address
         while (found := self._gathered()) is not None:
             self._settled += sum(settled for _, settled in found)
             begun = perf_counter()
-            yield [parcel for parcel, _ in found], self._in_hand.held()
+            yield [parcel for parcel, _ in found], self._in_progress.held()
             del found  # while waiting for more, hold nothing of it
             with self._counting:
                 self.traffic.seconds += perf_counter() - begun
@@ -105,9 +105,9 @@ class RayWorker:
         return found
 
     def leave(self) -> None:
-        """Let the hands finish what they are at, as far as that is soon, and close the stages."""
+        """Let the threads finish what they are at, as far as that is soon, and close the stages."""
         if self._threads:
-            self._worker.stop(self._in_hand.hands)
+            self._worker.stop(self._in_progress.threads)
             end = monotonic() + _PATIENCE
             for thread in self._threads:
                 thread.join(max(0.0, end - monotonic()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dataflow.transport.in_hand import Held
+from dataflow.transport.in_progress import Held
 
 __all__ = ["Deadlines"]
 
@@ -16,8 +16,8 @@ class Deadlines:
     """Finds workers that are too long at a datapoint.
 
     Args:
-        timeout: seconds that a datapoint may be in hand.
-        silence: a worker that has tasks but none in hand is given as long; not so where what
+        timeout: seconds that a datapoint may be in progress.
+        silence: a worker that has tasks but none in progress is given as long; not so where what
             it has may be in flight in an asynchronous stage.
     """
 
@@ -35,7 +35,7 @@ class Deadlines:
         """The workers to kill, and the seconds until there may be more.
 
         Args:
-            held: what each worker that has tasks has in hand.
+            held: what each worker that has tasks has in progress.
             silent: seconds since each was heard of.
             is_open: whether the result of a (lease number, index) is still awaited.
         """

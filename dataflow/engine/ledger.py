@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from typing import Any, NamedTuple
 
+from dataflow.engine.isolation import Entry, Isolation
 from dataflow.engine.messages import Lease
-from dataflow.engine.suspects import Entry, Suspects
 from dataflow.plan.tasks import EXHAUSTED, Task
 
 __all__ = ["Ledger", "Lost"]
@@ -70,9 +70,9 @@ class Lost(NamedTuple):
 
     Attributes:
         returned: tasks that go out again.
-        suspects: tasks that were in hand and run alone from now on.
+        suspects: tasks that were in progress and run alone from now on.
         convicted: tasks that are proved to kill workers; see `Ledger.condemn`.
-        alone: a task was running alone and was in hand.
+        alone: a task was running alone and was in progress.
     """
 
     returned: list[Entry]
@@ -106,7 +106,7 @@ class Ledger:
         self._fed = 0  # the next place
         self._feed_ended = False
         self._returned: deque[Entry] = deque()
-        self._suspects = Suspects()
+        self._isolation = Isolation()
         self._out: dict[int, _Open] = {}
         self._out_count = 0
         self._frontier = 0  # the first place not delivered, where ordered
@@ -120,7 +120,7 @@ class Ledger:
         return (
             self._feed_ended
             and not self._out_count
-            and not (self._returned or self._suspects or self._waiting or self._arrived)
+            and not (self._returned or self._isolation or self._waiting or self._arrived)
         )
 
     @property
@@ -163,7 +163,7 @@ class Ledger:
 
         None where there is no such task.
         """
-        entry = self._suspects.next()
+        entry = self._isolation.next()
         if entry is None:
             return None
         return self._hand_out(worker, _Open(worker, [entry.place], [entry.task], entry))
@@ -187,7 +187,7 @@ class Ledger:
             return None
         if lease.alone:
             entry = lease.entry(first)
-            self._suspects.acquit(entry)
+            self._isolation.acquit(entry)
             self.condemn(entry, outcomes[0])
             return lease.worker, 1
         places, tasks = lease.places, lease.tasks
@@ -238,30 +238,30 @@ class Ledger:
         if entry.member is None:
             self._returned.appendleft(entry)
         else:
-            self._suspects.again(entry)
+            self._isolation.again(entry)
 
     def open(self, number: int, index: int) -> bool:
         """Whether an outcome of this task would still count."""
         return number in self._out and self._out[number].awaits(index)
 
     def revoke(
-        self, worker: int, in_hand: Collection[tuple[int, int]] = (), *, certain: bool = False
+        self, worker: int, in_progress: Collection[tuple[int, int]] = (), *, certain: bool = False
     ) -> Lost:
         """A worker is gone: what it had goes out again.
 
         Args:
             worker: its number.
-            in_hand: (lease number, index) of the tasks that may have killed it.
-            certain: they have, whatever else it had in hand.
+            in_progress: (lease number, index) of the tasks that may have killed it.
+            certain: they have, whatever else it had in progress.
         """
-        lost = Lost([], [], [], any(self._runs_alone(*held) for held in in_hand))
+        lost = Lost([], [], [], any(self._runs_alone(*held) for held in in_progress))
         for number in [n for n, lease in self._out.items() if lease.worker == worker]:
             lease = self._out.pop(number)
             self._out_count -= lease.awaited
             for index, entry in lease.entries():
-                if (number, index) not in in_hand:
+                if (number, index) not in in_progress:
                     lost.returned.append(entry)
-                elif self._suspects.accuse(entry, certain=certain or lease.alone):
+                elif self._isolation.accuse(entry, certain=certain or lease.alone):
                     lost.convicted.append(entry)
                 else:
                     lost.suspects.append(entry)
@@ -275,7 +275,7 @@ class Ledger:
     def condemn(self, entry: Entry, outcome: Any) -> None:
         """Enter the outcome of a task that ran alone, or that no worker survives."""
         if entry.member is not None:
-            whole = self._suspects.joined(entry, outcome)
+            whole = self._isolation.joined(entry, outcome)
             if whole is None:
                 return
             entry, outcome = whole

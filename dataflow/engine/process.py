@@ -54,7 +54,7 @@ def main() -> None:
     from dataflow.engine.worker import Worker
     from dataflow.executor.memory import keep_freed_memory
     from dataflow.plan.tasks import LOADER
-    from dataflow.transport.in_hand import InHand
+    from dataflow.transport.in_progress import InProgress
     from dataflow.transport.ipc import WorkerEnd
     from dataflow.transport.slots import SlotWriter
 
@@ -63,11 +63,11 @@ def main() -> None:
     with making:
         end = WorkerEnd(folder, worker_number, writer)
     worker: Worker | None = None
-    hands: int = setup["hands"]
+    threads: int = setup["threads"]
     try:
         # The user's modules are imported here, and the stages' reset_state is called.
         emit = partial(_send, end, Spent(end))
-        worker = Worker(pickle.loads(setup["chains"]), emit, InHand(hands, hands_fd), end)
+        worker = Worker(pickle.loads(setup["chains"]), emit, InProgress(threads, hands_fd), end)
     except BaseException as error:  # told to the consumer, which raises it
         problem = Failed.of(error, LOADER).sealed()
         threading.Thread(target=end.send, args=(problem,), daemon=True).start()
@@ -75,12 +75,12 @@ def main() -> None:
         cv2.setNumThreads(1)
     gc.freeze()  # what was imported stays: no need to look through it again and again
     if worker is None:
-        _listen(end, None, hands, control_fd, folder, welcomed)
+        _listen(end, None, threads, control_fd, folder, welcomed)
         return
     threading.Thread(
-        target=_listen, args=(end, worker, hands, control_fd, folder, welcomed), daemon=True
+        target=_listen, args=(end, worker, threads, control_fd, folder, welcomed), daemon=True
     ).start()
-    for helper in (worker.watch, *[worker.work] * (hands - 1)):
+    for helper in (worker.watch, *[worker.work] * (threads - 1)):
         threading.Thread(target=helper, daemon=True).start()
     worker.work()
     worker.close()
@@ -103,12 +103,12 @@ def _guard(
 def _listen(
     end: WorkerEnd,
     worker: Worker | None,
-    hands: int,
+    threads: int,
     control_fd: int,
     folder: str,
     welcomed: threading.Event,
 ) -> None:
-    """Pass leases on to the hands; end when the control pipe closes."""
+    """Pass leases on to the threads; end when the control pipe closes."""
     import zmq
 
     from dataflow.transport.ipc import HELLO, SLOTS, WELCOME
@@ -131,8 +131,8 @@ def _listen(
     if not welcomed.is_set():
         time.sleep(2)  # the guard ends this process, and is not to be overtaken by an orderly end
     if worker is not None:
-        worker.stop(hands)
-    # The parent sends signals where a hand does not end; without a parent we have to see to it.
+        worker.stop(threads)
+    # The parent sends signals where a thread does not end; without a parent we have to see to it.
     time.sleep(2)
     os._exit(1)
 

@@ -113,7 +113,7 @@ class PrefetchDataRay(Runner):
 
         return actor_class(RayWorker, self.actor_options)
 
-    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
+    def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
         from dataflow.executor.ray import RayExecutor
 
         fragment.leave_to_workers()
@@ -121,6 +121,6 @@ class PrefetchDataRay(Runner):
             self._actors(),
             address=self.address,
             chains=fragment.packed(),
-            hands=self._hands(fragment),
+            threads=self._threads(fragment),
             timeout=self._task_timeout,
         )

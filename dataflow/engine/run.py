@@ -1,20 +1,24 @@
-"""One pass of a runner: the loop between the ledger and the workers."""
+"""One pass of a runner: a state machine between the ledger and the workers.
+
+Events of workers go in (`Run.receive`), results come out (`Run.take`), and what workers are to do
+goes to the executor. Nothing waits here; `dataflow.engine.drive` does, in whichever thread it runs.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
-from dataflow.engine.balance import Balance
 from dataflow.engine.budget import RestartBudget
 from dataflow.engine.deadlines import Deadlines
+from dataflow.engine.death_report import death_report, poisoned
+from dataflow.engine.flow_control import FlowControl
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import RECALL, UNSENT, Failed, Lease, Report
-from dataflow.engine.obituary import conviction, obituary
-from dataflow.engine.pace import Pace
-from dataflow.engine.watch import Gauges, Watch
+from dataflow.engine.metrics import Gauges, Metrics
+from dataflow.engine.stealing import WorkStealing
 from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
 from dataflow.executor.events import Died, Event, Executor, Left, Reported, Started
@@ -23,11 +27,14 @@ from dataflow.plan.fragment import Fragment
 from dataflow.plan.tasks import Task
 from dataflow.utils.machine import usable_cores
 
-__all__ = ["Run"]
+__all__ = ["LOOK_SECONDS", "Deliveries", "Run"]
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.002
+Deliveries: TypeAlias = list[tuple[int, Task, Any]]
+"""Number, task and outcome of some tasks."""
+
+LOOK_SECONDS = 0.002  # between two looks at the workers, while the loop has enough
 _BUNCH = 64
 
 
@@ -36,88 +43,92 @@ class Run:
 
     Args:
         fragment: what is run.
-        crew: the workers; those of an earlier pass go on.
+        executor: the workers; those of an earlier pass go on.
         epoch: the pass.
         tasks: what is to be done, in order: for all workers, or one list for each.
-        redo: whoever takes the results puts in here what was delivered last, to have it done
-            again in another way; in a fixed order only.
-        ordered: deliver in the order of the feed.
+        ordered: deliver in the order of the tasks.
         workers: how many there shall be.
-        hands: threads in each.
+        threads: threads in each.
         buffer_size: results that may wait to be delivered.
         most_bytes: of those, as far as their size is known.
         max_restarts: workers that may die without progress in between.
         task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
         meter: the runner's.
-        gauges: what the stages' own figures were in each worker, kept over the crew's life.
+        gauges: what the stages' own figures were in each worker, kept over the executor's life.
+        clock: the time, in seconds.
+
+    Attributes:
+        metrics: what is measured of the pass.
     """
 
     def __init__(
         self,
         fragment: Fragment,
-        crew: Executor,
+        executor: Executor,
         epoch: Epoch,
         tasks: list[Iterator[Task]],
-        redo: list[tuple[int, Task]],
         *,
         ordered: bool,
         workers: int,
-        hands: int,
+        threads: int,
         buffer_size: int,
         most_bytes: float,
         max_restarts: int,
         task_timeout: float | None,
         meter: Meter,
         gauges: Gauges,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
+        self._clock = clock
         self._fragment = fragment
-        self._redo = redo
-        self._crew = crew
+        self._executor = executor
         self._count = workers
         self._max_restarts = max_restarts
         self._meter = meter
         # Others' workers come and go, and each may hold as much as may wait here.
-        self._pace = Pace(
-            hands=hands,
+        self._flow = FlowControl(
+            threads=threads,
             transfers=fragment.transfers,
-            limit=buffer_size if crew.distance else max(1, buffer_size // workers),
-            distance=crew.distance,
+            limit=buffer_size if executor.distance else max(1, buffer_size // workers),
+            distance=executor.distance,
         )
         self._buffer_size = buffer_size
         self._most_bytes = most_bytes
         # The loop may be away for long after it took so many: before that, workers are given more.
         self._stride = max(1, epoch.at_once // 8)
+        self._taken = 0
+        self._turn = 0  # whose ledger's results are taken
         # Worker numbers by seat; a dead worker's seat goes to the next. Seats share the ledger, or
         # have one each where every worker runs the whole flow.
         self._seats: list[int | None] = [None] * self._count
-        self._seated = 0  # hands of all
+        self._seated = 0  # threads of all
         self._ledgers = [
             Ledger(feed, seed=epoch.seed, window=self._window, ordered=ordered) for feed in tasks
         ]
         self._held: dict[int, int] = {}
         self._isolated: set[int] = set()  # workers that run a suspect, and nothing else
-        self._balance = Balance(hands, crew.distance)
-        for worker in crew.ready:
-            self._balance.heard(worker, perf_counter())
+        self._stealing = WorkStealing(threads, executor.distance)
+        for worker in executor.ready:
+            self._stealing.heard(worker, self._clock())
         self._deadlines = (
             None
             if task_timeout is None
             else Deadlines(task_timeout, silence=not fragment.transfers)
         )
-        self._attentive = perf_counter()  # since when the workers are listened to without a break
-        self._passed = crew.traffic.passed
+        self._attentive = self._clock()  # since when the workers are listened to without a break
+        self._passed = executor.traffic.passed
         self._budget = RestartBudget(max_restarts)
-        # A new crew grows to its full size when the first results are there: many processes that
-        # start at once would only keep each other from it.
-        self._reported = bool(crew.workers)
+        # New workers come to their full number when the first results are there: many processes
+        # that start at once would only keep each other from it.
+        self._reported = bool(executor.workers)
         self._at_first = min(self._count, max(2, usable_cores()))
-        self._watch = Watch(
+        self.metrics = Metrics(
             fragment,
-            crew,
+            executor,
             meter,
             gauges,
             workers=workers,
-            hands=hands,
+            threads=threads,
             buffer_size=buffer_size,
             loops=epoch.settled is None,
         )
@@ -125,69 +136,69 @@ class Run:
     @property
     def _room(self) -> int:
         """Results that may wait to be delivered."""
-        if not self._pace.bytes:
+        if not self._flow.bytes:
             return self._buffer_size
-        return max(1, int(min(self._buffer_size, self._most_bytes / self._pace.bytes)))
+        return max(1, int(min(self._buffer_size, self._most_bytes / self._flow.bytes)))
 
     @property
     def _window(self) -> int:
         # What the workers hold comes on top of what may wait for the consumer.
-        return self._room + len(self._seats) * self._pace.depth
+        return self._room + len(self._seats) * self._flow.depth
 
     @property
     def _credit(self) -> int:
         """Tasks that a worker may hold: its share of the room, so that it goes on for as long as
         the loop is away. Where it does, results wait with the worker.
         """
-        return max(self._pace.depth, -(-self._room // max(1, len(self._seats))))
+        return max(self._flow.depth, -(-self._room // max(1, len(self._seats))))
 
-    def deliver(self) -> Iterator[list[tuple[int, Task, Any]]]:
-        """Every task with its number and outcome, as it may be delivered; some at a time."""
-        next_look, most, taken = 0.0, 1, 0
-        while not all(ledger.finished for ledger in self._ledgers):
-            more = self._hand_out()
-            idle = True
-            for ledger in self._ledgers:
-                while done := ledger.take(min(most, self._stride) if self._stride > 1 else most):
-                    idle = False
-                    taken += len(done)
-                    if taken >= self._stride > 1:
-                        taken = 0
-                        self._hand_out()
-                    begun = perf_counter()
-                    yield done
-                    if self._redo:
-                        ledger.redo(*self._redo.pop())
-                    self._attentive = 0.0
-                    now = perf_counter()
-                    most = self._bunch(len(done), now - begun)
-                    # Workers may have run dry while the consumer was away; but a look at the
-                    # sockets for each of many cheap datapoints would cost more than they do.
-                    if now > next_look:
-                        self._take(self._crew.poll(0))
-                        self._patience()
-                        self._hand_out()
-                        next_look = now + _LOOK_SECONDS
-            if idle and not all(ledger.finished for ledger in self._ledgers):
-                patience = self._patience()
-                self._take(self._watch.wait(0 if more else patience))
+    @property
+    def finished(self) -> bool:
+        """Whether everything was taken."""
+        return all(ledger.finished for ledger in self._ledgers)
+
+    def take(self, most: int) -> Deliveries:
+        """Number, task and outcome of what may be delivered now, up to `most` of them.
+
+        Where the loop may be away for long soon, workers are given more before.
+        """
+        if self._stride > 1:
+            most = min(most, self._stride)
+        for _ in self._ledgers:
+            ledger = self._ledgers[self._turn]
+            if done := ledger.take(most):
+                self._taken += len(done)
+                if self._taken >= self._stride > 1:
+                    self._taken = 0
+                    self.hand_out()
+                return done
+            self._turn = (self._turn + 1) % len(self._ledgers)
+        return []
+
+    def redo(self, place: int, task: Task) -> None:
+        """What was taken last is to be done again, as another task; in a fixed order only."""
+        self._ledgers[self._turn].redo(place, task)
+
+    def was_away(self) -> None:
+        """The loop did something else meanwhile, so workers were not listened to."""
+        self._attentive = 0.0
+
+    def worth_taking(self, count: int, seconds: float) -> int:
+        """How many to take at once, after the loop took so many seconds for `count`."""
+        if self._fragment.batching is not None:
+            return 1  # each may be taken back
+        swift = int(count * LOOK_SECONDS / seconds) if seconds else _BUNCH
+        return max(1, min(2 * count, swift, self._flow.spare, _BUNCH))
 
     def leave(self) -> None:
         """The loop was left: workers need not begin what they have."""
-        if self._crew.closed:
+        if self._executor.closed:
             return
-        for worker in self._crew.workers:
+        for worker in self._executor.workers:
             if self._held.get(worker):
-                self._crew.send(worker, RECALL)
+                self._executor.send(worker, RECALL)
 
-    def _bunch(self, count: int, seconds: float) -> int:
-        """How many to deliver at once, after the consumer took so long for so many."""
-        if self._fragment.batching is not None:
-            return 1  # each may be taken back
-        swift = int(count * _LOOK_SECONDS / seconds) if seconds else _BUNCH
-        return max(1, min(2 * count, swift, self._pace.spare, _BUNCH))
-
-    def _hand_out(self) -> bool:
+    def hand_out(self) -> bool:
         """Give every worker as much as it should hold.
 
         Where the source takes its time, only a part: results may be there that the loop waits for.
@@ -196,7 +207,7 @@ class Run:
             Whether there is more to give.
         """
         self._staff()
-        begun = perf_counter()
+        begun = self._clock()
         hungry = [seat for seat, worker in enumerate(self._seats) if worker is not None]
         while hungry:
             # One lease each in turn, so that a short epoch is spread over all; first to whoever has
@@ -210,10 +221,10 @@ class Run:
                     continue
                 held = self._held.get(worker, 0)
                 if not held:
-                    self._balance.given(worker, perf_counter())
+                    self._stealing.given(worker, self._clock())
                 self._held[worker] = held + len(lease.tasks)
-                self._crew.send(worker, lease)
-                if perf_counter() - begun > _LOOK_SECONDS:
+                self._executor.send(worker, lease)
+                if self._clock() - begun > LOOK_SECONDS:
                     return True
         return False
 
@@ -229,17 +240,17 @@ class Run:
             if (lease := ledger.lease_alone(worker)) is not None:
                 self._isolated.add(worker)
                 return lease
-        size = self._pace.size
+        size = self._flow.size
         # What was given back is what is left for all: it is not to be held by one of them again.
-        most = self._pace.depth if ledger.returned else self._credit
+        most = self._flow.depth if ledger.returned else self._credit
         full = self._held.get(worker, 0) > most - size
-        if full or worker in self._isolated or self._balance.asked(worker):
+        if full or worker in self._isolated or self._stealing.asked(worker):
             return None
-        return self._watch.lease(ledger, worker, size)
+        return self.metrics.lease(ledger, worker, size)
 
-    def _patience(self) -> float | None:
+    def patience(self) -> float | None:
         """See to workers that are long at a datapoint; how long to wait before the next time."""
-        now = perf_counter()
+        now = self._clock()
         self._attentive = self._attentive or now
         waits = [self._even_out(now), self._enforce(now)]
         return min((wait for wait in waits if wait is not None), default=None)
@@ -249,7 +260,7 @@ class Run:
         if self._fragment.sequential:
             return None
         seated = [worker for worker in self._seats if worker is not None]
-        late, wait = self._balance.due(seated, self._held, now, self._pace.cost)
+        late, wait = self._stealing.due(seated, self._held, now, self._flow.cost)
         for worker in late:
             self._recall(worker)
         return wait
@@ -258,43 +269,49 @@ class Run:
         """Kill workers that are too long at a datapoint."""
         if self._deadlines is None:
             return None
-        busy = [worker for worker in self._crew.workers if self._held.get(worker)]
+        busy = [worker for worker in self._executor.workers if self._held.get(worker)]
         listened = now - self._attentive
         late, wait = self._deadlines.overdue(
-            {worker: self._crew.in_hand(worker) for worker in busy},
-            {worker: min(listened, self._balance.silence(worker, now)) for worker in busy},
+            {worker: self._executor.in_progress(worker) for worker in busy},
+            {worker: min(listened, self._stealing.silence(worker, now)) for worker in busy},
             lambda number, index: any(ledger.open(number, index) for ledger in self._ledgers),
         )
         for worker in late:
-            self._crew.kill(worker)
+            self._executor.kill(worker)
         return wait
 
     def _staff(self) -> None:
         """Fill empty seats: those of the dead, and at the start as many as there are cores."""
-        crew = self._crew
+        executor = self._executor
         seated = {worker for worker in self._seats if worker is not None}
-        idle = [worker for worker in crew.workers if worker not in seated]
+        idle = [worker for worker in executor.workers if worker not in seated]
         wanted = self._count if self._reported else self._at_first
         for seat, worker in enumerate(self._seats):
-            if worker is None and (idle or len(crew.workers) - len(crew.guests) < wanted):
-                self._seats[seat] = idle.pop() if idle else crew.start()
+            if worker is None and (idle or len(executor.workers) - len(executor.guests) < wanted):
+                self._seats[seat] = idle.pop() if idle else executor.start()
         self._seats += idle
-        if crew.guests:
+        if executor.guests:
             self._welcome()
 
     def _welcome(self) -> None:
         """Other machines' workers have threads as they like."""
         seated = [worker for worker in self._seats if worker is not None]
-        hands = [self._crew.hands_of(worker) for worker in seated]
-        if sum(hands) != self._seated:
-            self._seated = sum(hands)
-            self._pace.staff(max(hands))
-            self._balance.hands = max(hands)
-            self._watch.staff(len(seated), sum(hands))
+        threads = [self._executor.threads_of(worker) for worker in seated]
+        if sum(threads) != self._seated:
+            self._seated = sum(threads)
+            self._flow.staff(max(threads))
+            self._stealing.threads = max(threads)
+            self.metrics.staff(len(seated), sum(threads))
             for ledger in self._ledgers:
                 ledger.window = self._window
 
-    def _take(self, events: list[Event]) -> None:
+    def receive(self, events: Iterable[Event]) -> None:
+        """Enter what happened.
+
+        Raises:
+            WorkerDied: too many workers died.
+            Exception: workers cannot even start.
+        """
         items, seconds = 0, 0.0
         self._budget.look()
         for event in events:
@@ -304,31 +321,31 @@ class Run:
                 items += event.report.finished
                 seconds += self._settle(event.worker, event.report)
             elif isinstance(event, Started):
-                self._balance.heard(event.worker, perf_counter())
+                self._stealing.heard(event.worker, self._clock())
             elif isinstance(event, Died):
                 self._bury(event)
             elif isinstance(event, Left):
                 self._say_goodbye(event.worker)
-        self._watch.look(sum(ledger.ready for ledger in self._ledgers))
+        self.metrics.look(sum(ledger.ready for ledger in self._ledgers))
         if items:
             self._adapt(items, seconds)
 
     def _adapt(self, items: int, seconds: float) -> None:
         """Give out as much at a time as what came just now says."""
-        before, self._passed = self._passed, self._crew.traffic.passed
-        self._pace.note(items, seconds, self._passed - before)
+        before, self._passed = self._passed, self._executor.traffic.passed
+        self._flow.note(items, seconds, self._passed - before)
         for ledger in self._ledgers:
             ledger.window = self._window
         if self._fragment.sequential:
             return  # one iterator's tasks stay in order
         for worker, held in self._held.items():
-            if self._pace.exceeds(held, self._credit) and not self._balance.asked(worker):
+            if self._flow.exceeds(held, self._credit) and not self._stealing.asked(worker):
                 self._recall(worker)
 
     def _recall(self, worker: int) -> None:
         """Ask for the tasks that it has not begun."""
-        self._balance.ask(worker)
-        self._crew.send(worker, RECALL)
+        self._stealing.ask(worker)
+        self._executor.send(worker, RECALL)
 
     def _settle(self, worker: int, report: Report) -> float:
         """Enter a report; returns the seconds of work in it."""
@@ -339,7 +356,7 @@ class Run:
                     self._held[holder] -= 1
         # One that gave back all that it had is not busy, and may be given something again.
         done = bool(report.results) or not self._held.get(worker)
-        self._balance.heard(worker, perf_counter(), done=done)
+        self._stealing.heard(worker, self._clock(), done=done)
         for run in report.results:
             # Lease numbers are never used twice, so at most one ledger knows this one.
             for ledger in self._ledgers:
@@ -348,20 +365,22 @@ class Run:
                     self._held[holder] -= count
                     self._budget.progress()
                     break
-        return self._watch.count(worker, report)
+        return self.metrics.count(worker, report)
 
     def _bury(self, died: Died) -> None:
         """A worker is gone: its tasks go out again, and somebody takes its seat."""
         worker = died.worker
         late = self._deadlines.killed(worker) if self._deadlines is not None else None
-        in_hand = [(held.lease, held.task) for held in died.in_hand] if late is None else late
+        in_progress = (
+            [(held.lease, held.task) for held in died.in_progress] if late is None else late
+        )
         if self._fragment.sequential:
-            in_hand = []  # one iterator cannot leave out a datapoint
+            in_progress = []  # one iterator cannot leave out a datapoint
         timed_out = late is not None
-        lost = [ledger.revoke(worker, in_hand, certain=timed_out) for ledger in self._ledgers]
+        lost = [ledger.revoke(worker, in_progress, certain=timed_out) for ledger in self._ledgers]
         self._forget(worker)
         self._meter.restarts += 1
-        text = obituary(died, lost, timed_out, self._fragment.is_keyed)
+        text = death_report(died, lost, timed_out, self._fragment.is_keyed)
         # Where it was killed for its silence, no datapoint is to blame.
         if not late and not any(one.alone for one in lost):
             self._budget.death()
@@ -373,7 +392,7 @@ class Run:
         logger.warning(text)
         for ledger, one in zip(self._ledgers, lost, strict=True):
             for entry in one.convicted:
-                error = conviction(entry.task, text, timed_out, self._fragment.is_keyed)
+                error = poisoned(entry.task, text, timed_out, self._fragment.is_keyed)
                 ledger.condemn(entry, Failed.of(error, UNSENT))
 
     def _say_goodbye(self, worker: int) -> None:
@@ -387,5 +406,5 @@ class Run:
     def _forget(self, worker: int) -> None:
         self._held.pop(worker, None)
         self._isolated.discard(worker)
-        self._balance.forget(worker)
+        self._stealing.forget(worker)
         self._seats = [None if seated == worker else seated for seated in self._seats]

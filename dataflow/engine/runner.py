@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 from dataflow.base import DataFlow
+from dataflow.engine.drive import drive
+from dataflow.engine.metrics import Gauges
 from dataflow.engine.run import Run
-from dataflow.engine.watch import Gauges
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError, DataFlowTerminated
 from dataflow.executor.events import Executor
@@ -69,7 +70,7 @@ class Runner(ProxyDataFlow):
         self._policy = ds._policy if on_error is None else ErrorPolicy(on_error)
         self._max_restarts = max_restarts
         self._task_timeout = task_timeout
-        self._crews: dict[Any, Executor] = {}
+        self._executors: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
         self._versions: dict[Any, str | None] = {}  # of what the workers run
 
@@ -92,20 +93,20 @@ class Runner(ProxyDataFlow):
         """Whether a flow can go to a worker; where it cannot, this is told once."""
         return True
 
-    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
+    def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
         """Start the workers, which have room for `buffer` results that wait."""
-        raise NotImplementedError(f"{type(self).__name__} defines no _hire()")
+        raise NotImplementedError(f"{type(self).__name__} defines no _start_executor()")
 
     def _workers_in_words(self, fragment: Fragment) -> str:
         """Who they are, for a person."""
-        workers, threads = self._worker_count(fragment), self._hands(fragment)
+        workers, threads = self._worker_count(fragment), self._threads(fragment)
         return f"{counted(workers, f'worker {self._unit}')} of {counted(threads, 'thread')}"
 
     def _worker_count(self, fragment: Fragment) -> int:
         """How many workers there shall be."""
         return 1
 
-    def _hands(self, fragment: Fragment) -> int:
+    def _threads(self, fragment: Fragment) -> int:
         """Threads in each worker."""
         return fragment.threads
 
@@ -142,12 +143,12 @@ class Runner(ProxyDataFlow):
         meter = self._meter
         if not meter.items:
             return []  # below another runner, which does its work
-        hands = meter.units // max(1, meter.workers)
+        threads = meter.units // max(1, meter.workers)
         return [
             meter.row(type(self).__name__, "runner")
             | {
                 "workers": meter.workers,
-                "hands": hands,
+                "threads": threads,
                 "unit": self._unit,
                 "restarts": meter.restarts,
                 "fill": meter.filled / meter.watched if meter.watched else 0.0,
@@ -186,31 +187,30 @@ class Runner(ProxyDataFlow):
         ordered: bool,
         redo: list[tuple[int, Task]],
     ) -> Generator[list[tuple[int, Task, Any]], None, None]:
-        """Every task with its number and its outcome, from workers; see `Run.deliver`."""
+        """Every task with its number and its outcome, from workers; see `drive`."""
         key = fragment.key(epoch)
-        crew = self._crews.get(key)
+        executor = self._executors.get(key)
         version = fragment.version() if self._sends_ops else None
-        if crew is not None and (_hangs(crew) or version != self._versions.get(key)):
-            self._dismiss(key, crew)
-            crew = None
+        if executor is not None and (_hangs(executor) or version != self._versions.get(key)):
+            self._dismiss(key, executor)
+            executor = None
         self._versions[key] = version
         self._room = buffer = self._buffer_of(fragment, epoch)
         self._at_once = epoch.at_once
-        if crew is None:  # the workers of an earlier epoch go on
-            crew = self._crews[key] = self._hire(fragment, buffer)
-        crew.interrupted = False  # perhaps in a pass that had ended for it
+        if executor is None:  # the workers of an earlier epoch go on
+            executor = self._executors[key] = self._start_executor(fragment, buffer)
+        executor.interrupted = False  # perhaps in a pass that had ended for it
         self._meter.runner = type(self).__name__
         keeps = False
         try:
             run = Run(
                 fragment,
-                crew,
+                executor,
                 epoch,
                 tasks,
-                redo,
                 ordered=ordered,
                 workers=self._worker_count(fragment),
-                hands=self._hands(fragment),
+                threads=self._threads(fragment),
                 buffer_size=buffer,
                 most_bytes=_share_of_memory() if self._buffer_size is None else math.inf,
                 max_restarts=self._max_restarts,
@@ -218,7 +218,7 @@ class Runner(ProxyDataFlow):
                 meter=self._meter,
                 gauges=self._gauges,
             )
-            yield from run.deliver()
+            yield from drive(run, executor, redo)
             keeps = not epoch.last
         except (GeneratorExit, DataFlowTerminated):
             # The loop was left. The workers drop what they have not begun, and wait for the next.
@@ -227,24 +227,24 @@ class Runner(ProxyDataFlow):
             raise
         finally:
             if not keeps:
-                self._dismiss(key, crew)
+                self._dismiss(key, executor)
 
-    def _dismiss(self, key: Any, crew: Executor) -> None:
+    def _dismiss(self, key: Any, executor: Executor) -> None:
         """End the workers, unless somebody did it already."""
-        if self._crews.get(key) is crew:
-            del self._crews[key]
+        if self._executors.get(key) is executor:
+            del self._executors[key]
             self._gauges.clear()
-            crew.close()
+            executor.close()
 
     def _interrupt(self) -> None:
-        for crew in list(self._crews.values()):
-            crew.interrupt()
+        for executor in list(self._executors.values()):
+            executor.interrupt()
 
     def close(self) -> None:
         super().close()
-        for crew in self._crews.values():
-            crew.close()
-        self._crews.clear()
+        for executor in self._executors.values():
+            executor.close()
+        self._executors.clear()
         self._gauges.clear()
 
     def _over(self, keys: list[Any]) -> DataFlow:
@@ -255,12 +255,16 @@ class Runner(ProxyDataFlow):
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_crews": {}, "_gauges": {}, "_versions": {}}
+        return {**super().__getstate__(), "_executors": {}, "_gauges": {}, "_versions": {}}
 
 
-def _hangs(crew: Executor) -> bool:
+def _hangs(executor: Executor) -> bool:
     """Whether a worker is still at a datapoint of a pass that was left, and has been for long."""
-    return any(held.seconds > _STALE for worker in crew.workers for held in crew.in_hand(worker))
+    return any(
+        held.seconds > _STALE
+        for worker in executor.workers
+        for held in executor.in_progress(worker)
+    )
 
 
 @cache

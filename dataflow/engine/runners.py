@@ -16,7 +16,7 @@ from dataflow.node import is_flow
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.packing import why_not_sent
 from dataflow.plan.whole import FlowLoader
-from dataflow.transport.in_hand import InHand
+from dataflow.transport.in_progress import InProgress
 from dataflow.utils.spelling import renamed
 from dataflow.utils.words import counted
 
@@ -53,7 +53,7 @@ class ThreadRunner(Runner):
         buffer_size: datapoints that may wait to be delivered; None: 200, or two batches where a
             stage further down the chain takes more than that.
         on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
-        hands_in_worker: the threads in each worker of a runner above; `num_threads` by default.
+        threads_in_worker: the threads in each worker of a runner above; `num_threads` by default.
     """
 
     def __init__(
@@ -64,32 +64,34 @@ class ThreadRunner(Runner):
         ordered: bool | None = None,
         buffer_size: int | None = None,
         on_error: OnError | None = "raise",
-        hands_in_worker: int | None = None,
+        threads_in_worker: int | None = None,
     ) -> None:
         super().__init__(ds, ordered=ordered, buffer_size=buffer_size, on_error=on_error)
         if num_threads < 1:
             raise ConfigError(f"num_threads={num_threads!r} must be at least 1")
         self.num_threads = int(num_threads)
-        self._in_worker = self.num_threads if hands_in_worker is None else hands_in_worker
+        self._in_worker = self.num_threads if threads_in_worker is None else threads_in_worker
 
     _unit = "thread"
     _usual_buffer = 200
 
     def _workers_in_words(self, fragment: Fragment) -> str:
-        count = self._worker_count(fragment) * self._hands(fragment)
+        count = self._worker_count(fragment) * self._threads(fragment)
         return f"{counted(count, 'thread')} of this process"
 
-    def _hands(self, fragment: Fragment) -> int:
+    def _threads(self, fragment: Fragment) -> int:
         return max(self.num_threads, fragment.threads)
 
     def _threads_in_worker(self) -> int:
         return self._in_worker
 
-    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
-        hands = self._hands(fragment)
+    def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
+        threads = self._threads(fragment)
         chains = fragment.for_workers()
         workers = self._worker_count(fragment)
-        return ThreadExecutor(lambda emit: Worker(chains, emit, InHand(hands)), hands, workers)
+        return ThreadExecutor(
+            lambda emit: Worker(chains, emit, InProgress(threads)), threads, workers
+        )
 
 
 class MultiThreadRunner(ThreadRunner):
@@ -152,8 +154,8 @@ class MultiThreadRunner(ThreadRunner):
     def _worker_count(self, fragment: Fragment) -> int:
         return len(self._flows) if fragment.sequential else 1
 
-    def _hands(self, fragment: Fragment) -> int:
-        return 1 if fragment.sequential else super()._hands(fragment)
+    def _threads(self, fragment: Fragment) -> int:
+        return 1 if fragment.sequential else super()._threads(fragment)
 
     def close(self) -> None:
         super().close()
@@ -188,8 +190,8 @@ class PrefetchDataZMQ(Runner):
             as a download, waits does not count. None: as long as it likes.
         max_restarts: processes that may die without anything getting done in between.
 
-    A datapoint that was in hand as its process died runs again with nothing else beside it. If two
-    processes more die over it, `on_error` gets a `PoisonedDatapoint`.
+    A datapoint that was in progress as its process died runs again with nothing else beside it. If
+    two processes more die over it, `on_error` gets a `PoisonedDatapoint`.
 
     Raises:
         WorkerDied: (from the iterator) beyond `max_restarts`.
@@ -248,10 +250,10 @@ class PrefetchDataZMQ(Runner):
     def _worker_count(self, fragment: Fragment) -> int:
         return 1 if fragment.sequential and not self.replicate else self.num_proc
 
-    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
-        hands = self._hands(fragment)
+    def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
+        threads = self._threads(fragment)
         waiting = -(-buffer // self._worker_count(fragment))
-        return start_processes(fragment, hands, slots_of(hands, waiting))
+        return start_processes(fragment, threads, slots_of(threads, waiting))
 
 
 class MultiProcessRunner(PrefetchDataZMQ):
@@ -294,13 +296,13 @@ class MultiProcessRunner(PrefetchDataZMQ):
         )
 
 
-def slots_of(hands: int, waiting: int) -> int:
-    """How many messages a process has under way: in hand, being written, waiting for the loop."""
-    return min(4 + hands + waiting, 256)
+def slots_of(threads: int, waiting: int) -> int:
+    """Messages that a process may have under way: being made, being written, waiting for the loop."""
+    return min(4 + threads + waiting, 256)
 
 
 def start_processes(
-    fragment: Fragment, hands: int, slots: int, numbers: Iterator[int] | None = None
+    fragment: Fragment, threads: int, slots: int, numbers: Iterator[int] | None = None
 ) -> ProcessExecutor:
     """What starts worker processes of this machine for a part."""
     from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
@@ -309,7 +311,7 @@ def start_processes(
     return ProcessExecutor(
         module="dataflow.engine.process",
         chains=fragment.packed(),
-        hands=hands,
+        threads=threads,
         slots_each=slots,
         numbers=numbers,
     )

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from dataflow.engine.behind import behind
 from dataflow.engine.consumer import Consumer
-from dataflow.engine.groups import grouped, regrouped
 from dataflow.engine.messages import Failed, Whole
 from dataflow.engine.progress import Progress
+from dataflow.engine.regroup import grouped, regrouped
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import NotResumable
 from dataflow.executor.memory import keep_freed_memory
@@ -287,7 +287,7 @@ class Session:
         if fragment.batching is not None:
             return self._batches(runner, fragment, epoch, progress, ordered)
         if len(fragment.index_sources) > 1:
-            self.refuse("replicate=True runs the flow in each process at its own pace")
+            self.refuse("replicate=True runs the flow in each process at its own flow")
             self._unordered = True
         return self._with(runner, fragment, epoch, progress, ordered)
 

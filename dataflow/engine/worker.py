@@ -15,14 +15,14 @@ from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 from dataflow.engine.apply import PENDING, OpExecutor, Raised
-from dataflow.engine.batching import Blocks, Group
 from dataflow.engine.counters import Counters
 from dataflow.engine.messages import RECALL, Failed, Lease, Outcomes, Report, Whole
+from dataflow.engine.partial_batch import Blocks, PartialBatch
 from dataflow.epoch import DROPPED
 from dataflow.node import reset
 from dataflow.plan.ops import BatchChain, OpChain
 from dataflow.stages.item import AsyncStage
-from dataflow.transport.in_hand import InHand
+from dataflow.transport.in_progress import InProgress
 from dataflow.transport.slots import Block
 
 __all__ = ["Worker"]
@@ -31,7 +31,7 @@ __all__ = ["Worker"]
 _GATHER_SECONDS = 0.005
 _GATHER_ITEMS = 512
 _GATHER_ENOUGH = 64
-# How often the watcher looks, while a hand has something that could be kept waiting.
+# How often the watcher looks, while a thread has something that could be kept waiting.
 _WATCH_SECONDS = 0.008
 
 
@@ -45,7 +45,7 @@ class _Part(NamedTuple):
 class _Arrived(NamedTuple):
     """An asynchronous stage is through with a datapoint."""
 
-    lease: Lease | Group
+    lease: Lease | PartialBatch
     task: int
     stage: int
     result: Any
@@ -54,13 +54,12 @@ class _Arrived(NamedTuple):
 class Worker:
     """Runs chains for whoever sends leases.
 
-    One or more threads, its hands, call `work`, and one calls `watch`. Asynchronous stages occupy
-    no hand.
+    One or more threads call `work`, and one calls `watch`. Asynchronous stages occupy no thread.
 
     Args:
         chains: what to do, by the number in a task.
-        emit: takes a `Report`, and the block that some of its arrays lie in; called by any hand.
-        in_hand: where the hands write what they are at; it says how many they are.
+        emit: takes a `Report`, and the block that some of its arrays lie in; called by any thread.
+        in_progress: where the threads write what they are at; it says how many they are.
         blocks: memory to build batches in, if that is not this process's own.
     """
 
@@ -68,19 +67,19 @@ class Worker:
         self,
         chains: list[OpChain],
         emit: Callable[..., None],
-        in_hand: InHand,
+        in_progress: InProgress,
         blocks: Blocks | None = None,
     ) -> None:
         self.chains = chains
         self.blocks = blocks
         self.emit = emit
-        self.in_hand = in_hand
+        self.in_progress = in_progress
         self.todo: SimpleQueue[_Part | _Arrived | None] = SimpleQueue()
-        # Set where a hand has something that must not wait for what else it does.
+        # Set where a thread has something that must not wait for what else it does.
         self.watched = threading.Event()
         self.stopped = False
-        self._hands: list[_Hand] = []
-        self._hiring = threading.Lock()
+        self._threads: list[_Thread] = []
+        self._joining = threading.Lock()
         for chain in chains:
             for stage in chain.stages:
                 reset(stage)
@@ -94,8 +93,8 @@ class Worker:
             self._give_back()
 
     def _give_back(self) -> None:
-        """Report the tasks that no hand has begun as returned."""
-        parts, others = [hand.part for hand in self._hands if hand.part is not None], []
+        """Report the tasks that no thread has begun as returned."""
+        parts, others = [thread.part for thread in self._threads if thread.part is not None], []
         try:
             while True:
                 unit = self.todo.get_nowait()
@@ -110,46 +109,46 @@ class Worker:
         returned = [(part.lease.number, index) for part in parts for index in _taken(part)]
         self.emit(Report([], returned=returned))
 
-    def arrived(self, lease: Lease | Group, task: int, stage: int, result: Any) -> None:
-        """An asynchronous stage is through with a datapoint; a hand goes on with it."""
+    def arrived(self, lease: Lease | PartialBatch, task: int, stage: int, result: Any) -> None:
+        """An asynchronous stage is through with a datapoint; a thread goes on with it."""
         self.todo.put(_Arrived(lease, task, stage, result))
 
-    def stop(self, hands: int) -> None:
-        """Let each hand finish the datapoint that it is at, and end."""
+    def stop(self, threads: int) -> None:
+        """Let each thread finish the datapoint that it is at, and end."""
         self.stopped = True
         self.watched.set()
-        for _ in range(hands):
+        for _ in range(threads):
             self.todo.put(None)
 
     def work(self) -> None:
-        """Be a hand, until `stop`."""
-        with self._hiring:
-            hand = _Hand(self, len(self._hands))
-            self._hands.append(hand)
+        """Be a thread, until `stop`."""
+        with self._joining:
+            thread = _Thread(self, len(self._threads))
+            self._threads.append(thread)
         while True:
             try:
                 unit = self.todo.get_nowait()
             except Empty:
-                hand.report()
+                thread.report()
                 unit = self.todo.get()
             if unit is None or self.stopped:
                 return
             if isinstance(unit, _Part):
-                hand.work_on(unit)
+                thread.work_on(unit)
             else:
-                hand.resume(unit)
+                thread.resume(unit)
 
     def watch(self) -> None:
-        """Until `stop`: where a hand is long at a datapoint, see to what it leaves lying.
+        """Until `stop`: where a thread is long at a datapoint, see to what it leaves lying.
 
-        What it has finished is reported; what it has not begun goes to the other hands.
+        What it has finished is reported; what it has not begun goes to the other threads.
         """
         while not self.stopped:
             self.watched.wait()
             sleep(_WATCH_SECONDS)
             self.watched.clear()  # what is set from here on, `stop` too, is seen below or above
-            for hand in tuple(self._hands):
-                if hand.relieve():
+            for thread in tuple(self._threads):
+                if thread.relieve():
                     self.watched.set()
 
     def close(self) -> None:
@@ -159,7 +158,7 @@ class Worker:
                 stage.close()
 
 
-class _Hand:
+class _Thread:
     """One thread's part of a worker: its results and counters, until they are reported.
 
     All but `relieve` is called by that thread.
@@ -168,7 +167,7 @@ class _Hand:
     def __init__(self, worker: Worker, number: int) -> None:
         self._worker = worker
         self._number = number
-        self._in_hand = worker.in_hand
+        self._in_progress = worker.in_progress
         self.part: _Part | None = None
         # The thread appends, the watcher may take out: a deque needs no lock for that.
         self._results: deque[tuple[int, int, Any]] = deque()
@@ -180,16 +179,16 @@ class _Hand:
         self._ops = OpExecutor(
             worker.chains, self._counters, catches=BaseException, begin=self._begin
         )
-        self._at: tuple[Lease | Group, int]  # the datapoint that is being made
-        self._seen = 0  # what the watcher saw in hand at its last look
+        self._at: tuple[Lease | PartialBatch, int]  # the datapoint that is being made
+        self._seen = 0  # what the watcher saw in progress at its last look
 
     def work_on(self, part: _Part) -> None:
         """Work on tasks, until none is left or the worker is stopped."""
         lease, pending = part
         self.part = part
         self._ops.timed = True
-        worker, begin, number = self._worker, self._in_hand.begin, lease.number
-        if len(pending) > 1 and worker.in_hand.hands > 1:
+        worker, begin, number = self._worker, self._in_progress.begin, lease.number
+        if len(pending) > 1 and worker.in_progress.threads > 1:
             worker.watched.set()
         whole = any(isinstance(chain, BatchChain) for chain in worker.chains)
         start = self._start if whole else self._make  # which is all that most tasks take
@@ -211,13 +210,13 @@ class _Hand:
         if not isinstance(self._worker.chains[lease.tasks[index].chain], BatchChain):
             self._make(lease, index)
             return
-        group = Group((lease, index))
+        group = PartialBatch((lease, index))
         for member in range(len(group.tasks)):
             if member:
-                self._in_hand.begin(self._number, lease.number, index)  # each has its own time
+                self._in_progress.begin(self._number, lease.number, index)  # each has its own time
             self._make(group, member)
 
-    def _make(self, lease: Lease | Group, index: int) -> None:
+    def _make(self, lease: Lease | PartialBatch, index: int) -> None:
         """Load, and run the stages."""
         self._at = lease, index
         self._put(lease, index, self._ops.make(lease.seed, lease.tasks[index]))
@@ -225,8 +224,8 @@ class _Hand:
     def resume(self, arrived: _Arrived) -> None:
         """Go on with what an asynchronous stage was at."""
         lease, index, stage, result = arrived
-        place = lease.outer[1] if isinstance(lease, Group) else index
-        self._in_hand.begin(self._number, lease.number, place)
+        place = lease.outer[1] if isinstance(lease, PartialBatch) else index
+        self._in_progress.begin(self._number, lease.number, place)
         self._ops.timed = True
         counts = self._counters.counts[lease.tasks[index].chain][stage + 1]
         counts[0] += 1  # its seconds are among the stage's own figures
@@ -238,7 +237,7 @@ class _Hand:
         else:
             self._advance(lease, index, stage + 1, result)
 
-    def _advance(self, lease: Lease | Group, index: int, first: int, value: Any) -> None:
+    def _advance(self, lease: Lease | PartialBatch, index: int, first: int, value: Any) -> None:
         """Run the stages from number `first` on, up to the end or to one that takes its time."""
         self._at = lease, index
         self._put(lease, index, self._ops.go_on(lease.seed, lease.tasks[index], first, value))
@@ -247,20 +246,20 @@ class _Hand:
         """Have an asynchronous stage begin on the datapoint that is being made."""
         stage.begin(value, partial(self._worker.arrived, *self._at, number))
 
-    def _put(self, lease: Lease | Group, index: int, outcome: Any) -> None:
+    def _put(self, lease: Lease | PartialBatch, index: int, outcome: Any) -> None:
         if outcome is not PENDING:
             failed = type(outcome) is Raised
             self._finish(lease, index, Failed.of(*outcome) if failed else outcome)
 
-    def _finish(self, lease: Lease | Group, index: int, outcome: Any) -> None:
-        if isinstance(lease, Group):
+    def _finish(self, lease: Lease | PartialBatch, index: int, outcome: Any) -> None:
+        if isinstance(lease, PartialBatch):
             if lease.put(index, outcome):
                 self._build(lease)
             return
         self._finished += 1
         # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
         if (self._ops.timed and self._due()) or len(self._results) >= _GATHER_ITEMS:
-            self._in_hand.end(self._number)
+            self._in_progress.end(self._number)
             # Under the lock, so that the watcher does not take it away from its figures.
             with self._reporting:
                 self._results.append((lease.number, index, outcome))
@@ -273,7 +272,7 @@ class _Hand:
     def _due(self) -> bool:
         return perf_counter() - self._reported > _GATHER_SECONDS
 
-    def _build(self, group: Group) -> None:
+    def _build(self, group: PartialBatch) -> None:
         """All members are there."""
         lease, index = group.outer
         number = lease.tasks[index].chain
@@ -281,7 +280,7 @@ class _Hand:
         assert isinstance(chain, BatchChain), "checked in start"
         if self._worker.blocks is not None and group.worth_a_block(chain):
             # Before it takes a slot to build in: what is still to be sent may need one, too. (And
-            # waiting for room is not the datapoints' fault: they are not in hand then.)
+            # waiting for room is not the datapoints' fault: they are not in progress then.)
             self.report()
         begun = perf_counter()
         outcome, block = group.build(chain, self._worker.blocks)
@@ -300,8 +299,8 @@ class _Hand:
             self._finish(lease, index, outcome)
 
     def report(self) -> None:
-        """Send what was gathered; this may wait for the consumer, and has nothing in hand then."""
-        self._in_hand.end(self._number)
+        """Send what was gathered; while this waits for the consumer, nothing is in progress."""
+        self._in_progress.end(self._number)
         with self._reporting:
             self._tell()
 
@@ -323,20 +322,20 @@ class _Hand:
         return _joined([self._results.popleft() for _ in range(len(self._results))])
 
     def relieve(self) -> bool:
-        """Take from the hand what should not wait; returns whether to look again soon.
+        """Take from the thread what should not wait; returns whether to look again soon.
 
-        The results go without figures, which only the hand itself can take.
+        The results go without figures, which only the thread itself can take.
         """
         if self._results and self._due():
             with self._reporting:
                 results = self._gathered()
-            # Not under the lock: it may wait for a slot, and the hand may be about to send one.
+            # Not under the lock: it may wait for a slot, and the thread may be about to send one.
             if results:
                 self._worker.emit(Report(results))
-        task = self._in_hand.task(self._number)
+        task = self._in_progress.task(self._number)
         stuck, self._seen = task == self._seen != 0, task
         part = self.part
-        shared = part is not None and part.pending and self._in_hand.hands > 1
+        shared = part is not None and part.pending and self._in_progress.threads > 1
         if stuck and shared:
             assert part is not None
             self._worker.todo.put(_Part(part.lease, deque(_taken(part))))

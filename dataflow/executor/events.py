@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from dataflow.transport.in_hand import Held
+from dataflow.transport.in_progress import Held
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["Died", "Event", "Executor", "Left", "Reported", "Started"]
@@ -22,11 +22,11 @@ class Started(NamedTuple):
 
     Attributes:
         worker: its number.
-        hands: its threads, where that is up to the worker.
+        threads: its threads, where that is up to the worker.
     """
 
     worker: int
-    hands: int = 0
+    threads: int = 0
 
 
 class Died(NamedTuple):
@@ -36,14 +36,14 @@ class Died(NamedTuple):
         worker: its number.
         pid: what its process id was; 0 where it died before it told.
         status: the exit status, negative for a signal; where nobody knows it, what is known.
-        in_hand: what its hands were working on, or may have been.
+        in_progress: what its threads were working on, or may have been.
         where: the machine, if it is another one.
     """
 
     worker: int
     pid: int
     status: int | str
-    in_hand: list[Held]
+    in_progress: list[Held]
     where: str = ""
 
 
@@ -87,11 +87,11 @@ class Executor(Protocol):
     def start(self) -> int:
         """Start one more worker; returns its number."""
 
-    def hands_of(self, worker: int) -> int:
+    def threads_of(self, worker: int) -> int:
         """How many threads a worker has."""
 
-    def in_hand(self, worker: int) -> list[Held]:
-        """What a worker's hands are working on now."""
+    def in_progress(self, worker: int) -> list[Held]:
+        """What a worker's threads are working on now."""
 
     def kill(self, worker: int) -> None:
         """End a worker at once, whatever it is at; it is reported as `Died`."""

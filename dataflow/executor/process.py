@@ -27,7 +27,7 @@ from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Died, Event, Reported, Started
 from dataflow.transport import slots
 from dataflow.transport.bell import Bell
-from dataflow.transport.in_hand import Held, InHand
+from dataflow.transport.in_progress import Held, InProgress
 from dataflow.transport.ipc import HELLO, WELCOME, ConsumerEnd
 
 __all__ = ["ProcessExecutor"]
@@ -51,7 +51,7 @@ class ProcessExecutor:
     Args:
         module: what a worker runs, as ``python -m module``.
         chains: its op chains, pickled.
-        hands: threads in each worker.
+        threads: threads in each worker.
         slots_each: messages with arrays that a worker can have under way.
         numbers: of the workers, where others have some of them.
     """
@@ -61,13 +61,13 @@ class ProcessExecutor:
         *,
         module: str,
         chains: bytes,
-        hands: int,
+        threads: int,
         slots_each: int,
         numbers: Iterator[int] | None = None,
     ) -> None:
         self._module = module
         self._slots = slots_each
-        self._hands = hands
+        self._threads = threads
         self._environ = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
         self._setup = tempfile.TemporaryFile(prefix="dataflow-")  # noqa: SIM115 - lives as long as self
         setup = {
@@ -76,7 +76,7 @@ class ProcessExecutor:
             "environ": self._environ,
             "chains": chains,
             "slots": slots_each,
-            "hands": hands,
+            "threads": threads,
         }
         pickle.dump(setup, self._setup)
         self._setup.flush()
@@ -86,7 +86,7 @@ class ProcessExecutor:
         self.traffic = self._end.traffic
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._pidfds: dict[int, int] = {}
-        self._in_hand: dict[int, InHand] = {}
+        self._in_progress: dict[int, InProgress] = {}
         self._numbers = count() if numbers is None else numbers
         self.workers: list[int] = []
         self.guests: set[int] = set()
@@ -119,8 +119,8 @@ class ProcessExecutor:
         reader = slots.SlotReader(self._slots) if slots.available() else None
         folder = self._end.add(number, reader)
         memory = reader.fd if reader is not None else -1
-        hands_fd = InHand.file(self._hands)
-        fds = [self._setup.fileno(), self._control_read, memory, hands_fd]
+        progress_fd = InProgress.file(self._threads)
+        fds = [self._setup.fileno(), self._control_read, memory, progress_fd]
         command = [
             *(sys.executable, *subprocess._args_from_interpreter_flags()),  # type: ignore[attr-defined]
             *("-m", self._module, *map(str, fds), str(number), folder, str(os.getpid())),
@@ -137,7 +137,7 @@ class ProcessExecutor:
                 env=self._environ | {"PYTHONPATH": path},
             )
         )
-        self._in_hand[number] = InHand(self._hands, hands_fd)
+        self._in_progress[number] = InProgress(self._threads, progress_fd)
         self._processes[number] = process
         # A pid can be used again, a pidfd cannot; and it can be waited for with the sockets.
         if hasattr(os, "pidfd_open"):
@@ -162,11 +162,11 @@ class ProcessExecutor:
         """A worker's process id."""
         return self._processes[worker].pid
 
-    def hands_of(self, worker: int) -> int:
-        return self._hands
+    def threads_of(self, worker: int) -> int:
+        return self._threads
 
-    def in_hand(self, worker: int) -> list[Held]:
-        return self._in_hand[worker].held()
+    def in_progress(self, worker: int) -> list[Held]:
+        return self._in_progress[worker].held()
 
     def kill(self, worker: int) -> None:
         self._processes[worker].kill()
@@ -195,8 +195,8 @@ class ProcessExecutor:
             process = self._processes[worker]
             if process.poll() is not None:
                 events += self._received()
-                in_hand = self.in_hand(worker)
-                events.append(Died(worker, process.pid, process.returncode, in_hand))
+                in_progress = self.in_progress(worker)
+                events.append(Died(worker, process.pid, process.returncode, in_progress))
                 self._forget(worker)
         return events
 
@@ -216,14 +216,14 @@ class ProcessExecutor:
         self.workers.remove(worker)
         self.ready.discard(worker)
         self._end.remove(worker)
-        del self._processes[worker], self._in_hand[worker]
+        del self._processes[worker], self._in_progress[worker]
         if (pidfd := self._pidfds.pop(worker, None)) is not None:
             self._poller.unregister(pidfd)
             os.close(pidfd)
 
     def close(self) -> None:
         self._finalizer()
-        self._in_hand.clear()
+        self._in_progress.clear()
         self.workers.clear()
         self.ready.clear()
 

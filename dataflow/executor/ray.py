@@ -17,7 +17,7 @@ from typing import Any
 from dataflow.codec import local
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Died, Event, Reported, Started
-from dataflow.transport.in_hand import Held
+from dataflow.transport.in_progress import Held
 from dataflow.transport.traffic import Traffic
 from dataflow.utils.extras import need
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 0.5
 # Without a single actor after this time, whoever waits is told.
 _LATE_SECONDS = 10.0
-# At least so often, and so often within task_timeout, actors say what is in hand.
+# At least so often, and so often within task_timeout, actors say what is in progress.
 _BEAT_SECONDS = 0.25
 _BEATS = 4
 # Leases and reports pass at the same time; leases stay in order.
@@ -47,7 +47,7 @@ def actor_class(program: type, options: Mapping[str, Any]) -> Any:
     Without options its actors are spread over the nodes and reserve nothing.
 
     Raises:
-        ConfigError: an option is none of Ray's, or would take the actors out of our hands.
+        ConfigError: an option is none of Ray's, or would take the actors out of our threads.
         MissingExtra: Ray is not installed.
     """
     ray = need("ray")
@@ -69,7 +69,7 @@ class _Actor:
         reports: yields references to what it says.
         waiting: what it gets when it has started.
         had: indices of the tasks that it had and did not report, by lease.
-        held: what was in hand when it was last heard of.
+        held: what was in progress when it was last heard of.
         heard: when that was.
         pid: its process id.
         host: its node's address.
@@ -106,15 +106,15 @@ class RayExecutor:
 
     No memory outlives an actor that may be on any node, so it is not known what one that died was
     working on: it may have been anything that it had and had not reported, and all of that counts
-    as in hand. For deadlines, living actors say now and then what is in hand; one that does not any
-    more may be at anything that it has.
+    as in progress. For deadlines, living actors say now and then what is in progress; one that does
+    not any more may be at anything that it has.
 
     Args:
         actors: the actors' class, from `actor_class`.
         address: of the cluster, where this process is not connected to one.
         chains: the workers' op chains, pickled.
-        hands: threads in each.
-        timeout: seconds that a task may be in hand, where anybody asks.
+        threads: threads in each.
+        timeout: seconds that a task may be in progress, where anybody asks.
     """
 
     def __init__(
@@ -123,14 +123,14 @@ class RayExecutor:
         *,
         address: str | None,
         chains: bytes,
-        hands: int,
+        threads: int,
         timeout: float | None,
     ) -> None:
         self._ray = need("ray")
         leave = _join(address)
         self._beat = None if timeout is None else min(_BEAT_SECONDS, timeout / _BEATS)
         # Once in the store, for all actors.
-        self._setup = (self._ray.put(chains), hands, sys.path, self._beat)
+        self._setup = (self._ray.put(chains), threads, sys.path, self._beat)
         self._class = actors
         self._actors: dict[int, _Actor] = {}
         self._waits: dict[Any, int] = {}  # what may become ready, and whose it is
@@ -142,7 +142,7 @@ class RayExecutor:
         self.workers: list[int] = []
         self.guests: set[int] = set()
         self.distance = 0.0
-        self._hands = hands
+        self._threads = threads
         self.ready: set[int] = set()
         self.interrupted = False
         # Not a bound method: the finalizer must not keep alive what it waits for.
@@ -180,10 +180,10 @@ class RayExecutor:
         # Looked at when it is done: it may have got lost.
         self._waits[call.remote(structure, list(map(pickle.PickleBuffer, buffers)))] = worker
 
-    def hands_of(self, worker: int) -> int:
-        return self._hands
+    def threads_of(self, worker: int) -> int:
+        return self._threads
 
-    def in_hand(self, worker: int) -> list[Held]:
+    def in_progress(self, worker: int) -> list[Held]:
         actor = self._actors[worker]
         silent = self._listened - actor.heard
         known = {(held.lease, held.task): held.seconds + silent for held in actor.held}
@@ -277,8 +277,10 @@ class RayExecutor:
         last = str(error).strip().rpartition("\n")[2] or type(error).__name__
         where = f"on {actor.host} " if actor.host else ""
         how = f"{where}died ({textwrap.shorten(last, 200, placeholder=' …')})"
-        in_hand = [Held(lease, task, 0.0) for lease, tasks in actor.had.items() for task in tasks]
-        return Died(worker, actor.pid, how, in_hand)
+        in_progress = [
+            Held(lease, task, 0.0) for lease, tasks in actor.had.items() for task in tasks
+        ]
+        return Died(worker, actor.pid, how, in_progress)
 
     def _complain(self) -> None:
         """Say once that no actor starts."""

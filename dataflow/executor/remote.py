@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Died, Event, Left, Started
 from dataflow.transport.bell import Bell
-from dataflow.transport.in_hand import Held
+from dataflow.transport.in_progress import Held
 from dataflow.transport.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RemoteExecutor:
         self._on_wait = on_wait
         self._events: deque[tuple[Event, int]] = deque()
         self._bell = Bell()
-        self._hands: dict[int, int] = {}
+        self._threads: dict[int, int] = {}
         self.interrupted = False
         self._alone = monotonic()  # since when there is no worker
         self.guests: set[int] = set()
@@ -78,15 +78,15 @@ class RemoteExecutor:
         elif self._local is not None:
             self._local.send(worker, lease)
 
-    def hands_of(self, worker: int) -> int:
-        if worker in self._hands:
-            return self._hands[worker]
-        return self._local.hands_of(worker) if self._local is not None else 1
+    def threads_of(self, worker: int) -> int:
+        if worker in self._threads:
+            return self._threads[worker]
+        return self._local.threads_of(worker) if self._local is not None else 1
 
-    def in_hand(self, worker: int) -> list[Held]:
+    def in_progress(self, worker: int) -> list[Held]:
         if worker in self.guests:
-            return self._pool.in_hand(worker)
-        return self._local.in_hand(worker) if self._local is not None else []
+            return self._pool.in_progress(worker)
+        return self._local.in_progress(worker) if self._local is not None else []
 
     def kill(self, worker: int) -> None:
         if worker in self.guests:
@@ -147,12 +147,12 @@ class RemoteExecutor:
                 self.guests.add(event.worker)
                 self.ready.add(event.worker)
                 self.workers.append(event.worker)
-                self._hands[event.worker] = event.hands
+                self._threads[event.worker] = event.threads
             elif isinstance(event, Died | Left):
                 self.guests.remove(event.worker)
                 self.ready.remove(event.worker)
                 self.workers.remove(event.worker)
-                del self._hands[event.worker]
+                del self._threads[event.worker]
             events.append(event)
         return events
 

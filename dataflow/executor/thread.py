@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Event, Reported
 from dataflow.executor.memory import keep_freed_memory, size_of
-from dataflow.transport.in_hand import Held
+from dataflow.transport.in_progress import Held
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["ThreadExecutor"]
@@ -23,40 +23,40 @@ class _Worker(Protocol):
     def take(self, lease: Any) -> None: ...
     def work(self) -> None: ...
     def watch(self) -> None: ...
-    def stop(self, hands: int) -> None: ...
+    def stop(self, threads: int) -> None: ...
     def close(self) -> None: ...
 
 
 class ThreadExecutor:
-    """One worker whose hands are threads, or several of them.
+    """One worker with so many threads, or several of them.
 
     Args:
         make_worker: builds a worker around a function that takes its reports.
-        hands: the number of threads of each.
+        threads: the number of threads of each.
         workers: how many there are.
     """
 
     def __init__(
         self,
         make_worker: Callable[[Callable[..., None]], _Worker],
-        hands: int,
+        threads: int,
         workers: int = 1,
     ) -> None:
         keep_freed_memory()
         self._reports: SimpleQueue[Reported | None] = SimpleQueue()
-        self._crew = [make_worker(partial(_emit, self._reports, i)) for i in range(workers)]
+        self._workers = [make_worker(partial(_emit, self._reports, i)) for i in range(workers)]
         self._threads = [
-            threading.Thread(target=worker.work, name=f"dataflow-hand-{i}", daemon=True)
-            for worker in self._crew
-            for i in range(hands)
+            threading.Thread(target=worker.work, name=f"dataflow-thread-{i}", daemon=True)
+            for worker in self._workers
+            for i in range(threads)
         ]
         self._threads += [
             threading.Thread(target=worker.watch, name="dataflow-watch", daemon=True)
-            for worker in self._crew
+            for worker in self._workers
         ]
         for thread in self._threads:
             thread.start()
-        self._hands = hands
+        self._threads_each = threads
         self.workers = list(range(workers))
         self.guests: set[int] = set()
         self.distance = 0.0
@@ -64,7 +64,7 @@ class ThreadExecutor:
         self.ready = set(self.workers)
         self.interrupted = False
         # The threads hold the workers, not this object: who forgets it ends them.
-        self._finalizer = weakref.finalize(self, _end, self._crew, hands, self._threads)
+        self._finalizer = weakref.finalize(self, _end, self._workers, threads, self._threads)
 
     def start(self) -> int:
         raise NotImplementedError("threads do not die, so none is ever started anew")
@@ -74,12 +74,12 @@ class ThreadExecutor:
         return not self._finalizer.alive
 
     def send(self, worker: int, lease: Any) -> None:
-        self._crew[worker].take(lease)
+        self._workers[worker].take(lease)
 
-    def hands_of(self, worker: int) -> int:
-        return self._hands
+    def threads_of(self, worker: int) -> int:
+        return self._threads_each
 
-    def in_hand(self, worker: int) -> list[Held]:
+    def in_progress(self, worker: int) -> list[Held]:
         return []  # nobody asks: threads do not die
 
     def kill(self, worker: int) -> None:
@@ -122,10 +122,10 @@ def _emit(
     reports.put(Reported(worker, report))
 
 
-def _end(crew: list[_Worker], hands: int, threads: list[threading.Thread]) -> None:
-    for worker in crew:
-        worker.stop(hands)
-    for worker in crew:
+def _end(workers: list[_Worker], each: int, threads: list[threading.Thread]) -> None:
+    for worker in workers:
+        worker.stop(each)
+    for worker in workers:
         worker.close()
     # A thread cannot be killed: one that is deep in user code ends with its datapoint.
     end = monotonic() + 0.5

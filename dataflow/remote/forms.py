@@ -17,7 +17,7 @@ from dataflow.engine.messages import UNSENT, Failed, Lease, Loose, Outcomes, Rep
 from dataflow.epoch import DROPPED
 from dataflow.errors import CodecError, DatapointError
 from dataflow.plan.tasks import EXHAUSTED, Members, Task
-from dataflow.transport.in_hand import Held
+from dataflow.transport.in_progress import Held
 
 __all__ = ["Sent", "held_of", "pack_held", "pack_lease", "pack_report", "read_lease", "read_report"]
 

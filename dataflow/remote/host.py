@@ -38,7 +38,7 @@ __all__ = ["Host"]
 
 logger = logging.getLogger(__name__)
 
-_HANDS_SECONDS = 0.25  # between two words about what is in hand
+_PROGRESS_SECONDS = 0.25  # between two words about what is in hand
 _MOST_SLOTS = 64
 
 
@@ -118,9 +118,9 @@ class Host:
 
     # -- the benches' threads ----------------------------------------------------------------
 
-    def hire(self, fragment: Fragment, hands: int, slots: int) -> ProcessExecutor:
+    def start_executor(self, fragment: Fragment, threads: int, slots: int) -> ProcessExecutor:
         """What starts the processes that work at a part."""
-        return start_processes(fragment, hands, slots)
+        return start_processes(fragment, threads, slots)
 
     def say(self, sent: Sent) -> None:
         """Send a message to the trainer, if there is one."""
@@ -179,9 +179,9 @@ class Host:
             bench.ask(("present",))
             return
         part = self._parts[number]
-        hands = self._threads or max(1, min(fields["hands"], 1024))
+        threads = self._threads or max(1, min(fields["hands"], 1024))
         slots = max(4, min(fields["slots"], _MOST_SLOTS))
-        self._benches[number] = _Bench(self, number, part, self._procs, hands, slots, self._limit)
+        self._benches[number] = _Bench(self, number, part, self._procs, threads, slots, self._limit)
 
     def _end(self, number: int) -> None:
         bench = self._benches.pop(number)
@@ -216,7 +216,7 @@ class _Bench:
         number: the part's.
         part: what they run.
         procs: how many.
-        hands: threads in each.
+        threads: in each.
         slots: messages that each may have under way.
         limit: bytes of a message, at most.
     """
@@ -227,7 +227,7 @@ class _Bench:
         number: int,
         fragment: Fragment,
         procs: int,
-        hands: int,
+        threads: int,
         slots: int,
         limit: int,
     ) -> None:
@@ -235,7 +235,7 @@ class _Bench:
         self._number = number
         self._fragment = fragment
         self._procs = procs
-        self._hands = hands
+        self._threads_each = threads
         self._slots = slots
         self._limit = limit
         self._asked: deque[tuple[Any, ...]] = deque()
@@ -268,38 +268,40 @@ class _Bench:
 
     def _run(self) -> None:
         try:
-            crew = self._crew = self._host.hire(self._fragment, self._hands, self._slots)
+            executor = self._executor = self._host.start_executor(
+                self._fragment, self._threads_each, self._slots
+            )
             try:
-                crew.listen(self._bell.ear)
+                executor.listen(self._bell.ear)
                 for _ in range(self._procs):
-                    crew.start()
+                    executor.start()
                 while not self._stopped:
-                    for event in crew.poll(_HANDS_SECONDS):
+                    for event in executor.poll(_PROGRESS_SECONDS):
                         self._take(event)
                     self._bell.quiet()
                     while self._asked:
                         self._do(*self._asked.popleft())
-                    self._tell_hands()
+                    self._tell_progress()
             finally:
-                crew.close()
+                executor.close()
         except BaseException as error:  # whoever started this waits for it
             self._host.give_up(error)
         finally:
             self._bell.close()
 
     def _do(self, what: Any, *rest: Any) -> None:
-        crew = self._crew
+        executor = self._executor
         if what == "present":
-            for worker in crew.ready:
+            for worker in executor.ready:
                 self._present(worker)
         elif what == "forget":  # what they have is others' now
-            for worker in crew.workers:
-                crew.send(worker, RECALL)
+            for worker in executor.workers:
+                executor.send(worker, RECALL)
         elif what == "kill":
-            if rest[0] in crew.workers:
-                crew.kill(rest[0])
-        elif what in crew.workers:
-            crew.send(what, rest[0])
+            if rest[0] in executor.workers:
+                executor.kill(rest[0])
+        elif what in executor.workers:
+            executor.send(what, rest[0])
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Started):
@@ -316,13 +318,13 @@ class _Bench:
                 event.pid,
                 event.status,
             )
-            held = pack_held(event.in_hand)
+            held = pack_held(event.in_progress)
             self._say(Kind.DOWN, event.worker, status=event.status, held=held)
-            self._crew.start()
+            self._executor.start()
 
     def _present(self, worker: int) -> None:
-        self.up[worker] = pid = self._crew.pid_of(worker)
-        self._say(Kind.UP, worker, hands=self._hands, pid=pid)
+        self.up[worker] = pid = self._executor.pid_of(worker)
+        self._say(Kind.UP, worker, hands=self._threads_each, pid=pid)
 
     def _report(self, worker: int, report: Report) -> None:
         tally = self._host.tally
@@ -333,14 +335,14 @@ class _Bench:
             tally.bytes += len(sent[0]) + sum(getattr(f, "nbytes", len(f)) for f in sent[1])
             self._host.say(sent)
 
-    def _tell_hands(self) -> None:
+    def _tell_progress(self) -> None:
         """What the processes are at, for the trainer's `task_timeout`."""
         now = monotonic()
-        if now - self._told < _HANDS_SECONDS:
+        if now - self._told < _PROGRESS_SECONDS:
             return
         self._told = now
         for worker in self.up:
-            held = self._crew.in_hand(worker)
+            held = self._executor.in_progress(worker)
             if held or worker in self._holding:
                 self._say(Kind.HANDS, worker, held=pack_held(held))
             (self._holding.add if held else self._holding.discard)(worker)

@@ -28,7 +28,7 @@ from dataflow.errors import PeerError
 from dataflow.executor.events import Died, Event, Left, Reported, Started
 from dataflow.remote.forms import Sent, held_of, pack_lease, read_report
 from dataflow.transport.bell import Bell
-from dataflow.transport.in_hand import Held
+from dataflow.transport.in_progress import Held
 from dataflow.transport.link import Link
 
 __all__ = ["Pool"]
@@ -173,7 +173,7 @@ class Pool:
                 message = wire.pack(Kind.KILL, part=part, worker=home[1])
                 self._post(home[0].link, (message, []))
 
-    def in_hand(self, number: int) -> list[Held]:
+    def in_progress(self, number: int) -> list[Held]:
         """What a worker's hands are at, as far as it was told."""
         with self._lock:
             if (home := self._homes.get(number)) is None:

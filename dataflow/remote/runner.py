@@ -140,18 +140,18 @@ class PrefetchDataRemote(Runner):
     def _worker_count(self, fragment: Fragment) -> int:
         return self.num_proc
 
-    def _hire(self, fragment: Fragment, buffer: int) -> Executor:
+    def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
         from dataflow.executor.remote import RemoteExecutor
 
         end = self._opened()
         fragment.leave_to_workers()
         flows = [_flows_of(one) for one in fragments_of_pool(self)]
         number = flows.index(_flows_of(fragment))
-        hands, slots = self._hands(fragment), slots_of(self._hands(fragment), buffer)
+        threads, slots = self._threads(fragment), slots_of(self._threads(fragment), buffer)
         local = None
         if self.num_proc:
-            local = start_processes(fragment, hands, slots, end.numbers)
-        end.pool.describe(number, hands, slots, fragment.sent)
+            local = start_processes(fragment, threads, slots, end.numbers)
+        end.pool.describe(number, threads, slots, fragment.sent)
         return RemoteExecutor(end.pool, number, local, end.notice)
 
     def _stage_rows(self) -> list[dict[str, Any]]:

@@ -175,7 +175,7 @@ def test_datapoints_that_segfault_are_left_out(
     stats = ds.stats()
     assert stats["errors"] == {"poison": 2}
     assert stats["worker_restarts"] == len(caplog.records)
-    assert stats["worker_restarts"] in (5, 6), "three each; two may have been in hand together"
+    assert stats["worker_restarts"] in (5, 6), "three each; two may have been in progress together"
     assert sorted(f.datapoint for f in ds.errors()) == [[7], [40]]
     assert all("SIGSEGV" in r.getMessage() for r in caplog.records)
     assert any("datapoint 7 of epoch 0 ([7])" in r.getMessage() for r in caplog.records)
@@ -205,7 +205,7 @@ def test_a_function_replaces_what_kills_its_worker() -> None:
 
 
 def test_who_was_only_there_is_cleared(tmp_path) -> None:
-    """A datapoint in hand as somebody kills the worker, twice, comes all the same."""
+    """A datapoint in progress as somebody kills the worker, twice, comes all the same."""
     deaths = tmp_path / "deaths"
     deaths.mkdir()
 
@@ -279,7 +279,7 @@ def test_a_consumer_that_takes_its_time_times_nobody_out() -> None:
 
 
 class HangsOnArrival:
-    """A key at which a worker hangs before it has anything in hand."""
+    """A key at which a worker hangs before it has anything in progress."""
 
     def __reduce__(self):
         return time.sleep, (1000,)
@@ -288,7 +288,7 @@ class HangsOnArrival:
 def test_workers_that_hang_with_nothing_in_hand_are_not_killed_for_ever() -> None:
     ds = df.DataFromList([[HangsOnArrival()]]).map(list)
     ds = df.PrefetchDataZMQ(ds, 1, task_timeout=patient(0.5), max_restarts=1)
-    with ds, pytest.raises(df.WorkerDied, match="with no datapoint in hand"):
+    with ds, pytest.raises(df.WorkerDied, match="with no datapoint in progress"):
         list(ds)
 
 

@@ -50,8 +50,8 @@ def test_every_task_once_under_any_schedule(size, window, lease, workers, ordere
             assert ledger.take_back(done.number, index) == worker
             late.append((done, index))
         elif action < 0.85:  # the worker dies; some of its results arrive later all the same
-            in_hand = [(lease.number, i) for lease, i in out[worker][: rng.randrange(3)]]
-            lost = ledger.revoke(worker, in_hand)
+            in_progress = [(lease.number, i) for lease, i in out[worker][: rng.randrange(3)]]
+            lost = ledger.revoke(worker, in_progress)
             assert sorted(e.task.key for e in lost.returned + lost.suspects + lost.convicted) == (
                 sorted(lease.tasks[i].key for lease, i in out[worker])
             )

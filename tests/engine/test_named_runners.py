@@ -162,7 +162,7 @@ def test_threads_of_a_runner_in_processes() -> None:
         found = list(ds)
         (row,) = (row for row in ds.stats()["stages"] if row["kind"] == "runner")
     assert sorted(dp[0] for dp in found) == list(range(40))
-    assert (row["workers"], row["hands"]) == (2, 3)
+    assert (row["workers"], row["threads"]) == (2, 3)
 
 
 @pytest.mark.parametrize(

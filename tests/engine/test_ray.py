@@ -217,7 +217,7 @@ def test_a_datapoint_that_kills_its_actor_is_left_out(
 def test_a_datapoint_beyond_its_time(
     cluster: None, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One that stops its process keeps it from saying what is in hand."""
+    """One that stops its process keeps it from saying what is in progress."""
 
     def work(dp):
         if dp[0] == 11:
@@ -376,10 +376,10 @@ def test_somebody_who_waits_for_actors_in_vain_is_told(
 
     monkeypatch.setattr(executor, "_LATE_SECONDS", 0.3)
     nowhere = executor.actor_class(RayWorker, {"resources": {"moon": 1}})
-    crew = executor.RayExecutor(nowhere, address=None, chains=b"", hands=1, timeout=None)
-    with contextlib.closing(crew), caplog.at_level(logging.WARNING):
-        crew.start()
-        assert comes_true(lambda: crew.poll(None) == [] and bool(warnings_of(caplog)))
+    executor = executor.RayExecutor(nowhere, address=None, chains=b"", threads=1, timeout=None)
+    with contextlib.closing(executor), caplog.at_level(logging.WARNING):
+        executor.start()
+        assert comes_true(lambda: executor.poll(None) == [] and bool(warnings_of(caplog)))
     assert "actor_options" in warnings_of(caplog)[0]
 
 

@@ -97,8 +97,8 @@ def test_the_outermost_runner_runs_what_is_below_a_batch_below_a_runner() -> Non
     assert [i for b in found for i in b[0]] == [i for i in range(40) if i != 7]
     pids = {pid for b in found for pid in b[1].tolist()}
     assert os.getpid() not in pids and ds.stats()["errors"] == {"ValueError": 1}
-    hands = {(p, t) for b in found for p, t in zip(b[1].tolist(), b[2].tolist(), strict=True)}
-    assert len(hands) > len(pids), "the inner runner's threads are in the workers"
+    threads = {(p, t) for b in found for p, t in zip(b[1].tolist(), b[2].tolist(), strict=True)}
+    assert len(threads) > len(pids), "the inner runner's threads are in the workers"
 
 
 def test_order_stages_below_the_runner(runner) -> None:
@@ -494,9 +494,9 @@ def test_a_worker_that_hangs_in_an_epoch_that_was_left_is_not_waited_for(tmp_pat
     with df.PrefetchDataZMQ(numbers(4).map(work), 1) as ds:
         for _, pid in ds:  # noqa: B007 - what is left of the loop
             break
-        (crew,) = ds._crews.values()
+        (executor,) = ds._executors.values()
         deadline = time.monotonic() + patient(20)
-        while not any(held.seconds > 1.2 for held in crew.in_hand(crew.workers[0])):
+        while not any(held.seconds > 1.2 for held in executor.in_progress(executor.workers[0])):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         iterator = iter(ds)

@@ -33,7 +33,7 @@ def hang_until(path: Path) -> None:
 
 @pytest.mark.parametrize("name", RUNNERS)
 def test_what_is_finished_comes_at_once(name: str, tmp_path: Path) -> None:
-    """The datapoints before one that hangs were gathered in the same hand."""
+    """The datapoints before one that hangs were gathered in the same thread."""
     release = tmp_path / "release"
 
     def work(dp):

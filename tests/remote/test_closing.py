@@ -78,7 +78,7 @@ def test_a_pool_that_had_finished_goes_on_in_the_next_pass() -> None:
     ):
         thread = threading.Thread(target=loop)
         thread.start()
-        until(lambda: second._crews)  # the first one has finished
+        until(lambda: second._executors)  # the first one has finished
         anew = iter(ds)
         thread.join(patient(10))
         assert not thread.is_alive()

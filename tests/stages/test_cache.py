@@ -305,7 +305,7 @@ def test_a_runner_below_works_in_the_first_epoch_only() -> None:
     with df.CacheData(df.PrefetchDataZMQ(Opener(numbers()), 2)) as ds:
         first = list(ds)
         assert [dp[0] for dp in first] == list(range(20)), "in order: places are kept"
-        assert not ds.ds._crews, "nobody waits for a second one"
+        assert not ds.ds._executors, "nobody waits for a second one"
         assert list(ds) == first and os.getpid() not in {dp[1] for dp in first}
 
 
@@ -313,7 +313,7 @@ def test_a_runner_above_reads_it_and_works_on_it() -> None:
     cached = df.CacheData(Opener(numbers(40, shuffle=True)))
     with df.PrefetchDataZMQ(Opener(cached), 2) as ds:
         epochs = [sorted(ds) for _ in range(2)]
-        (crew,) = ds._crews.values()
+        (crew,) = ds._executors.values()
         assert len(crew.workers) == 2, "those that read it are gone"
     for epoch in epochs:
         assert [dp[0] for dp in epoch] == list(range(40))
@@ -343,7 +343,7 @@ def test_the_nearest_runner_above_decides_about_failures(looked_at: bool, above:
         found = [ds[i][0] for i in range(4)] if looked_at else sorted(dp[0] for dp in ds)
         assert found == [0, 2, 4, 6]
         assert len(ds.errors()) == (3 if looked_at else 4)
-        assert not looked_at or not ds._crews, "nobody is hired to look at a few"
+        assert not looked_at or not ds._executors, "nobody is hired to look at a few"
 
 
 def test_no_machines_are_waited_for_to_look_at_some() -> None:
@@ -352,7 +352,7 @@ def test_no_machines_are_waited_for_to_look_at_some() -> None:
     pool = df.PrefetchDataRemote(ds, "tcp://127.0.0.1:*", num_proc=1)
     with df.CacheData(pool).seed(5) as ds:
         looked_at = [ds[i] for i in range(3)]
-        assert {pid for _, pid in looked_at} == {os.getpid()} and not pool._crews
+        assert {pid for _, pid in looked_at} == {os.getpid()} and not pool._executors
         found = list(ds)
         assert found[:3] == looked_at and os.getpid() not in {pid for _, pid in found[3:]}
         assert values(found) == values(numbers(shuffle=True).seed(5))
@@ -367,7 +367,7 @@ def test_a_runner_above_batches_of_it() -> None:
                 [4, 5, 6, 7],
                 [8, 9, 10, 11],
             ]
-        assert not ds._crews, "building them here costs less than sending them there and back"
+        assert not ds._executors, "building them here costs less than sending them there and back"
     assert os.getpid() not in {pid for _, pids in found for pid in pids}
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from dataflow.engine.messages import Loose
 from dataflow.plan.tasks import Task, members_of
 
-__all__ = ["Entry", "Suspects"]
+__all__ = ["Entry", "Isolation"]
 
 # Deaths, with nothing else in the worker, that prove it.
 _STRIKES = 2
@@ -38,8 +38,8 @@ class _Split:
     missing: int
 
 
-class Suspects:
-    """What was in hand as a worker died, to be leased with nothing else beside it."""
+class Isolation:
+    """What was in progress as a worker died, to be leased with nothing else beside it."""
 
     def __init__(self) -> None:
         self._waiting: deque[Entry] = deque()

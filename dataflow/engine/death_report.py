@@ -11,7 +11,7 @@ from dataflow.errors import PoisonedDatapoint
 from dataflow.executor.events import Died
 from dataflow.plan.tasks import Task, members_of
 
-__all__ = ["conviction", "obituary"]
+__all__ = ["death_report", "poisoned"]
 
 _MOST = 8  # datapoints to name
 _short = Repr()
@@ -19,10 +19,10 @@ _short.maxstring = _short.maxother = 80
 _short.maxlist = _short.maxtuple = _short.maxdict = 4
 
 
-def obituary(
+def death_report(
     died: Died, lost: Iterable[Lost], timed_out: bool, is_keyed: Callable[[Task], bool]
 ) -> str:
-    """One line: process id, signal or exit status, what was in hand, what goes to others."""
+    """One line: process id, signal or exit status, what was in progress, what goes to others."""
     who = f"worker process {died.pid}" if died.pid else "a worker process"
     if timed_out:
         how = "was killed because it took longer than task_timeout"
@@ -32,14 +32,14 @@ def obituary(
         how = f"was killed by {_signal_name(-died.status)}"
     else:
         how = f"ended with exit status {died.status}"
-    accused = [entry.task for part in lost for entry in (*part.suspects, *part.convicted)]
+    accused = [entry.task for one in lost for entry in (*one.suspects, *one.convicted)]
     names = ", ".join(describe(task, is_keyed(task)) for task in accused[:_MOST])
     if len(accused) > _MOST:
         names += f" and {len(accused) - _MOST} more"
-    others = sum(len(part.returned) for part in lost)
+    others = sum(len(one.returned) for one in lost)
     where = f" of {died.where}" if died.where else ""
     return (
-        f"{who}{where} {how}, with {names or 'no datapoint'} in hand; "
+        f"{who}{where} {how}, with {names or 'no datapoint'} in progress; "
         f"{others} other datapoints go to others"
     )
 
@@ -52,13 +52,13 @@ def describe(task: Task, keyed: bool) -> str:
     return f"{position} ({_short.repr(task.key)})" if keyed else position
 
 
-def conviction(
-    task: Task, obituary: str, timed_out: bool, is_keyed: Callable[[Task], bool]
+def poisoned(
+    task: Task, death_report: str, timed_out: bool, is_keyed: Callable[[Task], bool]
 ) -> PoisonedDatapoint:
     """The error that such a datapoint becomes."""
     what = "takes longer than task_timeout" if timed_out else "kills its worker, even alone"
     return PoisonedDatapoint(
-        f"{describe(task, is_keyed(task))} {what}; the last time: {obituary}",
+        f"{describe(task, is_keyed(task))} {what}; the last time: {death_report}",
         reason="timeout" if timed_out else "poison",
     )
 

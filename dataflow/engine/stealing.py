@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Balance"]
+__all__ = ["WorkStealing"]
 
 # A worker that was heard of so recently gets on with what it has.
 _SILENT_SECONDS = 0.03
 
 
-class Balance:
+class WorkStealing:
     """Finds workers that are long at a datapoint while more tasks wait behind it.
 
     Args:
-        hands: threads in each worker; so many tasks are begun, and cannot go elsewhere.
+        threads: threads in each worker; so many tasks are begun, and cannot go elsewhere.
         distance: seconds that a message to a worker and back may take.
     """
 
-    def __init__(self, hands: int, distance: float = 0.0) -> None:
-        self.hands = hands
+    def __init__(self, threads: int, distance: float = 0.0) -> None:
+        self.threads = threads
         self._patience = _SILENT_SECONDS + 2 * distance
         self._heard: dict[int, float] = {}
         self._asked: set[int] = set()
@@ -61,7 +61,7 @@ class Balance:
             workers: those that have a seat.
             held: how many tasks each has.
             now: the time.
-            cost: seconds that a task takes a hand, as far as that is known.
+            cost: seconds that a task takes a thread, as far as that is known.
         """
         workers = list(workers)
         if not any(not held.get(worker) and worker not in self._asked for worker in workers):
@@ -69,7 +69,7 @@ class Balance:
         ages = {
             worker: now - self._heard[worker]
             for worker in workers
-            if held.get(worker, 0) > self.hands
+            if held.get(worker, 0) > self.threads
             and worker in self._heard
             and worker not in self._asked
         }
@@ -84,4 +84,4 @@ class Balance:
 
     def _behind(self, held: int, cost: float) -> float:
         """Seconds after which a worker begins the last of its tasks."""
-        return (held - self.hands) * cost / self.hands
+        return (held - self.threads) * cost / self.threads

@@ -20,22 +20,22 @@ from dataflow.plan.ops import BatchChain
 from dataflow.plan.tasks import LOADER, Task, members_of
 from dataflow.transport.traffic import Traffic
 
-__all__ = ["Gauges", "Watch"]
+__all__ = ["Gauges", "Metrics"]
 
 Gauges: TypeAlias = dict[tuple[int, int, int], dict[str, float]]
 """A stage's own figures, by (worker, chain, stage index)."""
 
 
-class Watch:
+class Metrics:
     """Counts one pass into the meters of the runner and of the flows that it runs.
 
     Args:
         fragment: what is run.
-        crew: the workers.
+        executor: the workers.
         meter: the runner's.
-        gauges: what the stages' own figures were in each worker, kept over the crew's life.
+        gauges: what the stages' own figures were in each worker, kept over the executor's life.
         workers: how many there shall be.
-        hands: threads in each.
+        threads: threads in each.
         buffer_size: datapoints that may wait to be delivered.
         loops: it is the user's loop that waits here, and not a thread behind it.
     """
@@ -43,37 +43,37 @@ class Watch:
     def __init__(
         self,
         fragment: Fragment,
-        crew: Executor,
+        executor: Executor,
         meter: Meter,
         gauges: Gauges,
         *,
         workers: int,
-        hands: int,
+        threads: int,
         buffer_size: int,
         loops: bool,
     ) -> None:
         self._fragment = fragment
-        self._crew = crew
+        self._executor = executor
         self._meter = meter
         self._gauges = gauges
-        self._hands = hands
+        self._threads = threads
         self._buffer_size = buffer_size
         self._loops = loops
         self._heard: set[int] = set()
         self._meters = {key: meter_of(owner) for key, owner in fragment.owners.items()}
         self._sources = [meter for (_, stage), meter in self._meters.items() if stage == LOADER]
-        self._seen = Traffic(crew.traffic.bytes, crew.traffic.seconds)
+        self._seen = Traffic(executor.traffic.bytes, executor.traffic.seconds)
         # Until the first result of new workers all time is `starting`, and nothing else counts.
-        self._crew_is_new = not crew.workers
-        self._begun: float | None = perf_counter() if self._crew_is_new else None
+        self._is_new = not executor.workers
+        self._begun: float | None = perf_counter() if self._is_new else None
         self._ready = 0
         self._looked = self._started = perf_counter()
-        self.staff(workers, workers * hands)
+        self.staff(workers, workers * threads)
 
-    def staff(self, workers: int, hands: int) -> None:
+    def staff(self, workers: int, threads: int) -> None:
         """So many workers there are now, with so many threads together."""
         fragment, meter = self._fragment, self._meter
-        meter.units, meter.workers = hands, workers
+        meter.units, meter.workers = threads, workers
         for (chain, stage), owner in self._meters.items():
             if stage >= fragment.sent[chain]:
                 continue  # the consumer runs it
@@ -81,15 +81,15 @@ class Watch:
             if stage == LOADER and runs.loader is None and not isinstance(runs, BatchChain):
                 continue  # its datapoints are read here
             concurrency = stage != LOADER and getattr(runs.stages[stage], "concurrency", None)
-            owner.units = workers * concurrency if concurrency else hands
+            owner.units = workers * concurrency if concurrency else threads
             owner.runner = meter.runner
 
     def wait(self, timeout: float | None) -> list[Event]:
         """Wait for something to happen, for so many seconds at most."""
-        begun, decoding = perf_counter(), self._crew.traffic.seconds
-        events = self._crew.poll(timeout)
+        begun, decoding = perf_counter(), self._executor.traffic.seconds
+        events = self._executor.poll(timeout)
         if self._begun is None and self._loops:
-            idle = perf_counter() - begun - (self._crew.traffic.seconds - decoding)
+            idle = perf_counter() - begun - (self._executor.traffic.seconds - decoding)
             self._meter.idle += max(0.0, idle)
         return events
 
@@ -119,7 +119,7 @@ class Watch:
 
     def count(self, worker: int, report: Report) -> float:
         """Enter a worker's report; returns the seconds of work in it."""
-        meter, traffic = self._meter, self._crew.traffic
+        meter, traffic = self._meter, self._executor.traffic
         if self._begun is not None:
             self._looked = self._started = perf_counter()
             meter.starting += self._started - self._begun
@@ -152,9 +152,9 @@ class Watch:
     def _since_start(self, worker: int, seconds: float) -> float:
         """The share of a worker's first work that falls into the time that counts."""
         self._heard.add(worker)
-        if not self._crew_is_new:
+        if not self._is_new:
             return 1.0
-        most = self._hands * (perf_counter() - self._started)
+        most = self._threads * (perf_counter() - self._started)
         return min(1.0, most / seconds) if seconds else 1.0
 
     def look(self, ready: int) -> None:

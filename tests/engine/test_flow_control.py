@@ -7,17 +7,17 @@ import time
 import numpy as np
 
 import dataflow as df
-from dataflow.engine.pace import Pace
+from dataflow.engine.flow_control import FlowControl
 
 LIMIT = 20
 
 
-def settled(cost: float, size: int) -> Pace:
-    """A pace that knows datapoints of so many seconds and bytes."""
-    pace = Pace(hands=1, transfers=0, limit=LIMIT)
+def settled(cost: float, size: int) -> FlowControl:
+    """A flow that knows datapoints of so many seconds and bytes."""
+    flow = FlowControl(threads=1, transfers=0, limit=LIMIT)
     for _ in range(30):
-        pace.note(10, 10 * cost, 10 * size)
-    return pace
+        flow.note(10, 10 * cost, 10 * size)
+    return flow
 
 
 def test_the_limit_holds_for_all_but_cheap_and_small_datapoints() -> None:
@@ -30,17 +30,17 @@ def test_the_limit_holds_for_all_but_cheap_and_small_datapoints() -> None:
 def test_what_is_given_beyond_the_limit_is_little_work_and_few_bytes() -> None:
     for cost in (1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
         for size in (10, 1000, 10_000, 100_000):
-            pace = settled(cost, size)
-            if pace.depth > LIMIT:
-                assert pace.size * cost <= 0.002 and pace.size * size <= 64 << 10
+            flow = settled(cost, size)
+            if flow.depth > LIMIT:
+                assert flow.size * cost <= 0.002 and flow.size * size <= 64 << 10
 
 
 def test_too_much_is_out_once_small_datapoints_turn_out_to_be_large() -> None:
-    pace = settled(1e-6, 100)
-    held = pace.depth
-    assert not pace.exceeds(held, LIMIT)
-    pace.note(1, 1e-6, 1_000_000)
-    assert pace.depth <= LIMIT and pace.exceeds(held, LIMIT) and not pace.exceeds(LIMIT, LIMIT)
+    flow = settled(1e-6, 100)
+    held = flow.depth
+    assert not flow.exceeds(held, LIMIT)
+    flow.note(1, 1e-6, 1_000_000)
+    assert flow.depth <= LIMIT and flow.exceeds(held, LIMIT) and not flow.exceeds(LIMIT, LIMIT)
 
 
 def test_small_datapoints_that_become_large_and_dear() -> None:

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from dataflow.engine.balance import Balance
 from dataflow.engine.deadlines import Deadlines
-from dataflow.transport.in_hand import Held
+from dataflow.engine.stealing import WorkStealing
+from dataflow.transport.in_progress import Held
 
 
 def test_only_a_silent_worker_with_more_than_it_has_begun_is_asked() -> None:
-    balance = Balance(hands=2)
+    stealing = WorkStealing(threads=2)
     for worker in (0, 1, 2):
-        balance.heard(worker, 10.0)
+        stealing.heard(worker, 10.0)
     held = {0: 5, 1: 2}
-    assert balance.due([0, 1], held, 20.0) == ([], None), "nobody is idle"
-    late, wait = balance.due([0, 1, 2], held, 10.01)
+    assert stealing.due([0, 1], held, 20.0) == ([], None), "nobody is idle"
+    late, wait = stealing.due([0, 1, 2], held, 10.01)
     assert late == [] and wait is not None and 0 < wait < 0.1
-    assert balance.due([0, 1, 2], held, 10.2) == ([0], None)
-    assert balance.due([0, 1, 3], held, 10.2) == ([0], None), "3 has not started, and is idle"
-    assert balance.due([0, 3], {3: 9}, 10.2) == ([], None), "3 has not started"
+    assert stealing.due([0, 1, 2], held, 10.2) == ([0], None)
+    assert stealing.due([0, 1, 3], held, 10.2) == ([0], None), "3 has not started, and is idle"
+    assert stealing.due([0, 3], {3: 9}, 10.2) == ([], None), "3 has not started"
 
 
 def test_one_who_was_asked_is_asked_again_only_after_it_got_something_done() -> None:
-    balance = Balance(hands=1)
-    balance.heard(0, 1.0)
-    balance.ask(0)
-    assert balance.asked(0)
-    assert balance.due([0, 1], {0: 5}, 2.0) == ([], None)
-    balance.heard(0, 2.0)
-    assert balance.asked(0), "it only answered"
-    balance.heard(0, 2.0, done=True)
-    assert balance.due([0, 1], {0: 5}, 3.0) == ([0], None)
-    balance.forget(0)
-    assert balance.due([0, 1], {0: 5}, 3.0) == ([], None)
+    stealing = WorkStealing(threads=1)
+    stealing.heard(0, 1.0)
+    stealing.ask(0)
+    assert stealing.asked(0)
+    assert stealing.due([0, 1], {0: 5}, 2.0) == ([], None)
+    stealing.heard(0, 2.0)
+    assert stealing.asked(0), "it only answered"
+    stealing.heard(0, 2.0, done=True)
+    assert stealing.due([0, 1], {0: 5}, 3.0) == ([0], None)
+    stealing.forget(0)
+    assert stealing.due([0, 1], {0: 5}, 3.0) == ([], None)
 
 
 def test_what_was_given_to_an_idle_worker_is_given_time() -> None:
-    balance = Balance(hands=1)
-    balance.given(0, 1.0)
-    assert balance.silence(0, 5.0) == 0.0, "it has not even started"
-    balance.heard(0, 1.0)
-    balance.given(0, 5.0)
-    assert balance.silence(0, 6.0) == 1.0
+    stealing = WorkStealing(threads=1)
+    stealing.given(0, 1.0)
+    assert stealing.silence(0, 5.0) == 0.0, "it has not even started"
+    stealing.heard(0, 1.0)
+    stealing.given(0, 5.0)
+    assert stealing.silence(0, 6.0) == 1.0
 
 
 def test_a_worker_is_killed_for_what_is_awaited_only() -> None:

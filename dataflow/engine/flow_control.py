@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
+__all__ = ["FlowControl"]
 
 # A lease should last about this long: far above what a message costs, far below what a person or
 # another worker would notice waiting for it.
@@ -16,17 +16,17 @@ _SPARE_BYTES = 64 << 10
 _SPARE = 256
 
 
-class Pace:
+class FlowControl:
     """Adapts the size of leases to the cost of a datapoint.
 
     Args:
-        hands: threads in each worker.
+        threads: threads in each worker.
         transfers: datapoints that its asynchronous stages can have in flight.
         limit: the most tasks that a worker may hold, some milliseconds' worth of small ones apart.
         distance: seconds that a message to a worker and back may take.
     """
 
-    def __init__(self, *, hands: int, transfers: int, limit: int, distance: float = 0.0) -> None:
+    def __init__(self, *, threads: int, transfers: int, limit: int, distance: float = 0.0) -> None:
         self._transfers = transfers
         self._asked = limit
         # What a worker holds has to last until the next lease is there.
@@ -36,26 +36,26 @@ class Pace:
         self._cost: float | None = None
         self._bytes = 0.0
         self.size = max(1, transfers // 4)
-        self.staff(hands)
+        self.staff(threads)
 
-    def staff(self, hands: int) -> None:
+    def staff(self, threads: int) -> None:
         """So many threads has each worker now."""
-        self._hands = hands
+        self._threads = threads
         # What is in flight, and as much again arrived or about to start.
-        self._least = 2 * self._transfers + 2 * hands
+        self._least = 2 * self._transfers + 2 * threads
         self._limit = max(self._asked, self._least)
-        # All hands together shall find work within what a worker may hold.
-        self._most = max(1, (self._limit - 2 * self._transfers) // (2 * hands))
+        # All threads together shall find work within what a worker may hold.
+        self._most = max(1, (self._limit - 2 * self._transfers) // (2 * threads))
 
     @property
     def depth(self) -> int:
         """Tasks that a worker should hold, so that it never waits for the next lease."""
-        depth = self._least + 2 * self._hands * self.size
+        depth = self._least + 2 * self._threads * self.size
         return depth if self.size > self._most else min(self._limit, depth)
 
     @property
     def cost(self) -> float:
-        """Seconds that a datapoint takes a hand; 0 where that is not known."""
+        """Seconds that a datapoint takes a thread; 0 where that is not known."""
         return self._cost or 0.0
 
     @property
@@ -72,7 +72,7 @@ class Pace:
 
         Args:
             items: how many.
-            seconds: that they took a hand.
+            seconds: that they took a thread.
             size: bytes that passed for them; 0 where that is not known.
         """
         if not items:

@@ -12,7 +12,7 @@ from dataflow.plan.ops import BatchChain
 from dataflow.plan.tasks import Task
 from dataflow.transport.slots import Block
 
-__all__ = ["Blocks", "Group"]
+__all__ = ["Blocks", "PartialBatch"]
 
 
 # Below this, sending a batch by itself costs more than copying it once more.
@@ -29,7 +29,7 @@ class Blocks(Protocol):
         """Some that is not needed after all."""
 
 
-class Group:
+class PartialBatch:
     """The members of a task that is a whole batch, as the lease that they are worked on from.
 
     Attributes:
@@ -46,7 +46,7 @@ class Group:
         self.seed = lease.seed
         self.tasks: list[Task] = lease.tasks[index].key
         self._outcomes: list[Any] = [None] * len(self.tasks)
-        # Members in flight may be finished by several hands: `next` of it cannot be interrupted.
+        # Members in flight may be finished by several threads: `next` of it cannot be interrupted.
         self._missing = iter(range(len(self.tasks))[::-1])
 
     def put(self, index: int, outcome: Any) -> bool:

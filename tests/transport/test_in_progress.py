@@ -10,11 +10,11 @@ import sys
 import pytest
 from patience import patient
 
-from dataflow.transport.in_hand import InHand
+from dataflow.transport.in_progress import InProgress
 
 
 def test_it_tells_what_each_hand_is_at() -> None:
-    page = InHand(3)
+    page = InProgress(3)
     assert page.held() == [] and page.task(1) == 0
     page.begin(0, 7, 0)
     first = page.task(0)
@@ -30,14 +30,14 @@ def test_it_tells_what_each_hand_is_at() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 def test_it_outlives_the_worker(how: signal.Signals) -> None:
-    fd = InHand.file(2)
+    fd = InProgress.file(2)
     code = (
-        "import os, resource\nfrom dataflow.transport.in_hand import InHand\n"
+        "import os, resource\nfrom dataflow.transport.in_progress import InProgress\n"
         "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
-        f"InHand(2, {fd}).begin(1, 12, 34)\nos.kill(os.getpid(), {int(how)})\n"
+        f"InProgress(2, {fd}).begin(1, 12, 34)\nos.kill(os.getpid(), {int(how)})\n"
     )
     done = subprocess.run([sys.executable, "-c", code], pass_fds=[fd], timeout=patient(60))
-    page = InHand(2, fd)
+    page = InProgress(2, fd)
     assert done.returncode == -how
     assert [held[:2] for held in page.held()] == [(12, 34)]
     with pytest.raises(OSError):
