@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     """A task of the ledger.
 
     Attributes:
-        place: counts them in the order of the feed.
+        place: counts them in the order of the epoch.
         task: the task.
         member: its number, where it is one of a task that is a whole batch.
     """

@@ -88,23 +88,23 @@ class Ledger:
     that arrives of the old lease afterwards is ignored.
 
     Args:
-        feed: the epoch's tasks in order.
+        tasks: the epoch's, in order.
         seed: the epoch's seed.
         window: tasks that may be out or waiting to be delivered at once, which bounds memory. It
             may be changed at any time.
-        ordered: deliver in the feed's order, otherwise as they come.
+        ordered: deliver in their order, otherwise as they come.
     """
 
     # Never used twice: what a dead worker sent may arrive as late as in another epoch.
     _numbers = count(1)
 
-    def __init__(self, feed: Iterator[Task], *, seed: int, window: int, ordered: bool) -> None:
-        self._feed = feed
+    def __init__(self, tasks: Iterator[Task], *, seed: int, window: int, ordered: bool) -> None:
+        self._tasks = tasks
         self._seed = seed
         self.window = window
         self._ordered = ordered
-        self._fed = 0  # the next place
-        self._feed_ended = False
+        self._issued = 0  # the next place
+        self._all_issued = False
         self._returned: deque[Entry] = deque()
         self._isolation = Isolation()
         self._out: dict[int, _Open] = {}
@@ -118,15 +118,15 @@ class Ledger:
     def finished(self) -> bool:
         """Whether every task was delivered."""
         return (
-            self._feed_ended
+            self._all_issued
             and not self._out_count
             and not (self._returned or self._isolation or self._waiting or self._arrived)
         )
 
     @property
-    def fed(self) -> int:
-        """How many tasks came from the feed so far."""
-        return self._fed
+    def issued(self) -> int:
+        """How many tasks were taken from those of the epoch so far."""
+        return self._issued
 
     @property
     def returned(self) -> bool:
@@ -147,15 +147,15 @@ class Ledger:
             if self._end is None or place < self._end:
                 places.append(place)
                 tasks.append(task)
-        room = self.window - (self._fed - self._frontier if self._ordered else self._held())
+        room = self.window - (self._issued - self._frontier if self._ordered else self._held())
         wanted = min(size, room) - len(tasks)
-        if wanted > 0 and not self._feed_ended:
+        if wanted > 0 and not self._all_issued:
             before = len(tasks)
-            tasks.extend(islice(self._feed, wanted))
+            tasks.extend(islice(self._tasks, wanted))
             fresh = len(tasks) - before
-            self._feed_ended = fresh < wanted
-            places.extend(range(self._fed, self._fed + fresh))
-            self._fed += fresh
+            self._all_issued = fresh < wanted
+            places.extend(range(self._issued, self._issued + fresh))
+            self._issued += fresh
         return self._hand_out(worker, _Open(worker, places, tasks)) if tasks else None
 
     def lease_alone(self, worker: int) -> Lease | None:
@@ -306,7 +306,7 @@ class Ledger:
 
     def _end_at(self, place: int) -> None:
         """Nothing from this place on exists."""
-        self._feed_ended = True
+        self._all_issued = True
         if self._end is None or place < self._end:
             self._end = place
             for beyond in [p for p in self._waiting if p >= place]:

@@ -95,9 +95,9 @@ class Metrics:
 
     def lease(self, ledger: Ledger, worker: int, size: int) -> Lease | None:
         """`Ledger.lease`, with the time that the source takes for keys or datapoints."""
-        begun, before = perf_counter() - self._below(), ledger.fed
+        begun, before = perf_counter() - self._below(), ledger.issued
         lease = ledger.lease(worker, size)
-        fresh = ledger.fed - before
+        fresh = ledger.issued - before
         if lease is not None and fresh:
             if self._begun is None:
                 chain = (members_of(lease.tasks[-1]) or lease.tasks)[-1].chain

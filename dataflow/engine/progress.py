@@ -1,4 +1,4 @@
-"""Which places of a feed were delivered."""
+"""Which places of an index source were delivered."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Run:
         self._seats: list[int | None] = [None] * self._count
         self._seated = 0  # threads of all
         self._ledgers = [
-            Ledger(feed, seed=epoch.seed, window=self._window, ordered=ordered) for feed in tasks
+            Ledger(one, seed=epoch.seed, window=self._window, ordered=ordered) for one in tasks
         ]
         self._held: dict[int, int] = {}
         self._isolated: set[int] = set()  # workers that run a suspect, and nothing else

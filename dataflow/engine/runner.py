@@ -130,7 +130,7 @@ class Runner(ProxyDataFlow):
     # -- the pass ----------------------------------------------------------------------------
 
     def reset_state(self) -> None:
-        """Nothing below is touched: workers make ready their stages, and feeds their sources."""
+        """Nothing upstream is touched: stages get ready in workers, sources when they are read."""
         mark_ready(self)
 
     def _to_record(self, inputs: tuple[Record, ...]) -> Record:

@@ -297,7 +297,7 @@ class MultiProcessRunner(PrefetchDataZMQ):
 
 
 def slots_of(threads: int, waiting: int) -> int:
-    """Messages that a process may have under way: being made, being written, waiting for the loop."""
+    """Messages that a process may have under way: in the making, being written, or waiting."""
     return min(4 + threads + waiting, 256)
 
 

@@ -51,7 +51,8 @@ class Plan:
     Attributes:
         steps: the flows, from the one that is iterated up to the sources.
         rewrites: what the planner did, by name; see `dataflow.plan.planner`.
-        version: eight hexadecimal digits, others where a stage that goes to workers has changed.
+        version: eight hexadecimal digits, others where a stage has changed, as
+            far as it can be pickled.
     """
 
     steps: tuple[Step, ...]
@@ -75,7 +76,9 @@ def plan_of(flow: Any) -> Plan:
     """How a chain would be run now."""
     drawing = _Drawing()
     steps = tuple(drawing.steps(lower(flow), Site(), 0))
-    packed = [one.version() or "" for one in drawing.fragments]
+    for fragment in drawing.fragments:
+        fragment.send_all()  # what runs here counts, too
+    packed = [fragment.version() or "" for fragment in drawing.fragments]
     lines = [f"{step.depth} {step.flow} {step.where}" for step in steps]
     digest = hashlib.sha256("\n".join([*lines, *packed]).encode()).hexdigest()
     return Plan(steps, tuple(drawing.rewrites), digest[:8])
@@ -109,7 +112,9 @@ class _Drawing:
                 self._note([FILL_BEHIND])
                 where = f"here, by a thread behind the loop ({FILL_BEHIND})"
             case ItemOp():
-                self._note(ops_over_stream(record, site.policy)[0].rewrites)
+                ops, _ = ops_over_stream(record, site.policy)
+                self.fragments.append(ops)
+                self._note(ops.rewrites)
         yield Step(depth, described(record.flow), where)
         for one in record.inputs:
             yield from self.steps(one, site, depth + 1)
@@ -163,11 +168,7 @@ def _where(record: Record, fragment: Fragment) -> str:
         case OrderOp():
             return f"here, on keys ({ORDER_TO_KEYS})"
         case KeySource():
-            loads = any(
-                chain.loader is not None or chain.stages
-                for number, chain in enumerate(fragment.chains)
-                if fragment.owners[number, LOADER] is record.flow
-            )
+            loads = record.flow.loader() is not None or record.flow._stages()
             return f"keys here, loaded by {name}'s workers" if loads else "here, which is all keys"
         case BatchOp():
             return f"built by {name}'s workers ({BATCH_TO_WORKERS})"
