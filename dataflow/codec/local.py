@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dataflow.codec import functions
+from dataflow.codec.torch_tensors import reduced
 
 __all__ = ["decode", "encode"]
 
@@ -27,7 +28,7 @@ class _Pickler(pickle.Pickler):
         # Only contiguous arrays can be taken out of band; a crop, for one, is not.
         if type(obj) is np.ndarray and not (obj.flags.c_contiguous or obj.flags.f_contiguous):
             return np.ascontiguousarray(obj).__reduce_ex__(5)
-        return NotImplemented
+        return reduced(obj) or NotImplemented
 
 
 def encode(value: Any) -> tuple[bytes, list[memoryview]]:

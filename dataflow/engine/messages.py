@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from dataflow.codec import functions
 from dataflow.errors import DatapointError, WorkerError
 from dataflow.plan.tasks import Task
+from dataflow.randomness import Tag
 
 __all__ = [
     "RECALL",
@@ -38,11 +41,42 @@ class Lease:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As columns: a class of its own for each task would make most of the message.
-        return _lease, (self.number, self.seed, *zip(*self.tasks, strict=True))
+        if len(self.tasks) == 1:
+            ((tag, chain, key),) = self.tasks
+            return _lease, (self.number, self.seed, [tag], chain, (key,))
+        tags, chains, keys = zip(*self.tasks, strict=True)
+        return _lease, (self.number, self.seed, _common(tags), _same(chains), keys)
 
 
-def _lease(number: int, seed: int, *columns: tuple[Any, ...]) -> Lease:
-    return Lease(number, seed, list(map(Task._make, zip(*columns, strict=True))))
+def _common(tags: tuple[Tag, ...]) -> tuple[int, tuple[int, ...]] | list[Tag]:
+    """The epoch and the positions, where the tags are nothing else; otherwise the tags."""
+    if set(map(type, tags)) == {tuple} and set(map(len, tags)) == {2}:
+        epochs, positions = zip(*tags, strict=True)
+        if (epoch := _same(epochs)) is not epochs:
+            return epoch, positions
+    return list(tags)
+
+
+def _same(values: tuple[Any, ...]) -> Any:
+    """One value, if all are that."""
+    return values[0] if values.count(values[0]) == len(values) else values
+
+
+def _lease(
+    number: int,
+    seed: int,
+    tags: tuple[int, tuple[int, ...]] | list[Tag],
+    chains: int | tuple[int, ...],
+    keys: tuple[Any, ...],
+) -> Lease:
+    each: Iterable[Tag] = tags if isinstance(tags, list) else zip(repeat(tags[0]), tags[1])
+    numbers: Iterable[int] = repeat(chains) if isinstance(chains, int) else chains
+    # What `Task._make` does, without a call of a Python function for each.
+    columns = zip(each, numbers, keys)  # noqa: B905
+    return Lease(number, seed, list(map(_new, repeat(Task), columns)))
+
+
+_new: Any = tuple.__new__
 
 
 class Outcomes(NamedTuple):
@@ -85,6 +119,16 @@ class Report:
     def items(self) -> int:
         """How many tasks were finished."""
         return sum(len(run.outcomes) for run in self.results)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Plain tuples: as objects of their classes they would take longer than all that is in them.
+        results = [tuple(run) for run in self.results]
+        rest = (self.work, self.gauges, self.cpu, self.sending, self.returned, self.finished)
+        return _report, (results, *rest)
+
+
+def _report(results: list[tuple[int, int, list[Any]]], *rest: Any) -> Report:
+    return Report(list(map(_new, repeat(Outcomes), results)), *rest)
 
 
 @dataclass(slots=True)

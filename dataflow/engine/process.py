@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
+_IDLE_MS = 1100
 
 
 def main() -> None:
@@ -59,7 +61,10 @@ def main() -> None:
     from dataflow.transport.slots import SlotWriter
 
     keep_freed_memory()
-    writer = SlotWriter(memory_fd, setup["slots"]) if memory_fd >= 0 else None
+    writer = None
+    if memory_fd >= 0:
+        with suppress(OSError):  # without room for it, arrays go through the socket
+            writer = SlotWriter(memory_fd, setup["slots"], setup["slot_bytes"])
     with making:
         end = WorkerEnd(folder, worker_number, writer)
     worker: Worker | None = None
@@ -116,7 +121,9 @@ def _listen(
     poller = zmq.Poller()
     poller.register(end.leases, zmq.POLLIN)
     poller.register(control_fd, zmq.POLLIN)
-    while control_fd not in dict(poller.poll()):
+    idle = None  # milliseconds until memory may have had no use for long enough
+    while control_fd not in (found := dict(poller.poll(idle))):
+        idle = _IDLE_MS if found or end.trim() else None
         while (message := end.receive()) is not None:
             if message == HELLO:
                 end.send(HELLO)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
+from itertools import chain, islice
 from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -16,7 +16,7 @@ from dataflow.engine.progress import Progress
 from dataflow.engine.regroup import grouped, regrouped
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import NotResumable
-from dataflow.executor.memory import keep_freed_memory
+from dataflow.executor.memory import keep_memory_of, size_of
 from dataflow.meter import Meter
 from dataflow.node import inputs, is_runner, meter_of, stage_number
 from dataflow.passes import at, stream
@@ -37,6 +37,8 @@ from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import IndexSource
 
 __all__ = ["Session"]
+
+_LOOKED_AT = 4  # datapoints of a pass whose size decides about the allocator
 
 _Cursor = TypeVar("_Cursor")
 _Bunch: TypeAlias = list[tuple[int, Task, Any]]
@@ -293,7 +295,6 @@ class Session:
 
     def _alone(self, fragment: Fragment, epoch: Epoch, progress: Progress) -> Stream:
         """Without workers: one after the other, here."""
-        keep_freed_memory()
         consumer = Consumer(fragment, epoch.seed, alone=True)
         in_step = type(fragment.index_sources[0]) is Outputs and not self._apart
         epoch = epoch._replace(in_step=in_step and not epoch.runners)
@@ -302,7 +303,12 @@ class Session:
 
         def datapoints() -> Stream:
             tasks = remaining.of(fragment.tasks(fragment.index_sources[0], epoch, remaining.start))
-            for task, datapoint in consumer.make_all(tasks):
+            made = consumer.make_all(tasks)
+            for task, datapoint in islice(made, _LOOKED_AT):
+                keep_memory_of(size_of(datapoint))
+                progress.deliver(next(places))
+                yield task.tag, datapoint
+            for task, datapoint in made:
                 progress.deliver(next(places))
                 yield task.tag, datapoint
 
@@ -347,7 +353,7 @@ class Session:
                 runner._outcomes(fragment, epoch, [groups], ordered, again)
             ) as outcomes:
                 for places, tags, batch in regrouped(
-                    itertools.chain.from_iterable(outcomes),
+                    chain.from_iterable(outcomes),
                     stage,
                     ordered=ordered,
                     member=consumer.settle,

@@ -31,6 +31,7 @@ __all__ = ["Worker"]
 _GATHER_SECONDS = 0.005
 _GATHER_ITEMS = 512
 _GATHER_ENOUGH = 64
+_GATHER_BYTES = 4 << 20
 # How often the watcher looks, while a thread has something that could be kept waiting.
 _WATCH_SECONDS = 0.008
 
@@ -180,6 +181,7 @@ class _Thread:
             worker.chains, self._counters, catches=BaseException, begin=self._begin
         )
         self._at: tuple[Lease | PartialBatch, int]  # the datapoint that is being made
+        self._enough = _GATHER_ITEMS  # results that make a message, those of one size
         self._seen = 0  # what the watcher saw in progress at its last look
 
     def work_on(self, part: _Part) -> None:
@@ -202,7 +204,9 @@ class _Thread:
         self.part = None
         # Many make a message worth it. If they waited for the next lease to be done, the consumer
         # could not send the one after it in time.
-        if len(self._results) >= _GATHER_ENOUGH or (self._results and self._due()):
+        if len(self._results) >= min(_GATHER_ENOUGH, self._enough) or (
+            self._results and self._due()
+        ):
             self.report()
 
     def _start(self, lease: Lease, index: int) -> None:
@@ -258,7 +262,9 @@ class _Thread:
             return
         self._finished += 1
         # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
-        if (self._ops.timed and self._due()) or len(self._results) >= _GATHER_ITEMS:
+        if not self._results:
+            self._enough = max(1, min(_GATHER_ITEMS, _GATHER_BYTES // _weight(outcome)))
+        if (self._ops.timed and self._due()) or len(self._results) + 1 >= self._enough:
             self._in_progress.end(self._number)
             # Under the lock, so that the watcher does not take it away from its figures.
             with self._reporting:
@@ -340,6 +346,18 @@ class _Thread:
             assert part is not None
             self._worker.todo.put(_Part(part.lease, deque(_taken(part))))
         return bool(self._results or (shared and not stuck))
+
+
+def _weight(outcome: Any) -> int:
+    """Bytes of the arrays in a datapoint, at least 1."""
+    match outcome:
+        case list() | tuple():
+            parts: Any = outcome
+        case dict():
+            parts = outcome.values()
+        case _:
+            parts = (outcome,)
+    return max(1, sum(getattr(part, "nbytes", 0) for part in parts))
 
 
 def _joined(results: list[tuple[int, int, Any]]) -> list[Outcomes]:

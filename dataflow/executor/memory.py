@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["keep_freed_memory", "keep_message_memory", "size_of"]
+__all__ = ["keep_freed_memory", "keep_memory_of", "keep_message_memory", "size_of"]
 
 # From malloc.h of the GNU C library.
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
 
+_WORTH = 128 << 10  # what glibc maps by itself, and gives back
 _LARGEST = 32 << 20  # for the threshold of mmap
 _UNKNOWN = 1 << 20  # bytes of what cannot be looked into: it may well hold much
 
@@ -52,6 +53,12 @@ def _tell_allocator(options: dict[int, int]) -> None:
     if hasattr(library, "mallopt") and hasattr(library, "gnu_get_libc_version"):
         for option, value in options.items():
             library.mallopt(option, value)
+
+
+def keep_memory_of(size: int) -> None:
+    """`keep_freed_memory`, if datapoints of so many bytes are worth changing the allocator for."""
+    if size >= _WORTH:
+        keep_freed_memory()
 
 
 def size_of(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import pickle
@@ -25,12 +26,14 @@ import zmq
 import dataflow
 from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Died, Event, Reported, Started
-from dataflow.transport import slots
 from dataflow.transport.bell import Bell
 from dataflow.transport.in_progress import Held, InProgress
 from dataflow.transport.ipc import HELLO, WELCOME, ConsumerEnd
+from dataflow.transport.slots import SlotReader, slot_bytes
 
 __all__ = ["ProcessExecutor"]
+
+logger = logging.getLogger(__name__)
 
 _PATIENCE = 0.5
 # Between two looks for dead workers, while others have something to say.
@@ -67,6 +70,7 @@ class ProcessExecutor:
     ) -> None:
         self._module = module
         self._slots = slots_each
+        self._slot_bytes = slot_bytes(slots_each)
         self._threads = threads
         self._environ = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
         self._setup = tempfile.TemporaryFile(prefix="dataflow-")  # noqa: SIM115 - lives as long as self
@@ -76,6 +80,7 @@ class ProcessExecutor:
             "environ": self._environ,
             "chains": chains,
             "slots": slots_each,
+            "slot_bytes": self._slot_bytes,
             "threads": threads,
         }
         pickle.dump(setup, self._setup)
@@ -116,7 +121,7 @@ class ProcessExecutor:
 
     def start(self) -> int:
         number = next(self._numbers)
-        reader = slots.SlotReader(self._slots) if slots.available() else None
+        reader = self._shared_memory()
         folder = self._end.add(number, reader)
         memory = reader.fd if reader is not None else -1
         progress_fd = InProgress.file(self._threads)
@@ -146,6 +151,20 @@ class ProcessExecutor:
             self._poller.register(pidfd, zmq.POLLIN)
         self.workers.append(number)
         return number
+
+    def _shared_memory(self) -> SlotReader | None:
+        """Slots for one more worker; None where its arrays have to go through its socket."""
+        if self._slot_bytes:
+            try:
+                return SlotReader(self._slots, self._slot_bytes)
+            except OSError as error:
+                self._slot_bytes = 0
+                logger.warning(
+                    "there is no room for shared memory (%s): arrays go through sockets, which "
+                    "takes about three times as long. See ulimit -v and ulimit -f",
+                    error,
+                )
+        return None
 
     @property
     def closed(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Event, Reported
-from dataflow.executor.memory import keep_freed_memory, size_of
+from dataflow.executor.memory import keep_memory_of, size_of
 from dataflow.transport.in_progress import Held
 from dataflow.transport.traffic import Traffic
 
@@ -42,7 +42,6 @@ class ThreadExecutor:
         threads: int,
         workers: int = 1,
     ) -> None:
-        keep_freed_memory()
         self._reports: SimpleQueue[Reported | None] = SimpleQueue()
         self._workers = [make_worker(partial(_emit, self._reports, i)) for i in range(workers)]
         self._threads = [
@@ -109,7 +108,9 @@ class ThreadExecutor:
             raise Empty
         # Nothing is copied here, so nobody knows how large it is. One of each run is looked at.
         for run in event.report.results:
-            self.traffic.passed += len(run.outcomes) * size_of(run.outcomes[-1])
+            size = size_of(run.outcomes[-1])
+            self.traffic.passed += len(run.outcomes) * size
+            keep_memory_of(size)
         return event
 
     def close(self) -> None:

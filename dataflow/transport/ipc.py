@@ -3,6 +3,11 @@
 One PUSH socket a worker carries leases there, one PULL socket collects results from all. The
 sockets lie in a folder that only this user can enter. Arrays do not pass through them: they are
 in the worker's slots, and the message says where.
+
+The first frame is a header and a pickle. Of a message to a worker, the header is the number of
+slots that became free, and these; of one from a worker, its number, its slot or -1, the number of
+places in it, and of each the offset and the size. All are little-endian, 4 bytes for each number,
+8 for offsets and sizes. Where there is no slot, large buffers are further frames.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import struct
 import tempfile
 import threading
 from time import perf_counter
@@ -18,7 +24,7 @@ from typing import Any
 import zmq
 
 from dataflow.codec import local
-from dataflow.transport.slots import SLOT_BYTES, Block, SlotReader, SlotWriter
+from dataflow.transport.slots import Block, Place, SlotReader, SlotWriter
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["HELLO", "SLOTS", "WELCOME", "ConsumerEnd", "OversizeError", "WorkerEnd"]
@@ -28,6 +34,10 @@ __all__ = ["HELLO", "SLOTS", "WELCOME", "ConsumerEnd", "OversizeError", "WorkerE
 HELLO = "hello"
 WELCOME = "welcome"
 SLOTS = "slots"  # nothing but slots that became free
+
+_FREED = struct.Struct("<I")
+_HEAD = struct.Struct("<IiI")
+_PLACE = struct.Struct("<QQ")
 
 # The path of a Unix socket has at most 107 bytes.
 _LONGEST = 70
@@ -92,15 +102,20 @@ class ConsumerEnd:
     def send(self, worker: int, message: Any) -> None:
         """Send a message, and the slots that became free."""
         freed = reader.take_freed() if (reader := self._readers.get(worker)) else []
-        structure, buffers = local.encode((message, freed))
+        structure, buffers = local.encode(message)
         self.traffic.passed += len(structure) + sum(buffer.nbytes for buffer in buffers)
-        self._leases[worker].send_multipart([structure, *buffers])
+        head = _FREED.pack(len(freed)) + struct.pack(f"<{len(freed)}I", *freed) + structure
+        if buffers:
+            self._leases[worker].send_multipart([head, *buffers])
+        else:
+            self._leases[worker].send(head)
 
     def flush(self) -> None:
         """Give slots back to workers that get no message otherwise."""
         for worker, socket in self._leases.items():
             if (reader := self._readers.get(worker)) and (freed := reader.take_freed()):
-                socket.send(local.encode((SLOTS, freed))[0])
+                slots = struct.pack(f"<{len(freed)}I", *freed)
+                socket.send(_FREED.pack(len(freed)) + slots + local.encode(SLOTS)[0])
 
     def receive(self) -> tuple[int, Any] | None:
         """The next message and the worker it came from; None where there is none."""
@@ -110,19 +125,26 @@ class ConsumerEnd:
             except zmq.Again:
                 return None
             begun = perf_counter()
-            worker, slot, places, structure = local.decode(frames[0].buffer, ())
+            head = frames[0].buffer
+            worker, slot, count = _HEAD.unpack_from(head)
             if worker in self._leases:
                 break  # otherwise it is removed: what it had went to others
-        if slot is None:
+        end = _HEAD.size + count * _PLACE.size
+        structure, places = head[end:], list(_PLACE.iter_unpack(head[_HEAD.size : end]))
+        if slot < 0:
             message = local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
         else:
             message = local.decode(structure, self._readers[worker].open(slot, places))
-        arrays = sum(size for _, size in places or ())
+        arrays = sum(size for _, size in places)
         size = arrays + sum(len(frame.buffer) for frame in frames)
         self.traffic.bytes += size
         self.traffic.passed += size
         self.traffic.seconds += perf_counter() - begun
         return worker, message
+
+    def resident(self) -> int:
+        """Bytes of memory that the slots of all workers take now."""
+        return sum(reader.resident() for reader in self._readers.values())
 
     def close(self) -> None:
         """Close every socket and remove what folders there are. Idempotent."""
@@ -171,10 +193,16 @@ class WorkerEnd:
             frames = self.leases.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
-        message, freed = local.decode(frames[0].buffer, [bytearray(f.buffer) for f in frames[1:]])
-        if freed and self._writer is not None:
-            self._writer.give_back(freed)
-        return message
+        head = frames[0].buffer
+        (count,) = _FREED.unpack_from(head)
+        end = _FREED.size * (1 + count)
+        if count and self._writer is not None:
+            self._writer.give_back(struct.unpack_from(f"<{count}I", head, _FREED.size))
+        return local.decode(head[end:], [bytearray(f.buffer) for f in frames[1:]])
+
+    def trim(self) -> bool:
+        """Give back memory of slots that has no use now; returns whether to look again soon."""
+        return self._writer is not None and self._writer.trim()
 
     def block(self) -> Block | None:
         """A free slot to build a message's arrays in; None where arrays go through the socket."""
@@ -205,14 +233,20 @@ class WorkerEnd:
         begun = perf_counter()
         structure, buffers = local.encode(message)
         size = sum(buffer.nbytes for buffer in buffers)
-        if not any_size and self._writer is not None and size > SLOT_BYTES:
+        if not any_size and self._writer is not None and size > self._writer.size:
             raise OversizeError(f"{size} bytes")
-        slot, places = None, None
+        slot, places = -1, list[Place]()
         if self._writer is not None and (buffers or block is not None):
-            slot, places = self._writer.write(buffers, block) or (None, None)
-        head = local.encode((self._worker, slot, places, structure))[0]
+            slot, places = self._writer.write(buffers, block) or (-1, [])
+        head = b"".join(
+            [
+                _HEAD.pack(self._worker, slot, len(places)),
+                *(_PLACE.pack(*place) for place in places),
+                structure,
+            ]
+        )
         with self._lock:
-            if slot is not None or not buffers:
+            if slot >= 0 or not buffers:
                 self._results.send(head)
             else:
                 self._results.send_multipart([head, *buffers])

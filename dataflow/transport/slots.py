@@ -2,7 +2,8 @@
 
 One anonymous memory file (memfd) a worker, divided into slots. The file is sparse: a slot is as
 large as the largest message allowed, and only the pages that were written exist. Nothing has a
-name, so nothing can be left behind, and the size of /dev/shm does not matter.
+name, so nothing can be left behind, and the size of /dev/shm does not matter. Pages that were not
+written for a second, or lie beyond what messages take now, go back to the system.
 
 A message's bytes are written into a free slot once. The consumer's arrays are views of the slot;
 when the last of them is gone the slot goes back to the worker. A consumer that keeps what it gets
@@ -15,30 +16,47 @@ import ctypes
 import math
 import mmap
 import os
+import resource
 import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["SLOT_BYTES", "Block", "SlotReader", "SlotWriter", "available"]
+__all__ = ["SLOT_BYTES", "Block", "Place", "SlotReader", "SlotWriter", "slot_bytes"]
 
 SLOT_BYTES = 256 << 20
 """Bytes of a slot (of address space; memory is used as far as it is written)."""
+
+_LEAST = 1 << 20  # bytes of a slot, below which there had better be none
+_SHARE = 16  # a worker's slots take no more than such a part of a limited address space
+_IDLE_SECONDS = 1.0
 
 Place: TypeAlias = tuple[int, int]
 """Offset and size of a buffer in its slot, in bytes."""
 
 _ALIGN = 64
-_Slot = ctypes.c_ubyte * SLOT_BYTES
 
 
-def available() -> bool:
-    """Whether this system has anonymous memory files."""
-    return hasattr(os, "memfd_create")
+def slot_bytes(slots: int) -> int:
+    """Bytes of each of so many slots, in an address space and with file sizes that may be limited.
+
+    Returns:
+        `SLOT_BYTES` or less; 0 where this system has no anonymous memory files, or no room.
+    """
+    if not hasattr(os, "memfd_create"):
+        return 0
+    most: float = math.inf
+    for name, share in ((resource.RLIMIT_AS, _SHARE), (resource.RLIMIT_FSIZE, 1)):
+        limit, _ = resource.getrlimit(name)
+        most = most if limit == resource.RLIM_INFINITY else min(most, limit // share)
+    size = SLOT_BYTES
+    while size * slots > most:
+        size //= 2
+    return size if size >= _LEAST else 0
 
 
 class SlotReader:
@@ -46,27 +64,37 @@ class SlotReader:
 
     Args:
         slots: how many messages can be on their way or in the consumer's hands at once.
+        size: bytes of each.
+
+    Raises:
+        OSError: there is no room for it in the address space.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, size: int = SLOT_BYTES) -> None:
         self.slots = slots
+        self.size = size
+        self._kind = ctypes.c_ubyte * size
         self.fd = os.memfd_create("dataflow", os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, slots * SLOT_BYTES)
-        # The views hold the mapping; it dies with the last of them.
-        self._map = mmap.mmap(self.fd, slots * SLOT_BYTES)
+        try:
+            os.ftruncate(self.fd, slots * size)
+            # The views hold the mapping; it dies with the last of them.
+            self._map = mmap.mmap(self.fd, slots * size)
+        except OSError:
+            os.close(self.fd)
+            raise
         self._freed: deque[int] = deque()
         self._lent: dict[int, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}
 
     def open(self, slot: int, places: Sequence[Place]) -> list[memoryview]:
         """The buffers of a message, in order: views, or copies where slots are short."""
         if self.slots - len(self._lent) > 1:
-            owner = _Slot.from_buffer(self._map, slot * SLOT_BYTES)
+            owner = self._kind.from_buffer(self._map, slot * self.size)
             # The callback runs wherever the last array happens to die: it only appends.
             freed = self._freed
             self._lent[slot] = weakref.ref(owner, lambda _: freed.append(slot))
             whole = memoryview(owner).cast("B")
             return [whole[offset : offset + size] for offset, size in places]
-        start = slot * SLOT_BYTES
+        start = slot * self.size
         copies = []
         with memoryview(self._map) as whole:
             for offset, size in places:
@@ -84,6 +112,10 @@ class SlotReader:
             freed.append(slot)
         return freed
 
+    def resident(self) -> int:
+        """Bytes of memory that the slots take now."""
+        return os.fstat(self.fd).st_blocks * 512 if self.fd >= 0 else 0
+
     def close(self) -> None:
         """Let go of the file; views stay valid. Idempotent."""
         if self.fd >= 0:
@@ -97,10 +129,12 @@ class Block:
     Args:
         slot: its number.
         memory: its bytes.
+        written: how many bytes of each slot were, which it keeps up to date.
     """
 
-    def __init__(self, slot: int, memory: np.ndarray) -> None:
+    def __init__(self, slot: int, memory: np.ndarray, written: list[int]) -> None:
         self.slot = slot
+        self._written = written
         self._memory = memory
         self._address = memory.ctypes.data
         self._used = 0
@@ -110,10 +144,11 @@ class Block:
         """An array in the slot, uninitialised; elsewhere where there is no room for it."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or not size or self._used + _padded(size) > SLOT_BYTES:
+        if dtype.hasobject or not size or self._used + _padded(size) > len(self._memory):
             return np.empty(shape, dtype)
         raw = self._memory[self._used : self._used + size]
         self._used = self._built = self._used + _padded(size)
+        self._note()
         array: np.ndarray = raw.view(dtype).reshape(shape)
         return array
 
@@ -126,22 +161,43 @@ class Block:
             if not 0 <= offset < self._built:
                 offset = self._used
                 self._used += _padded(raw.nbytes)
-                if self._used > SLOT_BYTES:
+                if self._used > len(self._memory):
                     return None
+                self._note()
                 # NumPy's copy, unlike a memoryview's, lets other threads run meanwhile.
                 np.copyto(self._memory[offset : offset + raw.nbytes], raw)
             places.append((offset, raw.nbytes))
         return places
 
+    def _note(self) -> None:
+        self._written[self.slot] = max(self._written[self.slot], self._used)
+
 
 class SlotWriter:
-    """The worker's side."""
+    """The worker's side.
 
-    def __init__(self, fd: int, slots: int) -> None:
-        self._memory = np.frombuffer(mmap.mmap(fd, slots * SLOT_BYTES), np.uint8)
-        os.close(fd)
+    Args:
+        fd: the file; it is closed.
+        slots: how many there are.
+        size: bytes of each.
+
+    Raises:
+        OSError: there is no room for it in the address space.
+    """
+
+    def __init__(self, fd: int, slots: int, size: int = SLOT_BYTES) -> None:
+        self.size = size
+        try:
+            self._map = mmap.mmap(fd, slots * size)
+        finally:
+            os.close(fd)
+        self._memory = np.frombuffer(self._map, np.uint8)
         # Last in, first out: few slots stay in use, and in the processor's cache.
         self._free = list(range(slots))
+        self._written = [0] * slots  # bytes of each that take memory
+        self._lent = [True] * slots  # since the last look for idle ones
+        self._recent = 0  # bytes of the largest message since then
+        self._looked = monotonic()
         self._changed = threading.Condition()
         self.waited = 0.0  # seconds for a free slot, over all threads
 
@@ -153,8 +209,9 @@ class SlotWriter:
                 self._changed.wait()
                 self.waited += perf_counter() - begun
             slot = self._free.pop()
-        start = slot * SLOT_BYTES
-        return Block(slot, self._memory[start : start + SLOT_BYTES])
+            self._lent[slot] = True
+        start = slot * self.size
+        return Block(slot, self._memory[start : start + self.size], self._written)
 
     def write(
         self, buffers: Sequence[memoryview], block: Block | None = None
@@ -169,9 +226,10 @@ class SlotWriter:
             The slot, and the place of each buffer in it; None where they are too large, and the
             block is still the caller's.
         """
+        self._recent = max(self._recent, sum(_padded(buffer.nbytes) for buffer in buffers))
         if block is not None and (places := block.add(buffers)) is not None:
             return block.slot, places
-        if sum(_padded(buffer.nbytes) for buffer in buffers) > SLOT_BYTES:
+        if sum(_padded(buffer.nbytes) for buffer in buffers) > self.size:
             return None
         whole = self.block()
         places = whole.add(buffers)
@@ -185,6 +243,32 @@ class SlotWriter:
         with self._changed:
             self._free.extend(slots)
             self._changed.notify_all()
+        if self._looked + _IDLE_SECONDS < monotonic():
+            self.trim()
+
+    def trim(self) -> bool:
+        """Give memory back that has had no use lately; returns whether there may be more soon.
+
+        That is slots that were free since the last look, and of others what is far beyond the
+        largest message since then.
+        """
+        with self._changed:
+            self._looked, largest = monotonic(), self._recent
+            for slot in self._free:
+                kept = _paged(largest) if self._lent[slot] else 0
+                if self._written[slot] > 2 * kept and hasattr(mmap, "MADV_REMOVE"):
+                    length = _paged(self._written[slot]) - kept
+                    self._map.madvise(mmap.MADV_REMOVE, slot * self.size + kept, length)
+                    self._written[slot] = kept
+            self._recent = 0
+            self._lent = [False] * len(self._lent)
+            for slot in set(range(len(self._lent))).difference(self._free):
+                self._lent[slot] = True
+            return any(self._written[slot] for slot in self._free)
+
+
+def _paged(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def _padded(size: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -17,7 +19,7 @@ from patience import patient
 from dataflow.transport import slots
 from dataflow.transport.slots import SLOT_BYTES, SlotReader, SlotWriter
 
-pytestmark = pytest.mark.skipif(not slots.available(), reason="needs memfd")
+pytestmark = pytest.mark.skipif(not slots.slot_bytes(4), reason="needs memfd")
 
 
 @contextlib.contextmanager
@@ -139,3 +141,45 @@ def test_what_has_no_room_in_a_slot_is_made_elsewhere() -> None:
         buffers = [memoryview(array).cast("B") for array in (inside, large)]
         assert writer.write(buffers, block) is None
         assert len({writer.block().slot for _ in range(3)} | {block.slot}) == 4, "it is kept"
+
+
+def test_memory_that_has_no_use_is_given_back() -> None:
+    with pair() as (reader, writer):
+        kept = [send(writer, reader, np.ones(8 << 20, np.uint8)) for _ in range(3)]
+        assert reader.resident() >= 24 << 20
+        kept.clear()
+        gc.collect()
+        writer.give_back(reader.take_freed())
+        assert writer.trim(), "they had use since the last look"
+        (view,) = send(writer, reader, np.ones(3, np.uint8))
+        assert not writer.trim() and view.tolist() == [1, 1, 1]
+        assert reader.resident() <= (8 << 20) + (1 << 20), "all but the slot that is lent"
+
+
+def test_what_one_large_message_took_is_not_kept_for_small_ones() -> None:
+    with pair() as (reader, writer):
+        for size in (8 << 20, 4096, 4096):
+            (view,) = send(writer, reader, np.full(size, 7, np.uint8))
+            assert view.min() == 7
+            del view
+            gc.collect()
+            writer.give_back(reader.take_freed())
+            writer.trim()
+        assert reader.resident() <= 64 << 10
+
+
+def test_slots_are_smaller_in_a_limited_address_space() -> None:
+    script = (
+        "import resource, sys; from dataflow.transport.slots import slot_bytes;"
+        "which, limit = getattr(resource, sys.argv[1]), int(sys.argv[2]);"
+        "resource.setrlimit(which, (limit, limit)); print(slot_bytes(16))"
+    )
+
+    def size(*words: object) -> int:
+        command = [sys.executable, "-c", script, *map(str, words)]
+        return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    assert size("RLIMIT_AS", 64 << 30) == SLOT_BYTES
+    assert size("RLIMIT_AS", 8 << 30) == 32 << 20
+    assert size("RLIMIT_FSIZE", 64 << 20) == 4 << 20
+    assert size("RLIMIT_FSIZE", 1 << 20) == 0
