@@ -10,6 +10,7 @@ import pytest
 import dataflow as df
 from dataflow.engine.apply import PENDING, OpExecutor, Raised
 from dataflow.engine.counters import Counters
+from dataflow.engine.runners import ThreadRunner
 from dataflow.epoch import DROPPED
 from dataflow.plan.ops import OpChain
 from dataflow.plan.tasks import EXHAUSTED, LOADER, Task
@@ -125,6 +126,9 @@ def test_the_loop_workers_and_random_access_agree() -> None:
             raise ValueError(dp)
         return None if dp[0] == 5 else [dp[0], int(rng.randint(1 << 30))]
 
+    def in_threads(ds: df.DataFlow, **options: Any) -> df.DataFlow:
+        return ThreadRunner(ds, 2, **options)
+
     def at(ds: df.DataFlow, place: int) -> Any:
         try:
             return ds[place]
@@ -135,7 +139,7 @@ def test_the_loop_workers_and_random_access_agree() -> None:
     joined = df.JoinData([source]).map(work)  # streams, as a join does
     found = []
     for chain in (source.map(work), joined):
-        for runner in (df.PrefetchDataZMQ, lambda ds, **more: df.ThreadRunner(ds, 2, **more)):
+        for runner in (df.PrefetchDataZMQ, in_threads):
             with runner(chain, on_error="skip", ordered=True) as ds:
                 ds.seed(4)
                 stream = list(ds)
