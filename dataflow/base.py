@@ -55,7 +55,7 @@ class DataFlow(Node):
     `size`. Neither `__init__` nor `reset_state` of this class needs to be called.
     """
 
-    # Of its row in `stats()`; None: an iterator, or a stage where there is something below.
+    # Of its row in `stats()`; None: an iterator, or a stage where there is something upstream.
     _kind: str | None = None
 
     # Class-level defaults, because users' classes need not call `super().__init__()`.
@@ -303,11 +303,11 @@ class DataFlow(Node):
 
     def _over(self, keys: list[Any]) -> DataFlow:
         """The same flow with other keys in its source."""
-        below = self._inputs()
-        if len(below) != 1 or not isinstance(below[0], DataFlow):
+        upstream = self._inputs()
+        if len(upstream) != 1 or not isinstance(upstream[0], DataFlow):
             raise TypeError(f"{type(self).__name__} has no keys to retry")
         other = copy.copy(self)
-        other.ds = below[0]._over(keys)  # type: ignore[attr-defined]
+        other.ds = upstream[0]._over(keys)  # type: ignore[attr-defined]
         return other
 
     def _interrupt(self) -> None:

@@ -44,10 +44,10 @@ class Epoch(NamedTuple):
         number: counts the passes from 0.
         seeded: the seed was asked for, so the order should be reproducible too.
         session: the engine's part in it, a `dataflow.engine.session.Session`.
-        runners: those above the flow that is opened, from the top down. The first one runs it.
+        runners: those downstream of the flow that is opened, the last one first: it runs the flow.
         policy: decides about failures that no runner further down decides about: the last one's.
             `ds[i]` has it, too, which has no runners.
-        in_order: a stage above depends on the order, so no runner may change it.
+        in_order: a stage downstream depends on the order, so no runner may change it.
         in_step: the flow's datapoints are delivered one by one, before the next one is read.
         last: nobody will ask for another pass of the flow that is opened, so workers may go.
         at_once: datapoints that whoever reads the flow takes together, such as those of a batch.

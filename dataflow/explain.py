@@ -77,7 +77,7 @@ def explain(stats: dict[str, Any]) -> str:
     elapsed = seconds["waiting"] + seconds["away"] - seconds["starting"]
     if not stats["items"] or elapsed <= 0:
         return "Nothing was delivered yet, so nothing can be said."
-    # What the user's loop gets may be batches: count what the stages below worked on.
+    # What the user's loop gets may be batches: count what the stages upstream worked on.
     rate = max([stats["items"], *(row["items"] for row in stats["stages"])]) / elapsed
     stations = _stations(stats, elapsed)
     # Cores are shared by all: which of the others makes use of them is the question.
@@ -210,7 +210,7 @@ def _outlook_of_consumer(
 ) -> str:
     """Its thread cannot be doubled, but what stages do in it can move to a worker process."""
     kinds = {row["name"]: row["kind"] for row in stats["stages"]}
-    # Below a runner, only the keys of a source are left here.
+    # Upstream of a runner, only the keys of a source are left here.
     movable = _MOVABLE - {"source"} if "runner" in kinds.values() else _MOVABLE
     moved = sum(share for name, share in limit.parts.items() if kinds.get(name) in movable)
     stays = limit.used - moved + (0 if "runner" in kinds.values() else rate * _HANDOVER)
@@ -226,7 +226,7 @@ def _outlook_of_consumer(
     if kinds.get(limit.largest) == "runner":
         return (
             "One more thread or process brings nothing; more work for each message would, such as "
-            "a BatchData below it."
+            "a BatchData upstream of it."
         )
     if moved and best[1] is not limit:
         return _promise("The stages there in two processes instead", rate, *best, limit)

@@ -44,8 +44,8 @@ class Node:
 
     def _inputs(self) -> list[Any]:
         """The flows directly upstream."""
-        below = getattr(self, "ds", None)
-        return [] if below is None else [below]
+        upstream = getattr(self, "ds", None)
+        return [] if upstream is None else [upstream]
 
     def _to_record(self, inputs: tuple[Record, ...]) -> Record:
         """What this flow is to the planner, over the records of its inputs."""
@@ -98,30 +98,30 @@ def is_runner(flow: Any) -> bool:
 
 
 def stays(flow: Any) -> bool:
-    """Whether `flow` is read in the consumer, whatever runs above and below it."""
+    """Whether `flow` is read in the consumer, whatever runs upstream and downstream."""
     return bool(getattr(flow, "_stays", False))
 
 
 def inputs(flow: Any) -> list[Any]:
-    """The flows directly below `flow`, which may be a foreign one such as tensorpack's."""
+    """The flows directly upstream of `flow`, which may be a foreign one such as tensorpack's."""
     if isinstance(flow, Node):
         return flow._inputs()
-    below = getattr(flow, "ds", None)
-    return [] if below is None else [below]
+    upstream = getattr(flow, "ds", None)
+    return [] if upstream is None else [upstream]
 
 
 def walk(flow: Any, *, foreign: bool = False) -> Iterator[Any]:
-    """`flow` and everything below it, from the top down; where `foreign`, to the first of ours."""
+    """`flow` and everything upstream, itself first; where `foreign`, to the first of ours."""
     yield flow
-    for below in () if foreign and isinstance(flow, Node) else inputs(flow):
-        yield from walk(below, foreign=foreign)
+    for one in () if foreign and isinstance(flow, Node) else inputs(flow):
+        yield from walk(one, foreign=foreign)
 
 
 def stage_number(flow: Any) -> int:
     """The flow's number, counted from the source."""
     if isinstance(flow, Node):
         return flow._stage_number()
-    return 1 + max((stage_number(below) for below in inputs(flow)), default=-1)
+    return 1 + max((stage_number(one) for one in inputs(flow)), default=-1)
 
 
 def reset(flow: Any) -> None:
@@ -131,8 +131,8 @@ def reset(flow: Any) -> None:
     elif not getattr(flow, "_dataflow_ready", False):
         if callable(reset_state := getattr(flow, "reset_state", None)):
             reset_state()
-        for below in walk(flow, foreign=True):  # theirs go down the chain by themselves
-            mark_ready(below)
+        for one in walk(flow, foreign=True):  # theirs go down the chain by themselves
+            mark_ready(one)
 
 
 def mark_ready(flow: Any) -> None:
@@ -144,15 +144,15 @@ def mark_ready(flow: Any) -> None:
 
 
 def seeds_of(flow: Any) -> tuple[int | None, ...]:
-    """The seeds that `flow` and those below it were given, each of its own."""
-    return tuple(below._own_seed() for below in walk(flow) if isinstance(below, Node))
+    """The seeds that `flow` and those upstream were given, each of its own."""
+    return tuple(one._own_seed() for one in walk(flow) if isinstance(one, Node))
 
 
 def set_seeds(flow: Any, seeds: tuple[int | None, ...]) -> None:
     """Give them to a copy of `flow`."""
-    flows = [below for below in walk(flow) if isinstance(below, Node)]
-    for below, seed in zip(flows, seeds, strict=True):
-        below._set_own_seed(seed)
+    flows = [one for one in walk(flow) if isinstance(one, Node)]
+    for one, seed in zip(flows, seeds, strict=True):
+        one._set_own_seed(seed)
 
 
 def is_flow(value: Any) -> bool:

@@ -44,9 +44,9 @@ def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
 def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
     """Iterate an opaque flow; its outputs are numbered, and it sees the epoch's seed and number."""
     reset(flow)
-    for below in walk(flow):
-        if isinstance(below, Node):
-            below._join_pass(epoch.number, epoch.seed)
+    for one in walk(flow):
+        if isinstance(one, Node):
+            one._join_pass(epoch.number, epoch.seed)
     iterator = iter(flow)
     try:
         for position, datapoint in enumerate(iterator):

@@ -156,7 +156,7 @@ def in_datapoint() -> bool:
 
 
 def _without_copies(branches: list[int | str], stage: int) -> list[int | str]:
-    """The branches of a tag for a stage: below the one that makes copies these are all alike.
+    """The branches of a tag for a stage: upstream of the one that makes copies these are all alike.
 
     So it does not matter whether a datapoint is made once and copied, or made for each copy.
     """

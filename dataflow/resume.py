@@ -102,11 +102,11 @@ def _check_repeatable(flow: Any, why: str) -> None:
     for one in _walk(flow):
         if not is_native(one) and any(map(is_runner, _walk(one))):
             raise NotResumable(
-                f"{why}; and {type(one).__name__}, which iterates by itself, has a runner below it"
+                f"{why}; and {type(one).__name__}, which iterates by itself, has a runner upstream"
             )
 
 
 def _walk(flow: Any) -> Iterator[Any]:
     yield flow
-    for below in inputs(flow):
-        yield from _walk(below)
+    for one in inputs(flow):
+        yield from _walk(one)

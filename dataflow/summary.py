@@ -13,10 +13,10 @@ __all__ = ["summarise"]
 
 
 def summarise(flow: DataFlow) -> dict[str, Any]:
-    """Gather the meters of `flow` and everything below it; see `DataFlow.stats`."""
+    """Gather the meters of `flow` and everything upstream; see `DataFlow.stats`."""
     chain = list(walk(flow))
-    flows = [below for below in chain if isinstance(below, DataFlow)]
-    meters = [below._meter for below in flows]
+    flows = [one for one in chain if isinstance(one, DataFlow)]
+    meters = [one._meter for one in flows]
     if (iterator := flow._iterator()) is not None:
         iterator.flush()
     own = flow._meter
@@ -26,7 +26,7 @@ def summarise(flow: DataFlow) -> dict[str, Any]:
             errors[reason] = errors.get(reason, 0) + count
     starting = sum(meter.starting for meter in meters)
     idle = sum(meter.idle for meter in meters)
-    rows = [row for below in reversed(chain) for row in _rows(below)]
+    rows = [row for one in reversed(chain) for row in _rows(one)]
     _relate(rows, max(0.0, own.waiting + own.away - starting), idle)
     return {
         "items": own.delivered + (iterator.counted if iterator is not None else 0),

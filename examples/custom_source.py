@@ -2,7 +2,7 @@
 
     python examples/custom_source.py --size 1000 --procs 4
 
-The source thinks of circles; the stage above it draws them, and fails on every 50th.
+The source thinks of circles; the stage downstream draws them, and fails on every 50th.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 FLOW is package.module:function, a function without arguments that returns the same dataflow as the
 trainer's; modules in the current folder are found. The trainer runs `df.PrefetchDataRemote(flow(),
-ADDRESS)`. Where the function's dataflow has a PrefetchDataRemote in it, what is below that counts.
+ADDRESS)`. Where the function's dataflow has a PrefetchDataRemote in it, what is upstream of that
+counts.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ class NetworkImages(KeyedSource):
     ) -> ThreadRunner:
         """Download `num_threads` images at once, and decode them on every core.
 
-        Every datapoint comes once an epoch. Below a `PrefetchDataZMQ`, each of its processes
+        Every datapoint comes once an epoch. Upstream of a `PrefetchDataZMQ`, each of its processes
         downloads `num_threads` at once.
 
         Args:

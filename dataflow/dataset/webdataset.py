@@ -65,7 +65,7 @@ class WebDataset(KeyedSource):
         on_error: what becomes of samples that cannot be read or decoded, or lack what is selected:
             ``"raise"``, ``"skip"`` (counted in `stats`, listed by `errors`; `TooManyErrors` where
             all of the first 50 or most of the last 1,000 fail), or a function of error and key
-            that returns a replacement or None. None leaves it to the runners above.
+            that returns a replacement or None. None leaves it to the runners downstream.
         cache_dir: where downloaded shards are kept; by default ``shards`` in the folder that the
             environment variable DATAFLOW_CACHE names, or in the user's own cache.
         max_bytes: larger shards are not downloaded.

@@ -25,7 +25,7 @@ __all__ = [
 class MultiThreadMapData(ThreadRunner):
     """Apply a function to every datapoint, in threads; where it returns None it is dropped.
 
-    The per-item stages of the chain below run in the threads too. Each datapoint comes exactly
+    The per-item stages upstream run in the threads too. Each datapoint comes exactly
     once an epoch.
 
     Args:
@@ -65,7 +65,7 @@ class MultiThreadMapData(ThreadRunner):
 class MultiProcessMapData(PrefetchDataZMQ):
     """Apply a function to every datapoint, in processes; where it returns None it is dropped.
 
-    The per-item stages of the chain below run in the processes too. Each datapoint comes exactly
+    The per-item stages upstream run in the processes too. Each datapoint comes exactly
     once an epoch.
 
     Args:
@@ -111,9 +111,9 @@ class MultiProcessMapData(PrefetchDataZMQ):
 class MultiProcessMapAndBatchData(PrefetchDataZMQ):
     """Apply a function to every datapoint, and stack the results into batches, in processes.
 
-    The same as `BatchData` over `MapData`, below `PrefetchDataZMQ`: whole batches are built in the
-    processes, in the memory that carries them here. Where the function returns None the datapoint
-    is dropped, and another one takes its place in the batch.
+    The same as `BatchData` over `MapData`, upstream of `PrefetchDataZMQ`: whole batches are built
+    in the processes, in the memory that carries them here. Where the function returns None the
+    datapoint is dropped, and another one takes its place in the batch.
 
     Args:
         ds: the chain.

@@ -108,7 +108,7 @@ class Metrics:
         return lease
 
     def _below(self) -> float:
-        """Seconds that flows below the sources took so far."""
+        """Seconds that flows upstream of the sources took so far."""
         return sum(meter.below for meter in self._sources)
 
     def _by_chain(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:

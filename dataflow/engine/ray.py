@@ -16,7 +16,7 @@ __all__ = ["PrefetchDataRay"]
 
 
 class PrefetchDataRay(Runner):
-    """Runs the chain below it in Ray actors; each datapoint comes exactly once an epoch.
+    """Runs the chain upstream in Ray actors; each datapoint comes exactly once an epoch.
 
     All is as with `PrefetchDataZMQ`, on any number of machines: the source's keys stay here,
     loading and the per-item stages go to the actors, and threads or transfers of a runner further
@@ -62,7 +62,7 @@ class PrefetchDataRay(Runner):
 
     _elsewhere = True
     _sends_ops = True
-    _stays = True  # another runner above it would do the work here, and the cluster none
+    _stays = True  # another runner downstream would do the work here, and the cluster none
     _whole = True
     _unit = "actor"
 

@@ -1,7 +1,7 @@
 """Batches that workers build.
 
-Where a batch stands below a runner, a task is a whole batch: its members are made one after the
-other in one worker, and the batch is built there, in the memory that carries it to the consumer.
+Where a batch stands upstream of a runner, a task is a whole batch: its members are made one after
+the other in one worker, and the batch is built there, in the memory that carries it to the loop.
 A batch counts delivered datapoints, so where one of its members is dropped or fails the worker
 hands over the members as they are, and the consumer groups again from there on.
 """

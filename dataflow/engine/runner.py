@@ -1,4 +1,4 @@
-"""Flows that run what is below them on workers: the consumer's side."""
+"""Flows that run what is upstream of them on workers: the consumer's side."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STALE = 1.0
 
 
 class Runner(ProxyDataFlow):
-    """Runs the chain below it on workers. Subclasses say on which.
+    """Runs the chain upstream on workers. Subclasses say on which.
 
     Args:
         ds: the chain.
@@ -81,7 +81,7 @@ class Runner(ProxyDataFlow):
     _usual_buffer = 50  # datapoints that may wait where the loop takes single ones
     _elsewhere = False  # the workers are other processes
     _sends_ops = False  # they get the op chains from here
-    _whole = False  # a flow that can only be iterated, directly below, goes to one worker
+    _whole = False  # a flow that can only be iterated, directly upstream, goes to one worker
     _single = False  # there is one worker, and whatever fails ends the pass
     _replicas = 0  # workers that each run the whole flow
     _told = False  # that it does
@@ -124,7 +124,7 @@ class Runner(ProxyDataFlow):
         return max(self._usual_buffer // size, 2 * epoch.at_once)
 
     def _threads_in_worker(self) -> int:
-        """Threads that this runner asks for in each worker of a runner above it."""
+        """Threads that this runner asks for in each worker of a runner downstream."""
         return 1
 
     # -- the pass ----------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Runner(ProxyDataFlow):
     def _stage_rows(self) -> list[dict[str, Any]]:
         meter = self._meter
         if not meter.items:
-            return []  # below another runner, which does its work
+            return []  # another runner downstream does its work
         threads = meter.units // max(1, meter.workers)
         return [
             meter.row(type(self).__name__, "runner")
@@ -158,14 +158,14 @@ class Runner(ProxyDataFlow):
         ]
 
     def _stream(self, epoch: Epoch) -> Stream:
-        # What cannot go to workers streams here; the parts below it find their runner.
+        # What cannot go to workers streams here; the fragments upstream find their runner.
         epoch = epoch._replace(policy=self._policy)
         if self._stays and not epoch.session.pools:
             return stream(self.ds, epoch)
-        above = () if self._stays else epoch.runners
-        if not above:
+        others = () if self._stays else epoch.runners
+        if not others:
             self._claim(self.ds)
-        return stream(self.ds, epoch._replace(runners=(*above, self)))
+        return stream(self.ds, epoch._replace(runners=(*others, self)))
 
     def _claim(self, flow: Any) -> None:
         """Keep the stages of `flow` from being made ready here, if they are to run elsewhere."""

@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 
 class ThreadRunner(Runner):
-    """Runs the chain below it in threads of this process.
+    """Runs the chain upstream in threads of this process.
 
-    Below a `PrefetchDataZMQ` it sets the threads in each of its workers instead.
+    Upstream of a `PrefetchDataZMQ` it sets the threads in each of its workers instead.
 
     Args:
         ds: the chain.
@@ -53,7 +53,7 @@ class ThreadRunner(Runner):
         buffer_size: datapoints that may wait to be delivered; None: 200, or two batches where a
             stage further down the chain takes more than that.
         on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
-        threads_in_worker: the threads in each worker of a runner above; `num_threads` by default.
+        threads_in_worker: those in each worker of a runner downstream; `num_threads` by default.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class MultiThreadRunner(ThreadRunner):
     """Runs a chain in threads of this process; each datapoint comes exactly once an epoch.
 
     Loading and the per-item stages of the chain run in all threads; a flow that can only be
-    iterated runs whole in one. Below a `PrefetchDataZMQ` it sets the threads in each of its
+    iterated runs whole in one. Upstream of a `PrefetchDataZMQ` it sets the threads in each of its
     processes.
 
     Args:
@@ -165,7 +165,7 @@ class MultiThreadRunner(ThreadRunner):
 
 
 class PrefetchDataZMQ(Runner):
-    """Runs the chain below it in worker processes; each datapoint comes exactly once an epoch.
+    """Runs the chain upstream in worker processes; each datapoint comes exactly once an epoch.
 
     The source's keys stay here; loading and the per-item stages go to the workers, arrays come
     back through shared memory. Scripts need no ``if __name__ == "__main__"`` guard, and lambdas

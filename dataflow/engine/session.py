@@ -192,14 +192,14 @@ class Session:
         return cursor
 
     def nested(self, saved: Mapping[str, Any], *, keeps: bool) -> Session:
-        """One for a pass below a stage that has passes of its own; `keeps`: it outlives this."""
+        """One for a pass of what a stage goes through by itself; `keeps`: it outlives this one."""
         inner = Session(saved, resumed=self.resumed, pools=self.pools)
         self._nested = [one for one in self._nested if not one[1]] if keeps else self._nested
         self._nested.append((inner, keeps))
         return inner
 
     def apart(self, saved: Mapping[str, Any]) -> Session:
-        """One for a pass below a stage that does it again where it must; not part of the state."""
+        """One for a pass that a stage does again where it must, which is no part of the state."""
         inner = Session(saved, resumed=self.resumed, pools=self.pools)
         inner._apart = True
         return inner
@@ -241,7 +241,7 @@ class Session:
             check()
         if any(one._goes_on and not keeps for one, keeps in self._nested):
             raise NotResumable(
-                "a FixedSizeData goes on from epoch to epoch, below another one that starts over. "
+                "a FixedSizeData goes on from epoch to epoch, upstream of one that starts over. "
                 "Give both the same keep_state"
             )
         if finished and not any(one._refused for one, keeps in self._nested if keeps):
@@ -256,8 +256,8 @@ class Session:
             raise NotResumable(f"{why}, and {once}")
         if any(one._unordered for one, _ in inner):
             raise NotResumable(
-                f"{why}, and a runner below delivers in no fixed order. Give it "
-                "ordered=True, set a seed, or put that stage below the batches"
+                f"{why}, and a runner upstream delivers in no fixed order. Give it "
+                "ordered=True, set a seed, or put that stage upstream of the batches"
             )
         if any(keeps for _, keeps in inner) or any(one[1] for one in self._cursors.values()):
             raise NotResumable(

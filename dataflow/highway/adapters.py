@@ -24,7 +24,7 @@ class FlowSource(Source):
         ds: its datapoints are lists such as ``[images, labels]``, or dicts.
         names: of the components of a list, in their order.
         once: end after one epoch. Otherwise the next one follows, without end.
-        n_worker: processes for what of the dataflow can run in any; below them, its own runners say
+        n_worker: processes for what of the dataflow can run in any; upstream, its own runners say
             how many threads each has.
         queue_size: batches that may wait.
     """

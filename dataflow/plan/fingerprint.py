@@ -17,11 +17,11 @@ def fingerprint(flow: Any) -> list[str]:
 
 
 def _lines(flow: Any, indent: str) -> Iterator[str]:
-    below = inputs(flow)
+    upstream = inputs(flow)
     if not is_runner(flow):
         yield indent + described(flow)
-    inner = indent + "  " if len(below) > 1 else indent
-    for one in below:
+    inner = indent + "  " if len(upstream) > 1 else indent
+    for one in upstream:
         yield from _lines(one, inner)
 
 

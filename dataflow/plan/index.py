@@ -76,9 +76,11 @@ class Outputs:
 
     def _pairs(self, epoch: Epoch) -> Iterator[tuple[Any, Any]]:
         if self._pool:  # its own place is not that of its readers
-            epoch.session.refuse("a pool of other machines is below a runner, or beside a flow")
-        below = [meter_of(flow) for flow in inputs(self._flow)]
-        before = sum(meter.waiting for meter in below)
+            epoch.session.refuse(
+                "a pool of other machines is upstream of a runner, or beside a flow"
+            )
+        inner = [meter_of(flow) for flow in inputs(self._flow)]
+        before = sum(meter.waiting for meter in inner)
         try:
             for tag, datapoint in own_stream(self._flow, self._judged(epoch)):
                 if datapoint is not DROPPED or self._pool:
@@ -86,7 +88,7 @@ class Outputs:
         finally:
             # Who reads here counts all the time that it takes; what the flow itself waited for
             # is no work of its own.
-            meter_of(self._flow).busy -= sum(meter.waiting for meter in below) - before
+            meter_of(self._flow).busy -= sum(meter.waiting for meter in inner) - before
 
     def places(self) -> int | None:
         return None if self._upstream is None else self._upstream.places()

@@ -383,8 +383,8 @@ def _with_batches(found: _Found, site: Site) -> Fragment:
     There are two op chains for it: with the stages on the batch, and, for the case that batches
     have to be put together anew where the loop is, one that leaves those stages to the consumer.
     """
-    below = found.batch.inputs[0]
-    fragment = _fragment(below, _Downstream(True, True, pools=site.pools))
+    (members,) = found.batch.inputs
+    fragment = _fragment(members, _Downstream(True, True, pools=site.pools))
     fragment.note(BATCH_TO_WORKERS)
     fragment.batch = stage = found.batch.flow
     fragment.batching = len(fragment.chains)

@@ -105,8 +105,8 @@ class _Drawing:
         where = _HERE
         match record:
             case RunnerOp(flow=runner):
-                above = () if record.stays else site.runners
-                site = Site((*above, runner), runner._policy, site.pools)
+                others = () if record.stays else site.runners
+                site = Site((*others, runner), runner._policy, site.pools)
                 where = self._workers(record.inputs[0], site)
             case BatchOp(own=False) if not site.runners and fills_behind(record.inputs[0]):
                 self._note([FILL_BEHIND])

@@ -63,7 +63,7 @@ class Host:
     """The worker's `Party`.
 
     Args:
-        flow: the chain; where there is a `PrefetchDataRemote` in it, the chain below that.
+        flow: the chain; where there is a `PrefetchDataRemote` in it, the chain upstream of that.
         procs: processes for each part.
         threads: in each of them; None: as many as the chain says.
         limit: bytes of a message, at most.

@@ -40,8 +40,8 @@ class Receiver(DataFlow):
     A chain's `state_dict` holds where each sender's flow is. A receiver that is started again and
     loads it takes its senders back to there, while they run or when they are started again (with a
     name), so nothing is lost and nothing comes twice. For that each sender has this receiver only,
-    and a flow that can be resumed and has a fixed order; nothing above may read ahead (no runner,
-    no shuffle). Without a state, a new receiver at the address goes on with what was not
+    and a flow that can be resumed and has a fixed order; nothing downstream may read ahead (no
+    runner, no shuffle). Without a state, a new receiver at the address goes on with what was not
     acknowledged.
 
     Large arrays are views of the memory into which they were received, writable and nobody

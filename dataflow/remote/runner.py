@@ -28,7 +28,7 @@ _opening = threading.Lock()  # one may ask for the addresses while another one b
 
 
 class PrefetchDataRemote(Runner):
-    """Runs the chain below it in worker processes of other machines; each datapoint comes once.
+    """Runs the chain upstream in worker processes of other machines; each datapoint comes once.
 
     On the other machines, ``dataflow worker package.module:function ADDRESS`` builds the same
     chain and works for whoever binds ADDRESS. Workers come and go at any time: what one had that
@@ -39,8 +39,8 @@ class PrefetchDataRemote(Runner):
     datapoints (or none: keys come from here). A worker with another one is refused, and told what
     differs. Equal bytes also take equal versions of the packages and equal data.
 
-    Everything else is as with `PrefetchDataZMQ`: order, states, seeds, errors, batches below it.
-    Only what is below it goes to other machines, whatever runner is above.
+    Everything else is as with `PrefetchDataZMQ`: order, states, seeds, errors, batches upstream.
+    Only what is upstream goes to other machines, whatever runner is downstream.
     Without any worker it waits, and says so now and then.
 
     Args:
@@ -70,7 +70,7 @@ class PrefetchDataRemote(Runner):
     """
 
     _elsewhere = True
-    _stays = True  # another runner above it cannot have its machines
+    _stays = True  # another runner downstream cannot have its machines
 
     @renamed(nr_proc="num_proc")
     def __init__(
@@ -173,7 +173,7 @@ class PrefetchDataRemote(Runner):
 
 
 def _flows_of(fragment: Fragment) -> set[int]:
-    """Those whose work is done by workers; stages above the pool are the consumer's."""
+    """Those whose work is done by workers; stages downstream of the pool are the consumer's."""
     return {
         id(flow) for (chain, stage), flow in fragment.owners.items() if stage < fragment.sent[chain]
     }

@@ -22,9 +22,9 @@ _SHUT: type[Exception] | tuple[()] = getattr(standard, "ShutDown", ())
 class DataFromQueue(DataFlow):
     """What comes out of a queue, without end; each `iter()` goes on where the last one stopped.
 
-    It is read in the process that iterates, also below runners: their workers get the datapoints.
-    A runner takes ahead what its workers and its buffer hold, and waits for that many; whoever
-    puts something in only after something came out should use none. A queue that is shut down
+    It is read in the process that iterates, also upstream of runners: their workers get the
+    datapoints. A runner takes ahead what its workers and its buffer hold, and waits for that many;
+    whoever puts something in only after something came out should use none. A queue that is shut down
     (`queue.Queue.shutdown`, Python 3.13) ends the epoch. What was taken cannot be had again, so
     there is no state to resume from.
 

@@ -24,8 +24,8 @@ __all__ = ["CacheData"]
 class CacheData(ProxyDataFlow):
     """Keep the input's first epoch in memory, and deliver that one in every epoch.
 
-    What the input draws at random is drawn once; put random augmentors above. Runners below work
-    in the first epoch only, and a runner above helps to read that epoch; later on it gets the
+    What the input draws at random is drawn once; put random augmentors downstream. Runners upstream
+    work in the first epoch only, and one downstream helps to read that epoch; later on it gets the
     datapoints from here, in the process that iterates.
 
     A first epoch that is left early is gone on with in the next one, and nothing is read twice. A
@@ -47,7 +47,7 @@ class CacheData(ProxyDataFlow):
         self.shuffle = shuffle
 
     def reset_state(self) -> None:
-        """Nothing below is touched: it gets ready where it runs, which may be in workers."""
+        """Nothing upstream is touched: it gets ready where it runs, which may be in workers."""
         mark_ready(self)
 
     def _stream(self, epoch: Epoch) -> Stream:
@@ -199,7 +199,7 @@ class _Held:
         self._lacks_pools = not epoch.session.pools
         if epoch.runners:
             epoch.runners[0]._claim(self._ds)
-        # In order: the place of a datapoint here decides its random numbers above.
+        # In order: the place of a datapoint here decides its random numbers downstream.
         inner = epoch._replace(number=0, session=self._session, in_order=True, last=True)
         return stream(self._ds, inner)
 

@@ -265,7 +265,7 @@ class RandomChooseData(OrderStage, _Several):
 class JoinData(_Several):
     """The components of one datapoint from each input, in one datapoint; ends with the shortest.
 
-    The order of the inputs is kept below it, also where workers run them, because a datapoint of
+    The order of the inputs is kept upstream, also where workers run them, because a datapoint of
     one belongs to that of the others.
 
     Args:

@@ -17,7 +17,7 @@ __all__ = ["AsyncStage", "ItemStage"]
 class ItemStage(ProxyDataFlow):
     """A stage with one hook, `apply`.
 
-    Such a stage may run in any worker: the engine sends it there without what is below it. It must
+    Such a stage may run in any worker: the engine sends it there without what is upstream. It must
     not keep state from one datapoint to the next, and several threads may call it at once.
     """
 

@@ -37,7 +37,7 @@ class OrderStage(DataFlow):
     """A stage that decides the order and never looks into a datapoint.
 
     The engine lets it work on keys instead of datapoints wherever it can: then it stays in the
-    consumer while the per-item stages below it go to the workers, it holds no datapoints, and any
+    consumer while the per-item stages upstream go to the workers, it holds no datapoints, and any
     place of it can be found again. For that a stage defines `_order`, `_places` and `_pick`. Over
     flows whose order is known only as they run (batches, whose members may be dropped) it streams
     like any other stage.

@@ -104,7 +104,7 @@ class _Round:
 
 
 class RepeatedDataPoint(OrderStage, ProxyDataFlow):
-    """Every datapoint `num` times in a row; stages above draw differently for each copy.
+    """Every datapoint `num` times in a row; stages downstream draw differently for each copy.
 
     Args:
         ds: the input.
@@ -129,8 +129,8 @@ class RepeatedDataPoint(OrderStage, ProxyDataFlow):
     def _order(
         self, epoch: Epoch, sources: Sequence[IndexSource], start: int
     ) -> Iterator[tuple[Any, Any]]:
-        below, skip = divmod(start, self.num)
-        return islice(self._copies(sources[0].open(epoch, below)), skip, None)
+        first, skip = divmod(start, self.num)
+        return islice(self._copies(sources[0].open(epoch, first)), skip, None)
 
     def _places(self, sources: Sequence[IndexSource]) -> int | None:
         size = sources[0].places()
@@ -154,7 +154,7 @@ class RepeatedDataPoint(OrderStage, ProxyDataFlow):
 
 
 def copy_of(tag: Tag, number: int, stage: int) -> Tag:
-    """The tag of copy `number` of a datapoint; copies draw their own random numbers above.
+    """The tag of copy `number` of a datapoint; copies draw their own random numbers downstream.
 
     Args:
         tag: the datapoint's.

@@ -29,9 +29,9 @@ class ShardData(OrderStage, ProxyDataFlow):
     """This rank's share of every epoch: of each `world_size` datapoints in a row, number `rank`.
 
     All ranks build the same chain and set the same seed. Together they have every datapoint of an
-    epoch once, but for what `uneven` says of the last few. Put it above what decides the order and
-    below batches: then a rank loads only what is its own, and all ranks have equally many batches.
-    (Datapoints that stages drop above it are missing on their own rank alone.)
+    epoch once, but for what `uneven` says of the last few. Put it downstream of what decides the
+    order and upstream of batches: then a rank loads only its own, and all ranks have equally many
+    batches. (Datapoints that stages drop downstream are missing on their own rank alone.)
 
     A state of any rank, in a fixed order, goes on with another number of ranks, too: load it on
     each of them. It is taken for granted that all ranks had come to the same step.
@@ -173,8 +173,8 @@ def resharded(flow: Any, cursors: dict[str, Any]) -> dict[str, Any]:
     if len(shards) > 1 or len(places) != 1 or order not in stages.values():
         raise StateError(
             "the state is of another number of ranks. It can only be taken over where ShardData "
-            "stands above all that decides the order (RepeatedData, LocallyShuffleData), with one "
-            "source below it"
+            "stands downstream of all that decides the order (RepeatedData, LocallyShuffleData), "
+            "with one source upstream"
         )
     ((key, shard),), place = shards.items(), cursors[places[0]]
     world_size = stages[key].world_size
@@ -192,9 +192,9 @@ def _stages(flow: Any, *path: int) -> Iterator[tuple[str, ShardData]]:
     """Each of these stages from `flow` down, by the name of its cursor."""
     if isinstance(flow, ShardData):
         yield ".".join(map(str, (*path, flow._stage_number()))) + _BESIDE, flow
-    below = inputs(flow)
-    for number, one in enumerate(below):
-        yield from _stages(one, *path, *([number] if len(below) > 1 else []))
+    upstream = inputs(flow)
+    for number, one in enumerate(upstream):
+        yield from _stages(one, *path, *([number] if len(upstream) > 1 else []))
 
 
 def _of_torch() -> tuple[int, int]:

@@ -98,7 +98,7 @@ class _Going:
         self.following = epoch.number + 1
         self._round = _Round(int(saved.get("round", epoch.number)), bool(saved))
         self._session = epoch.session.nested(saved.get("below", {}), keeps=keeps)
-        # Which datapoints are the first is for the order below to say, also where workers run it.
+        # Which datapoints are the first is for the order upstream to say, in workers, too.
         in_order = epoch.in_order or bool(epoch.runners)
         inner = epoch._replace(session=self._session, in_order=in_order)
         self.pairs = _rounds(ds, inner, self._round)

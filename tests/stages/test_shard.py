@@ -155,7 +155,7 @@ def test_states_that_cannot_be_taken_over_are_refused() -> None:
     next(iter(below))
     state = below.state_dict()
     numbers(8).shard(1, 2).repeat(2).seed(1).load_state_dict(state)
-    with pytest.raises(df.StateError, match="above all that decides the order"):
+    with pytest.raises(df.StateError, match="downstream of all that decides the order"):
         numbers(8).shard(1, 3).repeat(2).seed(1).load_state_dict(state)
     above = numbers(8).repeat(2).shard(0, 2).seed(1)
     iterator = iter(above)

@@ -54,9 +54,9 @@ class Connection(DataFlow):
     which tensorcom does not read then, has as its own. The topics of several URLs are one set.
 
     Iterated, it gives what comes, without end; the next pass goes on where one was left, but for
-    what a runner above had taken ahead. The arrays are views of the memory into which they were
-    received, writable and nobody else's. What is no message of this kind, or too large, is dropped
-    and counted (``stats()["errors"]``).
+    what a runner downstream had taken ahead. The arrays are views of the memory into which they
+    were received, writable and nobody else's. What is no message of this kind, or too large,
+    is dropped and counted (``stats()["errors"]``).
 
     There are no keys in Tensorcom: whoever reaches an address can send, or read along.
     `dataflow.send` and `dataflow.receive` keep others out.
