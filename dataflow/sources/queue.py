@@ -25,8 +25,8 @@ class DataFromQueue(DataFlow):
     It is read in the process that iterates, also upstream of runners: their workers get the
     datapoints. A runner takes ahead what its workers and its buffer hold, and waits for that many;
     whoever puts something in only after something came out should use none. A queue that is shut
-    down (`queue.Queue.shutdown`, Python 3.13) ends the epoch. What was taken cannot be had again, so
-    there is no state to resume from.
+    down (`queue.Queue.shutdown`, Python 3.13) ends the epoch. What was taken cannot be had again,
+    so there is no state to resume from.
 
     Where a loop waits for a queue of `queue` or `multiprocessing`, another thread can `close` the
     flow, or begin anew; of another kind it has to wait for the next datapoint.
