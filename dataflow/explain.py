@@ -222,7 +222,11 @@ def _outlook_of_consumer(
     if moved and best[0] >= _WORTH * rate:
         return _promise("The stages there in two processes instead", rate, *best, limit)
     if kinds.get(limit.largest) == "iterator":
-        return "Only one thread can read it: one more thread or process brings nothing."
+        return (
+            "Only one thread can read it: one more thread or process brings nothing. Directly "
+            "upstream of PrefetchDataZMQ(ds, 1) it would be read in a process of its own; ds.plan() "
+            "shows where it is."
+        )
     if kinds.get(limit.largest) == "runner":
         return (
             "One more thread or process brings nothing; more work for each message would, such as "

@@ -100,7 +100,10 @@ class Runner(ProxyDataFlow):
     def _workers_in_words(self, fragment: Fragment) -> str:
         """Who they are, for a person."""
         workers, threads = self._worker_count(fragment), self._threads(fragment)
-        return f"{counted(workers, f'worker {self._unit}')} of {counted(threads, 'thread')}"
+        each = counted(threads, "thread")
+        if fragment.transfers:
+            each += f" and {counted(fragment.transfers, 'transfer')}"
+        return f"{counted(workers, f'worker {self._unit}')} of {each}"
 
     def _worker_count(self, fragment: Fragment) -> int:
         """How many workers there shall be."""

@@ -76,8 +76,10 @@ class ThreadRunner(Runner):
     _usual_buffer = 200
 
     def _workers_in_words(self, fragment: Fragment) -> str:
-        count = self._worker_count(fragment) * self._threads(fragment)
-        return f"{counted(count, 'thread')} of this process"
+        threads = counted(self._worker_count(fragment) * self._threads(fragment), "thread")
+        if fragment.transfers:
+            threads += f" and {counted(fragment.transfers, 'transfer')}"
+        return f"{threads} of this process"
 
     def _threads(self, fragment: Fragment) -> int:
         return max(self.num_threads, fragment.threads)

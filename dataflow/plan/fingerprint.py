@@ -25,9 +25,15 @@ def _lines(flow: Any, indent: str) -> Iterator[str]:
         yield from _lines(one, inner)
 
 
-def described(flow: Any) -> str:
-    """A flow's class with its arguments that are plain values, of a source its length, too."""
-    words = [f"{name}={value}" for name, value in _arguments(flow)]
+def described(flow: Any, *, defaults: bool = True) -> str:
+    """A flow's class with its arguments that are plain values, of a source its length, too.
+
+    Args:
+        flow: any.
+        defaults: with those that are as they would be anyway.
+    """
+    arguments = _arguments(flow)
+    words = [f"{name}={value}" for name, value, usual in arguments if defaults or not usual]
     if not inputs(flow):
         try:
             words.insert(0, f"{len(flow)} datapoints")
@@ -36,16 +42,21 @@ def described(flow: Any) -> str:
     return f"{type(flow).__qualname__}({', '.join(words)})"
 
 
-def _arguments(flow: Any) -> Iterator[tuple[str, str]]:
-    """The arguments of a flow that are plain values or functions, from its attributes."""
+def _arguments(flow: Any) -> Iterator[tuple[str, str, bool]]:
+    """The arguments of a flow that are plain values or functions, from its attributes.
+
+    Each with its name, its value, and whether that is the default.
+    """
     try:
-        names = list(inspect.signature(type(flow).__init__).parameters)[1:]
+        parameters = list(inspect.signature(type(flow).__init__).parameters.values())[1:]
     except (TypeError, ValueError):
         return
     attributes = vars(flow)
-    for name in names:
+    for parameter in parameters:
+        name = parameter.name
         value = attributes.get(name, attributes.get(f"_{name}"))
         if isinstance(value, (bool, int, float, str)):
-            yield name, repr(value)
+            default = parameter.default
+            yield name, repr(value), type(value) is type(default) and value == default
         elif callable(value) and hasattr(value, "__qualname__"):
-            yield name, value.__qualname__
+            yield name, value.__qualname__, False

@@ -115,7 +115,7 @@ class _Drawing:
                 ops, _ = ops_over_stream(record, site.policy)
                 self.fragments.append(ops)
                 self._note(ops.rewrites)
-        yield Step(depth, described(record.flow), where)
+        yield Step(depth, described(record.flow, defaults=False), where)
         for one in record.inputs:
             yield from self.steps(one, site, depth + 1)
 
@@ -132,7 +132,7 @@ class _Drawing:
 
     def _within(self, record: Record, fragment: Fragment, site: Site, depth: int) -> Iterator[Step]:
         """The records of a fragment."""
-        yield Step(depth, described(record.flow), _where(record, fragment))
+        yield Step(depth, described(record.flow, defaults=False), _where(record, fragment))
         leaf = any(
             flow is record.flow and stage == LOADER for (_, stage), flow in fragment.owners.items()
         )

@@ -369,7 +369,7 @@ def leased(data: bytes) -> None:
         return
     for task in lease.tasks:
         members = task.key if type(task.key) is Members else [task]
-        assert all(type(one) is Task and 0 <= one.program < 2 for one in members)
+        assert all(type(one) is Task and 0 <= one.chain < 2 for one in members)
     try:
         head, frames = pack_lease(0, 0, lease, 1 << 24)
     except CodecError:

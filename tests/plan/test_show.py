@@ -55,13 +55,12 @@ def test_processes_with_the_batch_downstream() -> None:
     with df.PrefetchDataZMQ(chain, 2) as runner:
         ds = df.BatchData(runner, 4, use_list=True)
         assert lines(ds)[:-1] == [
-            "BatchData(batch_size=4, remainder=False, use_list=True) here, by a thread behind the "
-            "loop (fill behind)",
-            "PrefetchDataZMQ(num_proc=2, replicate=False, max_restarts=3) 2 worker processes of "
-            "1 thread",
+            "BatchData(batch_size=4, use_list=True) "
+            "here, by a thread behind the loop (fill behind)",
+            "PrefetchDataZMQ(num_proc=2) 2 worker processes of 1 thread",
             "MapData(func=where_it_runs) in PrefetchDataZMQ's workers (fuse)",
             "MapData(func=where_it_runs) in PrefetchDataZMQ's workers (fuse)",
-            "LocallyShuffleData(buffer_size=5, num_reuse=1) here, on keys (order to keys)",
+            "LocallyShuffleData(buffer_size=5) here, on keys (order to keys)",
             "DataFromList(12 datapoints, shuffle=False) here, which is all keys",
         ]
         assert ds.plan().rewrites == ("fill behind", "order to keys", "fuse")
