@@ -223,9 +223,9 @@ def _outlook_of_consumer(
         return _promise("The stages there in two processes instead", rate, *best, limit)
     if kinds.get(limit.largest) == "iterator":
         return (
-            "Only one thread can read it: one more thread or process brings nothing. Directly "
-            "upstream of PrefetchDataZMQ(ds, 1) it would be read in a process of its own; ds.plan() "
-            "shows where it is."
+            "Only one thread can read it: one more thread or process brings nothing. "
+            "PrefetchDataZMQ(ds, 1) reads it in a process of its own, unless it has to stay, as a "
+            "queue has to; ds.plan() shows where it is."
         )
     if kinds.get(limit.largest) == "runner":
         return (
