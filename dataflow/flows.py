@@ -9,7 +9,7 @@ import numpy as np
 
 from dataflow.base import DataFlow
 from dataflow.epoch import Datapoint, Epoch, Stream
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.randomness import Tag, datapoint_rng, generator
 
 __all__ = ["ProxyDataFlow", "RNGDataFlow", "component"]

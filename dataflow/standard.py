@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataflow import passes, resume
+from dataflow import opening, resume
 from dataflow.base import DataFlow
 from dataflow.engine.session import Session
 from dataflow.explain import explain
@@ -20,8 +20,8 @@ def assemble() -> None:
     install(
         Runtime(
             session=Session,
-            stream=passes.stream,
-            at=passes.at,
+            stream=opening.stream,
+            at=opening.at,
             state_of=resume.state_of,
             checked=resume.checked,
             plan=plan_of,

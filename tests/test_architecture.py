@@ -20,7 +20,7 @@ LAYERS = [
     {"node", "stopwatch", "failures"},
     {"epoch", "utils"},
     {"base"},
-    {"passes"},
+    {"opening"},
     {"flows"},
     {"codec", "http", "stages", "imgaug"},
     {"transport", "sources", "image"},

@@ -95,7 +95,7 @@ class Consumer:
         return self._settled(task, self._ops.go_on(self._seed, task, 0, datapoint))
 
     @property
-    def passes(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether `settle` gives every outcome but a `Failed` back as it is."""
         return not any(self._rest) and not self._watchful
 

@@ -17,7 +17,7 @@ from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flows import ProxyDataFlow
 from dataflow.node import mark_ready
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.planner import lower, stages_for_workers
 from dataflow.plan.tasks import Task

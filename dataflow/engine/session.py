@@ -19,7 +19,7 @@ from dataflow.errors import NotResumable
 from dataflow.executor.memory import keep_memory_of, size_of
 from dataflow.meter import Meter
 from dataflow.node import inputs, is_runner, meter_of, stage_number
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.index import Outputs
 from dataflow.plan.planner import (
@@ -377,13 +377,13 @@ class Session:
                 remaining.of(fragment.tasks(source, epoch, remaining.start))
                 for source in fragment.index_sources
             ]
-            passes, place, deliver = consumer.passes, remaining.place, progress.deliver
+            idle, place, deliver = consumer.is_idle, remaining.place, progress.deliver
             if (settled := epoch.settled) is not None:
                 deliver = lambda place: settled.append((progress, place))  # noqa: E731
             with _ToldOfErrors(runner._outcomes(fragment, epoch, tasks, ordered, [])) as outcomes:
                 for bunch in outcomes:
                     for number, task, outcome in bunch:
-                        if not passes or type(outcome) is Failed:
+                        if not idle or type(outcome) is Failed:
                             outcome = consumer.settle(task, outcome)
                         deliver(place(number))
                         yield task.tag, outcome

@@ -11,11 +11,11 @@ import pycurl
 from dataflow.http.body import Check
 from dataflow.http.cache import DiskCache
 from dataflow.http.driver import REDIRECTS, Driver
+from dataflow.http.easy_handle import EasyHandle, HandleOptions
 from dataflow.http.fetcher import Fetcher
 from dataflow.http.loop import CurlLoop
 from dataflow.http.policy import FetchPolicy
 from dataflow.http.retry import Job
-from dataflow.http.slot import Slot, SlotOptions
 
 __all__ = ["CurlFetcher"]
 
@@ -65,9 +65,9 @@ class _CurlDriver(Driver):
         cache: DiskCache | None,
     ) -> None:
         super().__init__(policy, concurrency, check, cache)
-        self._options = SlotOptions(policy)
-        self._idle: list[Slot] = []
-        self._slots: dict[pycurl.Curl, Slot] = {}
+        self._options = HandleOptions(policy)
+        self._idle: list[EasyHandle] = []
+        self._handles: dict[pycurl.Curl, EasyHandle] = {}
         self._busy = 0
         self._inbox: deque[Job] = deque()
         self._lock = threading.Lock()
@@ -143,16 +143,16 @@ class _CurlDriver(Driver):
             self.deliver_error(job, self.overdue(job))
             return
         if self._idle:
-            slot = self._idle.pop()
+            handle = self._idle.pop()
         else:
-            slot = Slot(self._options)
-            self._slots[slot.curl] = slot
+            handle = EasyHandle(self._options)
+            self._handles[handle.curl] = handle
         try:
-            slot.prepare(job, left)
-            self._loop.multi.add_handle(slot.curl)
+            handle.prepare(job, left)
+            self._loop.multi.add_handle(handle.curl)
         except (pycurl.error, ValueError) as error:
-            slot.release()
-            self._idle.append(slot)
+            handle.release()
+            self._idle.append(handle)
             self.deliver_error(job, job.error("bad_url", f"libcurl refuses it: {error}"))
             return
         self._busy += 1
@@ -160,53 +160,53 @@ class _CurlDriver(Driver):
 
     def _reap(self) -> None:
         """Take finished transfers out of libcurl."""
-        info_read, slots = self._loop.multi.info_read, self._slots
+        info_read, handles = self._loop.multi.info_read, self._handles
         while True:
             queued, good, bad = info_read()
             for curl in good:
-                self._finish(slots[curl], 0, "")
+                self._finish(handles[curl], 0, "")
             for curl, code, text in bad:
-                self._finish(slots[curl], code, text)
+                self._finish(handles[curl], code, text)
             if not queued:
                 return
 
-    def _finish(self, slot: Slot, code: int, text: str) -> None:
-        self._loop.multi.remove_handle(slot.curl)
+    def _finish(self, handle: EasyHandle, code: int, text: str) -> None:
+        self._loop.multi.remove_handle(handle.curl)
         self._busy -= 1
         self.tally.end()
-        job = slot.job
+        job = handle.job
         assert job is not None
-        status = slot.status()
+        status = handle.status()
         if not code and 200 <= status < 300:
-            body, content_type = slot.body(), slot.content_type()
-            self._release(slot)
+            body, content_type = handle.body(), handle.content_type()
+            self._release(handle)
             self.deliver_body(job, body, content_type, status)
-        elif status in REDIRECTS and (location := slot.location()):
-            peer = slot.peer()
-            self._release(slot)
+        elif status in REDIRECTS and (location := handle.location()):
+            peer = handle.peer()
+            self._release(handle)
             self.redirect(job, location, peer, status)
         else:
-            error, retry_after = slot.failure(code, text, status), slot.retry_after(status)
-            self._release(slot)
+            error, retry_after = handle.failure(code, text, status), handle.retry_after(status)
+            self._release(handle)
             self.retry(job, error, retry_after)
 
-    def _release(self, slot: Slot) -> None:
-        slot.release()
-        self._idle.append(slot)
+    def _release(self, handle: EasyHandle) -> None:
+        handle.release()
+        self._idle.append(handle)
 
     def _tear_down(self) -> None:
         with self._lock:
             self._closed = True
         cancelled = [*self.schedule.drain(), *self._inbox]
         self._inbox.clear()
-        for slot in self._slots.values():
-            if slot.job is not None:
-                cancelled.append(slot.job)
-                self._loop.multi.remove_handle(slot.curl)
+        for handle in self._handles.values():
+            if handle.job is not None:
+                cancelled.append(handle.job)
+                self._loop.multi.remove_handle(handle.curl)
                 self.tally.end()
-                slot.release()
-            slot.curl.close()
-        self._slots.clear()
+                handle.release()
+            handle.curl.close()
+        self._handles.clear()
         self._idle.clear()
         self._loop.close()
         for job in cancelled:

@@ -19,7 +19,7 @@ from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow, component
 from dataflow.image.sheet import Picture, displayable, write_png
 from dataflow.imgaug.arguments import probability
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.randomness import Tag, generator
 
 __all__ = ["Viewer", "Window", "has_display"]

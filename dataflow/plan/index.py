@@ -9,7 +9,7 @@ from typing import Any
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.failures import ErrorPolicy
 from dataflow.node import inputs, is_native, is_runner, meter_of
-from dataflow.passes import own_stream
+from dataflow.opening import own_stream
 from dataflow.plan.tasks import Task
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import IndexSource, OrderStage

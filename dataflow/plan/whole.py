@@ -6,7 +6,7 @@ from typing import Any
 
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.node import reset, set_seeds
-from dataflow.passes import stream
+from dataflow.opening import stream
 from dataflow.plan.tasks import EXHAUSTED
 from dataflow.randomness import leave
 from dataflow.runtime import runtime

@@ -13,7 +13,7 @@ import numpy as np
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.randomness import Tag
 from dataflow.records import BatchOp, Record
 

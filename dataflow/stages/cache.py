@@ -15,7 +15,7 @@ from dataflow.errors import NotResumable
 from dataflow.flows import ProxyDataFlow
 from dataflow.meter import Meter
 from dataflow.node import mark_ready
-from dataflow.passes import stream
+from dataflow.opening import stream
 from dataflow.randomness import Tag, generator
 
 __all__ = ["CacheData"]

@@ -13,7 +13,7 @@ from dataflow.base import DataFlow
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.node import is_flow
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.randomness import Tag, generator
 from dataflow.stages.order import IndexSource, OrderStage
 

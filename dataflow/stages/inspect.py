@@ -12,7 +12,7 @@ from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
 from dataflow.node import reset
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.randomness import Tag
 
 __all__ = ["PrintData", "TestDataSpeed"]

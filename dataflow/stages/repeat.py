@@ -9,7 +9,7 @@ from typing import Any
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.randomness import Tag
 from dataflow.stages.order import IndexSource, OrderStage
 

@@ -8,7 +8,7 @@ from typing import Any
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow, component
-from dataflow.passes import stream
+from dataflow.opening import stream
 from dataflow.randomness import Tag
 from dataflow.stages.batch import BatchData
 

@@ -11,7 +11,7 @@ from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, StateError
 from dataflow.flows import ProxyDataFlow
 from dataflow.node import inputs, walk
-from dataflow.passes import at, stream
+from dataflow.opening import at, stream
 from dataflow.randomness import Tag
 from dataflow.stages.order import IndexSource, OrderStage
 from dataflow.stages.repeat import copy_of

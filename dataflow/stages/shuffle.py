@@ -9,7 +9,7 @@ from typing import Any
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow
-from dataflow.passes import stream
+from dataflow.opening import stream
 from dataflow.randomness import generator
 from dataflow.stages.order import IndexSource, OrderStage
 from dataflow.stages.repeat import copy_of

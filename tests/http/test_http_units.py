@@ -16,9 +16,9 @@ import dataflow.http
 from dataflow.errors import ConfigError, FetchError
 from dataflow.http import REASONS, FetchPolicy, is_private
 from dataflow.http.addresses import is_forbidden
+from dataflow.http.easy_handle import _REASONS as CURL_REASONS
+from dataflow.http.easy_handle import _capped
 from dataflow.http.retry import Job, Schedule, parse_retry_after
-from dataflow.http.slot import _REASONS as CURL_REASONS
-from dataflow.http.slot import _capped
 from dataflow.http.urls import BadURLError, parse, shown
 
 BAD_ARGUMENTS: list[tuple[str, Any]] = [

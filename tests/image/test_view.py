@@ -15,7 +15,7 @@ from dataflow.base import DataFlow
 from dataflow.engine.session import Session
 from dataflow.epoch import DROPPED, Epoch
 from dataflow.image import Viewer
-from dataflow.passes import stream
+from dataflow.opening import stream
 from dataflow.sources import DataFromList
 
 

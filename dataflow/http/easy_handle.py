@@ -17,7 +17,7 @@ from dataflow.http.policy import FetchPolicy
 from dataflow.http.redirects import portable_headers, refusal
 from dataflow.http.retry import Job, parse_retry_after
 
-__all__ = ["Slot", "SlotOptions"]
+__all__ = ["EasyHandle", "HandleOptions"]
 
 _REASONS = {
     # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html); pycurl names only some.
@@ -66,8 +66,8 @@ _BUFFER = 128 << 10
 _KNOWS_RETRY_AFTER = hasattr(pycurl, "RETRY_AFTER")
 
 
-class SlotOptions:
-    """What all slots of a fetcher have in common."""
+class HandleOptions:
+    """What all handles of a fetcher have in common."""
 
     def __init__(self, policy: FetchPolicy) -> None:
         self.policy = policy
@@ -97,13 +97,13 @@ class SlotOptions:
         return certifi.where()
 
 
-class Slot:
+class EasyHandle:
     """A libcurl handle and the job it works on, if any.
 
     Options that never change are set once; a transfer sets its URL, its time and where to write.
     """
 
-    def __init__(self, options: SlotOptions) -> None:
+    def __init__(self, options: HandleOptions) -> None:
         self.curl = pycurl.Curl()
         self.job: Job | None = None
         self._options = options
