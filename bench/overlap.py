@@ -5,9 +5,9 @@
 Two workers make datapoints of 224×224×3; each waits 5 ms (`waits`), as for a disk or a host, or
 decodes a JPEG, cuts and mirrors it (`decodes`). The loop takes batches of them; its step sleeps, as
 beside a GPU, or computes on one core with NumPy. What is best possible for steps that sleep is the
-longer of the step and of the work shared by the workers, which is known for datapoints that wait
-and measured with bare loops for those that are decoded. Steps that compute share the cores with the
-workers.
+longer of the step and of the work shared by the workers; what a datapoint takes is measured in each
+run with a bare loop before (a sleep of 5 ms takes more than that). Steps that compute share the
+cores with the workers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ WORKERS = 2
 ITEM = 0.005  # seconds, of a datapoint that waits
 WARM = 4  # steps before the clock starts
 CORES = 2
+ORDERS = ("downstream", "upstream")  # of the workers, where batches are made
 
 
 def waits(datapoint: list[Any]) -> list[Any]:
@@ -92,7 +93,7 @@ def ours(config: Config) -> dict[str, Any]:
     if config["runner"] == "threads":
         one_thread()
     ds: Any = df.DataFromList(points(config), shuffle=False).map(work_of(config))
-    if config["order"] == "below":
+    if config["order"] == "upstream":
         ds = ds.batch(config["batch"])
     options = {"ordered": True} if config.get("ordered") else {}
     if config["runner"] == "threads":
@@ -103,7 +104,7 @@ def ours(config: Config) -> dict[str, Any]:
         ds = df.PrefetchDataRemote(ds, "tcp://127.0.0.1:*", num_proc=WORKERS, **options)
     elif config["runner"] == "ray":
         ds = df.PrefetchDataRay(ds, WORKERS, **options)
-    if config["order"] == "above":
+    if config["order"] == "downstream":
         ds = ds.batch(config["batch"])
     with ds:
         return trained(ds, config)
@@ -145,7 +146,7 @@ def tensorpack(config: Config) -> dict[str, Any]:
 
     one_thread()
     ds = td.MapData(td.DataFromList(points(config), shuffle=False), work_of(config))
-    if config["order"] == "below":
+    if config["order"] == "upstream":
         ds = td.PrefetchDataZMQ(td.BatchData(ds, config["batch"]), WORKERS)
     else:
         ds = td.BatchData(td.PrefetchDataZMQ(ds, WORKERS), config["batch"])
@@ -172,22 +173,22 @@ def prepare(quick: bool) -> Config:
     return photos(quick)
 
 
-def cost_of_decoding(config: Config) -> float:
-    """Seconds that a bare loop on one core takes for a JPEG."""
+def cost_of_item(config: Config) -> float:
+    """Seconds that a bare loop on one core takes for a datapoint."""
     one_thread()
-    some = paths_of({**config, "images": 300})
+    make = work_of(config)
+    some = paths_of({**config, "images": 100 if config["item"] == "waits" else 300})
     for point in islice(some, 40):
-        load(point)
+        make(point)
     begun = time.perf_counter()
     for point in some:
-        load(point)
+        make(point)
     return (time.perf_counter() - begun) / len(some)
 
 
 def _cell(run: Any) -> Any:
     def cell(config: Config) -> dict[str, Any]:
-        cost = ITEM if config["item"] == "waits" else cost_of_decoding(config)
-        return run({**config, "cost": cost})  # type: ignore[no-any-return]
+        return run({**config, "cost": cost_of_item(config)})  # type: ignore[no-any-return]
 
     return cell
 
@@ -227,14 +228,16 @@ def cases(quick: bool) -> list[Case]:
     found = []
     for setting in settings(quick):
         arrangements: list[Config] = [
-            {"runner": runner, "order": order} for runner in runners for order in ("above", "below")
+            {"runner": runner, "order": order}
+            for runner in runners
+            for order in ("downstream", "upstream")
         ]
-        arrangements.append({"runner": "processes", "order": "above", "ordered": True})
+        arrangements.append({"runner": "processes", "order": "downstream", "ordered": True})
         own = [{**setting, **arrangement} for arrangement in arrangements]
         found += [Case(_name("dataflow", one), "dataflow", "ours", one) for one in own]
         found.append(Case(_name("torch DataLoader", setting), "torch", "torch", setting))
         found.append(Case(_name("Grain", setting), "grain", "grain", setting))
-        for order in ("above", "below"):
+        for order in ORDERS:
             one = {**setting, "order": order}
             found.append(Case(_name("tensorpack", one), "tensorpack", "tensorpack", one))
     if not quick:

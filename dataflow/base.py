@@ -238,10 +238,11 @@ class DataFlow(Node):
           share its units, and so these.
         - ``errors``: datapoints that failed there.
         - ``bytes``, where they are known: downloaded, read, or passed between processes.
-        - of a runner: ``workers``; ``threads``, in each; ``unit``, what one more of
-          would be (``"thread"`` or ``"process"``); ``restarts``; ``fill``, 0 to 1, how full the
-          queue of finished results was on average; ``room``, how many of them may wait;
-          ``at_once``, how many the loop takes at a time, such as those of a batch.
+        - of a runner: ``workers``; ``threads``, in each; ``unit``, what one more of would be
+          (``"thread"`` or ``"process"``); ``restarts``; ``shared``, the most bytes of shared memory
+          that results took; ``fill``, 0 to 1, how full the queue of finished results was on
+          average; ``room``, how many of them may wait; ``at_once``, how many the loop takes at a
+          time, such as those of a batch.
         """
         return runtime().summarise(self)
 

@@ -37,6 +37,7 @@ class Meter:
         filled: the integral over `watched` seconds of how full a runner's queue of results was.
         watched: see `filled`.
         restarts: workers that were replaced.
+        shared: of a runner, the most bytes of shared memory that results took.
         extra: what only this kind of stage knows, such as bytes.
     """
 
@@ -58,6 +59,7 @@ class Meter:
     filled: float = 0.0
     watched: float = 0.0
     restarts: int = 0
+    shared: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -22,6 +22,8 @@ from dataflow.transport.traffic import Traffic
 
 __all__ = ["Gauges", "Metrics"]
 
+_RESIDENT_SECONDS = 0.02  # between two looks at the shared memory
+
 Gauges: TypeAlias = dict[tuple[int, int, int], dict[str, float]]
 """A stage's own figures, by (worker, chain, stage index)."""
 
@@ -67,6 +69,7 @@ class Metrics:
         self._is_new = not executor.workers
         self._begun: float | None = perf_counter() if self._is_new else None
         self._ready = 0
+        self._next_resident = 0.0
         self._looked = self._started = perf_counter()
         self.staff(workers, workers * threads)
 
@@ -165,3 +168,6 @@ class Metrics:
             self._meter.watched += since
             self._meter.filled += since * min(1.0, self._ready / self._buffer_size)
         self._ready = ready
+        if now >= self._next_resident:
+            self._next_resident = now + _RESIDENT_SECONDS
+            self._meter.shared = max(self._meter.shared, self._executor.resident())

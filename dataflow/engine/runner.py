@@ -154,6 +154,7 @@ class Runner(ProxyDataFlow):
                 "threads": threads,
                 "unit": self._unit,
                 "restarts": meter.restarts,
+                "shared": meter.shared,
                 "fill": meter.filled / meter.watched if meter.watched else 0.0,
                 "room": self._room,
                 "at_once": self._at_once,

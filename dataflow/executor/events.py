@@ -93,6 +93,9 @@ class Executor(Protocol):
     def in_progress(self, worker: int) -> list[Held]:
         """What a worker's threads are working on now."""
 
+    def resident(self) -> int:
+        """Bytes of shared memory that results take now."""
+
     def kill(self, worker: int) -> None:
         """End a worker at once, whatever it is at; it is reported as `Died`."""
 

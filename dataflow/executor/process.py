@@ -187,6 +187,9 @@ class ProcessExecutor:
     def in_progress(self, worker: int) -> list[Held]:
         return self._in_progress[worker].held()
 
+    def resident(self) -> int:
+        return self._end.resident()
+
     def kill(self, worker: int) -> None:
         self._processes[worker].kill()
 

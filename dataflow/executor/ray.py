@@ -195,6 +195,9 @@ class RayExecutor:
             if mute or (lease, task) in known
         ]
 
+    def resident(self) -> int:
+        return 0  # Ray's own store has them
+
     def kill(self, worker: int) -> None:
         self._ray.kill(self._actors[worker].handle)
 

@@ -88,6 +88,9 @@ class RemoteExecutor:
             return self._pool.in_progress(worker)
         return self._local.in_progress(worker) if self._local is not None else []
 
+    def resident(self) -> int:
+        return self._local.resident() if self._local is not None else 0
+
     def kill(self, worker: int) -> None:
         if worker in self.guests:
             self._pool.kill(self._part, worker)

@@ -81,6 +81,9 @@ class ThreadExecutor:
     def in_progress(self, worker: int) -> list[Held]:
         return []  # nobody asks: threads do not die
 
+    def resident(self) -> int:
+        return 0
+
     def kill(self, worker: int) -> None:
         raise NotImplementedError("a thread cannot be killed")
 

@@ -56,6 +56,9 @@ class Workers:
     def in_progress(self, worker: int) -> list[Held]:
         return []
 
+    def resident(self) -> int:
+        return 0
+
     def kill(self, worker: int) -> None:
         self.killed.append(worker)
 
