@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 __all__ = [
+    "Place",
     "Tag",
     "datapoint_rng",
     "enter",
@@ -30,6 +31,7 @@ __all__ = [
     "in_datapoint",
     "leave",
     "nested",
+    "place",
 ]
 
 Tag: TypeAlias = Any
@@ -98,8 +100,17 @@ class _Stream:
         )
 
 
-class _Here(threading.local):
-    """What this thread is working on."""
+class Place:
+    """What a thread is working on.
+
+    Attributes:
+        seed: that of the pass; None: the thread works on no datapoint.
+        tag: the datapoint's.
+        path: the stage's number, and those of parts of it.
+        serial: counts datapoints and stages, so that each begins its numbers anew.
+    """
+
+    __slots__ = ("path", "seed", "serial", "streams", "tag")
 
     def __init__(self) -> None:
         self.seed: int | None = None
@@ -109,12 +120,23 @@ class _Here(threading.local):
         self.streams: dict[tuple[int, ...], _Stream] = {}
 
 
+class _Here(threading.local):
+    def __init__(self) -> None:
+        # One look-up there costs more than all that is done with it.
+        self.place = Place()
+
+
 _here = _Here()
+
+
+def place() -> Place:
+    """This thread's, for who sets its attributes more often than `enter` could be called."""
+    return _here.place
 
 
 def enter(seed: int, tag: Tag, stage: int) -> None:
     """From here on, this thread's draws belong to the datapoint `tag` at stage number `stage`."""
-    here = _here
+    here = _here.place
     here.seed = seed
     here.tag = tag
     here.path = (stage,)
@@ -130,7 +152,7 @@ def first_of(tag: Tag) -> Tag:
 
 def leave() -> None:
     """This thread works on no datapoint any more."""
-    _here.seed = None
+    _here.place.seed = None
 
 
 class nested:  # noqa: N801 - a context manager that reads as a verb; as a class it costs half
@@ -142,17 +164,17 @@ class nested:  # noqa: N801 - a context manager that reads as a verb; as a class
         self._index = index
 
     def __enter__(self) -> None:
-        here = _here
+        here = _here.place
         path = self._path = here.path
         here.path = (*path, self._index)
 
     def __exit__(self, *exc: object) -> None:
-        _here.path = self._path
+        _here.place.path = self._path
 
 
 def in_datapoint() -> bool:
     """Whether this thread runs a loader or a stage."""
-    return _here.seed is not None
+    return _here.place.seed is not None
 
 
 def _without_copies(branches: list[int | str], stage: int) -> list[int | str]:
@@ -178,7 +200,7 @@ def datapoint_rng() -> np.random.RandomState | None:
 
     Within one stage of one datapoint every call continues the same stream.
     """
-    here = _here
+    here = _here.place
     if here.seed is None:
         return None
     stream = here.streams.get(here.path)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.engine.counters import Counters
 from dataflow.epoch import DROPPED
 from dataflow.plan.ops import OpChain
 from dataflow.plan.tasks import EXHAUSTED, LOADER, Task
-from dataflow.randomness import enter, leave
+from dataflow.randomness import enter, leave, place
 from dataflow.stages.item import AsyncStage
 
 __all__ = ["PENDING", "Begin", "OpExecutor", "Raised"]
@@ -36,6 +36,13 @@ class Raised(NamedTuple):
 
     error: Any
     stage: int
+
+
+_Step: TypeAlias = tuple[int, Callable[[Any], Any] | None, tuple[int], list[float]]
+"""A stage's index, its function, its number in the keys of random numbers, and its counts.
+
+Without a function: an asynchronous stage, which only begins.
+"""
 
 
 class OpExecutor:
@@ -63,6 +70,8 @@ class OpExecutor:
         self._counters = counters
         self._catches = catches
         self._begin = begin
+        self._loaders = [chain.loader for chain in chains]
+        self._steps: list[list[_Step] | None] = [None] * len(chains)  # as of their first use
         self.timed = True
 
     def make(self, seed: int, task: Task) -> Any:
@@ -74,7 +83,7 @@ class OpExecutor:
         value = task.key
         if value is DROPPED:
             return DROPPED
-        loader = self._chains[task.chain].loader
+        loader = self._loaders[task.chain]
         if loader is not None:
             counts = self._counters.counts[task.chain][0]
             timed = self.timed
@@ -100,42 +109,49 @@ class OpExecutor:
     def go_on(self, seed: int, task: Task, first: int, value: Any) -> Any:
         """Run the stages from number `first` on; returns as `make` does."""
         tag, number, _ = task
-        chain = self._chains[number]
-        stages, numbers = chain.stages, chain.numbers
-        rows = self._counters.counts[number]
-        timed, begin = self.timed, self._begin
+        if (steps := self._steps[number]) is None:
+            steps = self._steps[number] = self._steps_of(number)
+        timed = self.timed
         begun = perf_counter() if timed else 0.0
-        at = first
+        here = place()
         try:
-            while at < len(stages):
-                stage = stages[at]
+            for at, apply, path, counts in steps[first:] if first else steps:
+                if apply is None:
+                    assert self._begin is not None, "checked in init"
+                    here.seed = None
+                    try:
+                        self._begin(self._chains[number].stages[at], value, at)  # type: ignore[arg-type]
+                    except self._catches as error:
+                        return Raised(error, at)
+                    return PENDING
+                here.seed = seed  # as `enter` does it, for less
+                here.tag = tag
+                here.path = path
+                here.serial += 1
                 try:
-                    if begin is not None and isinstance(stage, AsyncStage):
-                        begin(stage, value, at)
-                        return PENDING
-                    enter(seed, tag, numbers[at])
-                    value = stage.apply(value)
+                    value = apply(value)
                 except self._catches as error:
-                    self._count(rows[at + 1], timed, begun)
                     return Raised(error, at)
-                at += 1
-                counts = rows[at]
-                counts[0] += 1
-                if timed:
-                    ended = perf_counter()
-                    counts[1] += 1
-                    counts[2] += ended - begun
-                    begun = ended
+                finally:
+                    counts[0] += 1
+                    if timed:
+                        ended = perf_counter()
+                        counts[1] += 1
+                        counts[2] += ended - begun
+                        begun = ended
                 if value is None:
                     return DROPPED
             return value
         finally:
-            leave()
+            here.seed = None
             self.timed = self._counters.dear
 
-    @staticmethod
-    def _count(counts: list[float], timed: bool, begun: float) -> None:
-        counts[0] += 1
-        if timed:
-            counts[1] += 1
-            counts[2] += perf_counter() - begun
+    def _steps_of(self, number: int) -> list[_Step]:
+        begins = self._begin is not None
+        chain, rows = self._chains[number], self._counters.counts[number]
+        return [
+            (at, None if begins and isinstance(stage, AsyncStage) else stage.apply, (path,), row)
+            for at, (stage, path, row) in enumerate(
+                zip(chain.stages, chain.numbers, rows[1:], strict=True)
+            )
+        ]

@@ -191,7 +191,11 @@ class Ledger:
             self.condemn(entry, outcomes[0])
             return lease.worker, 1
         places, tasks = lease.places, lease.tasks
-        arrived = [(places[index], tasks[index], outcomes[index - first]) for index in indices]
+        if isinstance(indices, range):
+            span = slice(indices.start, indices.stop)
+            arrived = list(zip(places[span], tasks[span], outcomes, strict=False))
+        else:
+            arrived = [(places[index], tasks[index], outcomes[index - first]) for index in indices]
         if self._end is not None or any(outcome is EXHAUSTED for outcome in outcomes):
             for one in arrived:
                 self._enter(*one)
@@ -294,7 +298,11 @@ class Ledger:
         """
         if not self._ordered:
             arrived = self._arrived
-            return [arrived.popleft() for _ in range(min(most, len(arrived)))]
+            if len(arrived) <= most:
+                everything = list(arrived)
+                arrived.clear()
+                return everything
+            return [arrived.popleft() for _ in range(most)]
         taken: list[tuple[int, Task, Any]] = []
         while len(taken) < most and self._frontier in self._waiting:
             taken.append(self._waiting.pop(self._frontier))

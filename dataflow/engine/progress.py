@@ -19,10 +19,17 @@ class Progress:
 
     Args:
         saved: what `state` was.
+
+    Attributes:
+        frontier: that place.
+        given: how many of those that were expected went to the user; to be counted from outside, as
+            that costs less for each than a call.
     """
 
     def __init__(self, saved: dict[str, Any]) -> None:
         self.frontier = int(saved.get("next", 0))
+        self.given = 0
+        self._expected: Sequence[int] = ()
         self._beyond: set[int] = set()
         if packed := saved.get("beyond"):
             octets = np.frombuffer(base64.b64decode(packed), np.uint8)
@@ -40,6 +47,25 @@ class Progress:
             beyond.discard(self.frontier)
             self.frontier += 1
 
+    def expect(self, places: Sequence[int]) -> None:
+        """These go to the user one after the other, each when `given` is raised."""
+        self._enter()
+        self._expected = places
+
+    def _enter(self) -> None:
+        """Bring the frontier up to date."""
+        given, places = self.given, self._expected
+        self.given, self._expected = 0, places[given:]
+        if given == 1:
+            self.deliver(places[0])
+        elif given:
+            first, last = places[0], places[given - 1]
+            places = places[:given]
+            in_order = first == self.frontier and last - first == given - 1
+            if in_order and given > 2:
+                in_order = places == list(range(first, last + 1))
+            self.deliver_all(range(first, last + 1) if in_order else places)
+
     def deliver_all(self, places: Sequence[int]) -> None:
         """Several places."""
         if isinstance(places, range) and places.start == self.frontier:
@@ -53,10 +79,12 @@ class Progress:
 
     def remaining(self) -> Remaining:
         """What is not delivered at this moment."""
+        self._enter()
         return Remaining(self.frontier, self._beyond)
 
     def state(self) -> dict[str, Any]:
         """In numbers and text: a bit for each place between the frontier and the last delivered."""
+        self._enter()
         state: dict[str, Any] = {"next": self.frontier}
         if self._beyond:
             places = np.fromiter(self._beyond, np.int64) - self.frontier

@@ -16,7 +16,7 @@ from dataflow.node import is_flow
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.packing import why_not_sent
 from dataflow.plan.whole import FlowLoader
-from dataflow.transport.in_progress import InProgress
+from dataflow.transport.in_progress import Untimed
 from dataflow.utils.spelling import renamed
 from dataflow.utils.words import counted
 
@@ -91,9 +91,7 @@ class ThreadRunner(Runner):
         threads = self._threads(fragment)
         chains = fragment.for_workers()
         workers = self._worker_count(fragment)
-        return ThreadExecutor(
-            lambda emit: Worker(chains, emit, InProgress(threads)), threads, workers
-        )
+        return ThreadExecutor(lambda emit: Worker(chains, emit, Untimed(threads)), threads, workers)
 
 
 class MultiThreadRunner(ThreadRunner):

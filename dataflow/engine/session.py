@@ -377,15 +377,18 @@ class Session:
                 remaining.of(fragment.tasks(source, epoch, remaining.start))
                 for source in fragment.index_sources
             ]
-            idle, place, deliver = consumer.is_idle, remaining.place, progress.deliver
-            if (settled := epoch.settled) is not None:
-                deliver = lambda place: settled.append((progress, place))  # noqa: E731
+            idle, place, settled = consumer.is_idle, remaining.place, epoch.settled
             with _ToldOfErrors(runner._outcomes(fragment, epoch, tasks, ordered, [])) as outcomes:
                 for bunch in outcomes:
+                    if settled is None:
+                        progress.expect([place(number) for number, _, _ in bunch])
                     for number, task, outcome in bunch:
                         if not idle or type(outcome) is Failed:
                             outcome = consumer.settle(task, outcome)
-                        deliver(place(number))
+                        if settled is None:
+                            progress.given += 1
+                        else:
+                            settled.append((progress, place(number)))
                         yield task.tag, outcome
 
         return consumer.watch(datapoints())

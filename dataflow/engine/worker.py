@@ -22,7 +22,7 @@ from dataflow.epoch import DROPPED
 from dataflow.node import reset
 from dataflow.plan.ops import BatchChain, OpChain
 from dataflow.stages.item import AsyncStage
-from dataflow.transport.in_progress import InProgress
+from dataflow.transport.in_progress import InProgress, Untimed
 from dataflow.transport.slots import Block
 
 __all__ = ["Worker"]
@@ -68,7 +68,7 @@ class Worker:
         self,
         chains: list[OpChain],
         emit: Callable[..., None],
-        in_progress: InProgress,
+        in_progress: InProgress | Untimed,
         blocks: Blocks | None = None,
     ) -> None:
         self.chains = chains
@@ -193,14 +193,31 @@ class _Thread:
         if len(pending) > 1 and worker.in_progress.threads > 1:
             worker.watched.set()
         whole = any(isinstance(chain, BatchChain) for chain in worker.chains)
-        start = self._start if whole else self._make  # which is all that most tasks take
+        start = self._start if whole else self._make
+        # Of cheap datapoints that follow others, this is all:
+        ops, results, tasks, seed, me = (
+            self._ops,
+            self._results,
+            lease.tasks,
+            lease.seed,
+            self._number,
+        )
         while not worker.stopped:
             try:
                 index = pending.popleft()
             except IndexError:
                 break
-            begin(self._number, number, index)
-            start(lease, index)
+            begin(me, number, index)
+            if ops.timed or whole or not results:
+                start(lease, index)
+                continue
+            self._at = lease, index
+            outcome = ops.make(seed, tasks[index])
+            if type(outcome) is Raised or outcome is PENDING or len(results) + 1 >= self._enough:
+                self._put(lease, index, outcome)
+            else:
+                self._finished += 1
+                results.append((number, index, outcome))
         self.part = None
         # Many make a message worth it. If they waited for the next lease to be done, the consumer
         # could not send the one after it in time.

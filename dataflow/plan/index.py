@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count, islice
+from itertools import count, islice, repeat
 from typing import Any
 
 from dataflow.epoch import DROPPED, Epoch
@@ -16,7 +16,7 @@ from dataflow.stages.order import IndexSource, OrderStage
 
 __all__ = ["Endless", "Keys", "Ordered", "Outputs", "Shifted", "goes_on"]
 
-_tuple = tuple.__new__
+_new: Any = tuple.__new__
 
 # The payload of a pair is (number of the op chain, key).
 
@@ -40,7 +40,8 @@ class Keys:
         """The same as tasks, which costs less than to make them of pairs."""
         self._source._prepare()
         # Not `Task(…)`, which is a Python function that does the same.
-        return (_tuple(Task, (tag, 0, key)) for tag, key in self._source._keys(epoch, start))
+        tags, keys = self._source._columns(epoch, start)
+        return map(_new, repeat(Task), zip(tags, repeat(0), keys, strict=False))
 
     def places(self) -> int | None:
         return len(self._source.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,10 +55,10 @@ class FakeData(KeyedSource):
     def loader(self) -> Callable[[int], list[np.ndarray]]:
         return self._draw if self.random else _Same(self._fill)
 
-    def _keys(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Tag, int]]:
-        keys = super()._keys(epoch, start)
+    def _columns(self, epoch: Epoch, start: int = 0) -> tuple[Iterator[Tag], Iterator[int]]:
+        tags, keys = super()._columns(epoch, start)
         # The pass's seed decides what is always the same; only here is it known.
-        return keys if self.random else ((tag, epoch.seed) for tag, _ in keys)
+        return tags, keys if self.random else repeat(epoch.seed, max(0, self._size - start))
 
     def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, int]:
         tag, key = super()._key_at(epoch, place)

@@ -56,9 +56,13 @@ class KeyedSource(RNGDataFlow):
 
         This is what leases are made of.
         """
+        return zip(*self._columns(epoch, start), strict=False)
+
+    def _columns(self, epoch: Epoch, start: int = 0) -> tuple[Iterator[Tag], Iterator[Any]]:
+        """The same as tags and keys."""
         # Iterators of the standard library, one in the other: a generator costs four times as much.
         tags = zip(repeat(epoch.number), count(start), *map(repeat, epoch.path), strict=False)
-        return zip(tags, pick(self.keys(), self._indices(epoch, start)), strict=False)
+        return tags, pick(self.keys(), self._indices(epoch, start))
 
     def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, Any]:
         """One of them."""

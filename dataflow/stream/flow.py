@@ -7,6 +7,7 @@ import functools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, ParamSpec
 
 from dataflow.engine.runners import ThreadRunner
@@ -205,12 +206,9 @@ class Stream(KeyedSource):
         given = self.given_seed
         return (self._usual_seed if given is None else given) & MASK
 
-    def _keys(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Tag, Any]]:
-        keys = super()._keys(epoch, start)
-        if self._again is not None:
-            return keys
-        seed = self._seed_now()
-        return ((tag, (seed, index)) for tag, index in keys)
+    def _columns(self, epoch: Epoch, start: int = 0) -> tuple[Iterator[Tag], Iterator[Any]]:
+        tags, keys = super()._columns(epoch, start)
+        return tags, keys if self._again is not None else zip(repeat(self._seed_now()), keys)
 
     def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, Any]:
         tag, key = super()._key_at(epoch, place)
