@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dataflow.engine.options import RunnerOptions
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import positive
 from dataflow.errors import ConfigError
@@ -81,13 +82,9 @@ class PrefetchDataRay(Runner):
         task_timeout: float | None = None,
         max_restarts: int = 3,
     ) -> None:
+        buffer_size = hwm if buffer_size is None else buffer_size
         super().__init__(
-            ds,
-            ordered=ordered,
-            buffer_size=hwm if buffer_size is None else buffer_size,
-            on_error=on_error,
-            max_restarts=max_restarts,
-            task_timeout=task_timeout,
+            ds, RunnerOptions(ordered, buffer_size, on_error, max_restarts, task_timeout)
         )
         self.num_actors = positive("num_actors", num_actors)
         self.actor_options = dict(actor_options or {})
@@ -122,5 +119,5 @@ class PrefetchDataRay(Runner):
             address=self.address,
             chains=fragment.packed(),
             threads=self._threads(fragment),
-            timeout=self._task_timeout,
+            timeout=self._options.task_timeout,
         )

@@ -18,6 +18,7 @@ from dataflow.engine.flow_control import FlowControl
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import RECALL, UNSENT, Failed, Lease, Report
 from dataflow.engine.metrics import Gauges, Metrics
+from dataflow.engine.options import RunnerOptions
 from dataflow.engine.stealing import WorkStealing
 from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
@@ -51,8 +52,7 @@ class Run:
         threads: threads in each.
         buffer_size: results that may wait to be delivered.
         most_bytes: of those, as far as their size is known.
-        max_restarts: workers that may die without progress in between.
-        task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
+        options: of the runner.
         meter: the runner's.
         gauges: what the stages' own figures were in each worker, kept over the executor's life.
         clock: the time, in seconds.
@@ -73,8 +73,7 @@ class Run:
         threads: int,
         buffer_size: int,
         most_bytes: float,
-        max_restarts: int,
-        task_timeout: float | None,
+        options: RunnerOptions,
         meter: Meter,
         gauges: Gauges,
         clock: Callable[[], float] = perf_counter,
@@ -83,7 +82,7 @@ class Run:
         self._fragment = fragment
         self._executor = executor
         self._count = workers
-        self._max_restarts = max_restarts
+        self._max_restarts = options.max_restarts
         self._meter = meter
         # Others' workers come and go, and each may hold as much as may wait here.
         self._flow = FlowControl(
@@ -110,6 +109,7 @@ class Run:
         self._stealing = WorkStealing(threads, executor.distance)
         for worker in executor.ready:
             self._stealing.heard(worker, self._clock())
+        task_timeout = options.task_timeout
         self._deadlines = (
             None
             if task_timeout is None
@@ -117,7 +117,7 @@ class Run:
         )
         self._attentive = self._clock()  # since when the workers are listened to without a break
         self._passed = executor.traffic.passed
-        self._budget = RestartBudget(max_restarts)
+        self._budget = RestartBudget(options.max_restarts)
         # New workers come to their full number when the first results are there: many processes
         # that start at once would only keep each other from it.
         self._reported = bool(executor.workers)

@@ -10,11 +10,12 @@ from typing import Any
 from dataflow.base import DataFlow
 from dataflow.engine.drive import drive
 from dataflow.engine.metrics import Gauges
+from dataflow.engine.options import RunnerOptions
 from dataflow.engine.run import Run
 from dataflow.epoch import Epoch, Stream
-from dataflow.errors import ConfigError, DataFlowTerminated
+from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Executor
-from dataflow.failures import ErrorPolicy, OnError
+from dataflow.failures import ErrorPolicy
 from dataflow.flows import ProxyDataFlow
 from dataflow.node import mark_ready
 from dataflow.opening import at, stream
@@ -38,38 +39,14 @@ class Runner(ProxyDataFlow):
 
     Args:
         ds: the chain.
-        ordered: deliver in the source's order; None means: if a seed was set.
-        buffer_size: datapoints that may wait to be delivered; None: as many as two of what the loop
-            takes at a time, such as two batches, at least `_usual_buffer`, and at most an eighth of
-            the memory. Of datapoints that are so cheap and small that messages would cost more
-            than they do, some hundred more may be under way: about 2 ms of work and 64 kB a lease.
-        on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
-        max_restarts: workers that may die without progress in between.
-        task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
+        options: what all runners can be told.
     """
 
-    def __init__(
-        self,
-        ds: Any,
-        *,
-        ordered: bool | None,
-        buffer_size: int | None,
-        on_error: OnError | None = "raise",
-        max_restarts: int = 3,
-        task_timeout: float | None = None,
-    ) -> None:
+    def __init__(self, ds: Any, options: RunnerOptions) -> None:
         super().__init__(ds)
-        if buffer_size is not None and buffer_size < 1:
-            raise ConfigError(f"buffer_size={buffer_size!r} must be at least 1")
-        if max_restarts < 0:
-            raise ConfigError(f"max_restarts={max_restarts!r} must not be negative")
-        if task_timeout is not None and not task_timeout > 0:
-            raise ConfigError(f"task_timeout={task_timeout!r} must be a positive number or None")
-        self._ordered = ordered
-        self._buffer_size = None if buffer_size is None else int(buffer_size)
+        self._options = options
+        on_error = options.on_error
         self._policy = ds._policy if on_error is None else ErrorPolicy(on_error)
-        self._max_restarts = max_restarts
-        self._task_timeout = task_timeout
         self._executors: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
         self._versions: dict[Any, str | None] = {}  # of what the workers run
@@ -122,8 +99,8 @@ class Runner(ProxyDataFlow):
         size = 1
         if fragment.batching is not None:
             size = int(fragment.chains[fragment.batching].batch.batch_size)  # type: ignore[attr-defined]
-        if self._buffer_size is not None:
-            return max(1, self._buffer_size // size)
+        if self._options.buffer_size is not None:
+            return max(1, int(self._options.buffer_size) // size)
         return max(self._usual_buffer // size, 2 * epoch.at_once)
 
     def _threads_in_worker(self) -> int:
@@ -181,7 +158,8 @@ class Runner(ProxyDataFlow):
         return at(self.ds, epoch._replace(policy=self._policy), index)
 
     def _is_ordered(self, epoch: Epoch) -> bool:
-        return self._ordered if self._ordered is not None else epoch.seeded
+        ordered = self._options.ordered
+        return epoch.seeded if ordered is None else ordered
 
     def _outcomes(
         self,
@@ -216,9 +194,8 @@ class Runner(ProxyDataFlow):
                 workers=self._worker_count(fragment),
                 threads=self._threads(fragment),
                 buffer_size=buffer,
-                most_bytes=_share_of_memory() if self._buffer_size is None else math.inf,
-                max_restarts=self._max_restarts,
-                task_timeout=self._task_timeout,
+                most_bytes=_share_of_memory() if self._options.buffer_size is None else math.inf,
+                options=self._options,
                 meter=self._meter,
                 gauges=self._gauges,
             )

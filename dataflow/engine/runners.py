@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from dataflow.engine.options import RunnerOptions
 from dataflow.engine.runner import Runner
 from dataflow.engine.worker import Worker
 from dataflow.errors import ConfigError
@@ -66,7 +67,7 @@ class ThreadRunner(Runner):
         on_error: OnError | None = "raise",
         threads_in_worker: int | None = None,
     ) -> None:
-        super().__init__(ds, ordered=ordered, buffer_size=buffer_size, on_error=on_error)
+        super().__init__(ds, RunnerOptions(ordered, buffer_size, on_error))
         if num_threads < 1:
             raise ConfigError(f"num_threads={num_threads!r} must be at least 1")
         self.num_threads = int(num_threads)
@@ -216,13 +217,9 @@ class PrefetchDataZMQ(Runner):
         task_timeout: float | None = None,
         max_restarts: int = 3,
     ) -> None:
+        buffer_size = hwm if buffer_size is None else buffer_size
         super().__init__(
-            ds,
-            ordered=ordered,
-            buffer_size=hwm if buffer_size is None else buffer_size,
-            on_error=on_error,
-            max_restarts=max_restarts,
-            task_timeout=task_timeout,
+            ds, RunnerOptions(ordered, buffer_size, on_error, max_restarts, task_timeout)
         )
         self.num_proc = positive("num_proc", num_proc)
         self.replicate = replicate

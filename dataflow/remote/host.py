@@ -87,7 +87,7 @@ class Host:
             if isinstance(one, PrefetchDataRemote):
                 flow = one.ds
                 break
-        runner = Runner(flow, ordered=None, buffer_size=1)
+        runner = Runner(flow, RunnerOptions())
         self._chain = fingerprint(flow)
         self._parts = fragments_of_pool(runner)
         self._procs = procs

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from dataflow.engine.options import RunnerOptions
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import slots_of, start_processes
 from dataflow.errors import ConfigError
@@ -91,18 +92,14 @@ class PrefetchDataRemote(Runner):
         max_message_bytes: int = MESSAGE_BYTES,
         max_peers: int = 256,
     ) -> None:
+        buffer_size = hwm if buffer_size is None else buffer_size
         super().__init__(
-            ds,
-            ordered=ordered,
-            buffer_size=hwm if buffer_size is None else buffer_size,
-            on_error=on_error,
-            max_restarts=max_restarts,
-            task_timeout=task_timeout,
+            ds, RunnerOptions(ordered, buffer_size, on_error, max_restarts, task_timeout)
         )
         if num_proc < 0:
             raise ConfigError(f"num_proc={num_proc!r} must not be negative")
         self.num_proc = int(num_proc)
-        self._options = options_of(
+        self._listening = options_of(
             address,
             bind=True,
             keys=keys,
@@ -129,7 +126,7 @@ class PrefetchDataRemote(Runner):
     def close(self) -> None:
         super().close()
         if self._end is not None:
-            self._options = replace(self._options, addresses=self._end.exchange.addresses)
+            self._listening = replace(self._listening, addresses=self._end.exchange.addresses)
             self._end = None
             self._finalizer()
 
@@ -164,7 +161,7 @@ class PrefetchDataRemote(Runner):
     def _opened(self) -> _End:
         with _opening:
             if self._end is None:
-                self._end = _End(self._options, fingerprint(self.ds))
+                self._end = _End(self._listening, fingerprint(self.ds))
                 self._finalizer = weakref.finalize(self, self._end.exchange.stop)
             return self._end
 

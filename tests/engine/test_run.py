@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import dataflow as df
 from dataflow.engine.drive import drive
 from dataflow.engine.messages import RECALL, Lease, Outcomes, Report
+from dataflow.engine.options import RunnerOptions
 from dataflow.engine.run import Run
 from dataflow.epoch import Epoch
 from dataflow.executor.events import Died, Event, Left, Reported, Started
@@ -130,13 +131,12 @@ def run_of(
         "threads": 1,
         "buffer_size": 10,
         "most_bytes": float("inf"),
-        "max_restarts": 3,
-        "task_timeout": None,
         "meter": Meter(),
         "gauges": {},
         "clock": clock,
     }
-    run = Run(fragment, executor, Epoch(1, 0), [tasks], **(given_options | options))
+    told = RunnerOptions(**options)
+    run = Run(fragment, executor, Epoch(1, 0), [tasks], options=told, **given_options)
     return run, clock
 
 
