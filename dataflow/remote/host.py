@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dataflow.codec import wire
 from dataflow.codec.wire import Kind, Message
 from dataflow.engine.messages import RECALL, Failed, Report
+from dataflow.engine.options import RunnerOptions
 from dataflow.engine.runner import Runner
 from dataflow.engine.runners import start_processes
 from dataflow.errors import PeerError
