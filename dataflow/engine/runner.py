@@ -70,6 +70,9 @@ class Runner(ProxyDataFlow):
         """Whether a flow can go to a worker; where it cannot, this is told once."""
         return True
 
+    def _reads_here(self, source: Any) -> None:
+        """A source that could move to a worker is read where the loop is."""
+
     def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
         """Start the workers, which have room for `buffer` results that wait."""
         raise NotImplementedError(f"{type(self).__name__} defines no _start_executor()")

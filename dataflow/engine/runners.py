@@ -244,6 +244,17 @@ class PrefetchDataZMQ(Runner):
                 )
         return self._sendable[1]
 
+    def _reads_here(self, source: Any) -> None:
+        if self._told or self.num_proc == 1:  # of a single one `_sends` told why
+            return
+        self._told = True
+        logger.warning(
+            "%s can only be iterated, so this process reads it for %d worker processes, while the "
+            "loop waits. PrefetchDataZMQ(ds, 1) reads it in a worker, with the stages on it",
+            type(source).__name__,
+            self.num_proc,
+        )
+
     def _worker_count(self, fragment: Fragment) -> int:
         return 1 if fragment.sequential and not self.replicate else self.num_proc
 

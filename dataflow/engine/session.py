@@ -284,6 +284,8 @@ class Session:
             epoch = epoch._replace(runners=(runner,))
         if runner is None or (fragment.batching is None and fragment.idle):
             return self._alone(fragment, epoch, progress)
+        for source in fragment.read_here:
+            runner._reads_here(source)
         ordered = epoch.in_order or runner._is_ordered(epoch)
         self._unordered = self._unordered or not ordered
         if fragment.batching is not None:

@@ -44,6 +44,7 @@ class Fragment:
             tasks; see `dataflow.plan.planner.batch_into_workers`. None: there are no batches.
         batch: the stage that these are of.
         rewrites: the names of what the planner did to get here.
+        read_here: flows that the loop's own thread iterates, though a worker could.
     """
 
     top: Any
@@ -57,6 +58,7 @@ class Fragment:
     batching: int | None = None
     batch: BatchData | None = None
     rewrites: list[str] = field(default_factory=list)
+    read_here: list[Any] = field(default_factory=list)
     _packed: bytes | None = field(default=None, repr=False)
 
     @property

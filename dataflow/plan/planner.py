@@ -275,7 +275,10 @@ def _fused(
         return fragment_of_source(flow)
     if _is_leaf(record, shared=shared and pools):
         outputs = _outputs(record, policy)
-        return Fragment(flow, [OpChain()], [outputs], {(0, LOADER): flow}, [0])
+        fragment = Fragment(flow, [OpChain()], [outputs], {(0, LOADER): flow}, [0])
+        if isinstance(record, Opaque) and record.movable and not record.stays:
+            fragment.read_here.append(flow)
+        return fragment
     runner = isinstance(record, RunnerOp)
     shared = shared or len(record.inputs) > 1 or runner
     policy = flow._policy if runner else policy
@@ -321,6 +324,7 @@ def _merged(fragments: list[Fragment]) -> Fragment:
         whole.index_sources += [Shifted(source, by) for source in one.index_sources]
         whole.threads = max(whole.threads, one.threads)
         whole.sent += one.sent
+        whole.read_here += one.read_here
         whole.runner = one.runner if whole.runner is None else whole.runner
         for rewrite in one.rewrites:
             whole.note(rewrite)

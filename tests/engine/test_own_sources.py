@@ -121,3 +121,14 @@ def test_a_function_that_raises_ends_the_pass() -> None:
         with pytest.raises(df.WorkerError, match="seven") as caught:
             before.extend(dp[0] for dp in ds)
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_where_several_processes_share_it_that_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with df.PrefetchDataZMQ(chain(), 2) as ds, caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert {dp[2] for dp in ds} == {os.getpid()}
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith("Own can only be iterated, so this process reads it")
+    assert "PrefetchDataZMQ(ds, 1)" in told
