@@ -26,18 +26,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dataflow.epoch import Epoch
 from dataflow.failures import ErrorPolicy
 from dataflow.foreign import as_stage
-from dataflow.node import Node, inputs, is_native, seeds_of, stage_number, stays
+from dataflow.node import Node, inputs, is_native, stage_number, stays
 from dataflow.plan.fragment import Fragment
-from dataflow.plan.index import Endless, Keys, Ordered, Outputs, Shifted
+from dataflow.plan.index import Keys, Ordered, Outputs, Shifted
 from dataflow.plan.ops import BatchChain, OpChain
 from dataflow.plan.tasks import LOADER
-from dataflow.plan.whole import FlowLoader
-from dataflow.randomness import generator
+from dataflow.plan.whole import SOURCE_TO_WORKER, replicated, runs_whole, source_to_worker
 from dataflow.records import BatchOp, ItemOp, KeySource, Opaque, OrderOp, Record, RunnerOp
-from dataflow.stages.order import IndexSource
 
 __all__ = [
     "BATCH_TO_WORKERS",
@@ -63,7 +60,6 @@ FUSE = "fuse"
 ORDER_TO_KEYS = "order to keys"
 FLATTEN_RUNNERS = "flatten runners"
 BATCH_TO_WORKERS = "batch to workers"
-SOURCE_TO_WORKER = "source to worker"
 FILL_BEHIND = "fill behind"
 
 
@@ -236,7 +232,7 @@ def _fits(record: Record, downstream: _Downstream) -> bool:
         return not (downstream.ordered and pool) or _fits(record.inputs[0], _WITH_RUNNER)
     match record:
         case RunnerOp():
-            if not downstream.runner and _runs_whole(record):
+            if not downstream.runner and runs_whole(record):
                 return True
             inner = _Downstream(True, True, downstream.ordered, downstream.pools)
             return _fits(record.inputs[0], inner)
@@ -249,7 +245,7 @@ def _fits(record: Record, downstream: _Downstream) -> bool:
             )
             return all(
                 _fits(one, inner)
-                and (downstream.runner or not (isinstance(one, RunnerOp) and _runs_whole(one)))
+                and (downstream.runner or not (isinstance(one, RunnerOp) and runs_whole(one)))
                 for one in record.inputs
             )
         case _:
@@ -258,8 +254,8 @@ def _fits(record: Record, downstream: _Downstream) -> bool:
 
 def _fragment(record: Record, downstream: _Downstream) -> Fragment:
     """The fragment of a record that fits."""
-    if isinstance(record, RunnerOp) and not downstream.runner and _runs_whole(record):
-        return _replicated(record) if record.replicas else _source_to_worker(record)
+    if isinstance(record, RunnerOp) and not downstream.runner and runs_whole(record):
+        return replicated(record) if record.replicas else source_to_worker(record)
     return _fused(record, downstream.runner, downstream.pools)
 
 
@@ -408,69 +404,6 @@ def _with_batches(found: _Found, site: Site) -> Fragment:
     for runner in reversed(site.runners):
         _run_on(fragment, runner)
     fragment.sent[fragment.batching + 1] = 0
-    return fragment
-
-
-def _runs_whole(record: RunnerOp) -> bool:
-    """Whether a runner with none downstream has each worker iterate all that is upstream."""
-    return bool(record.replicas) or (record.whole and _iterator_of(record) is not None)
-
-
-def _iterator_of(record: RunnerOp) -> Any | None:
-    """The flow that can only be iterated which a worker of the runner iterates, if there is one.
-
-    It is directly upstream. Or there are stages on it, and a single worker that can run them as
-    well: then the loop need not wait for the source, which would be read here otherwise.
-    """
-    (first,) = record.inputs
-    one = first
-    while record.single and isinstance(one, ItemOp) and not one.transfers:
-        (one,) = one.inputs
-    if not isinstance(one, Opaque) or one.stays or not one.movable:
-        return None
-    return one.flow if one is first or record.flow._sends(first.flow, one.flow) else None
-
-
-def _source_to_worker(record: RunnerOp) -> Fragment:
-    """One worker iterates what is upstream of a runner."""
-    runner, flow = record.flow, _iterator_of(record)
-    if not runner._told:
-        runner._told = True
-        logger.warning(
-            "%s is a flow that can only be iterated: it runs whole in one worker %s. "
-            "replicate=True runs it independently in each",
-            type(flow).__name__,
-            runner._unit,
-        )
-    source = Endless(0, lambda epoch: (epoch.bare(), seeds_of(runner.ds)))
-    chain = OpChain(FlowLoader(runner.ds))
-    fragment = Fragment(runner, [chain], [source], {(0, LOADER): flow}, sequential=True)
-    fragment.note(SOURCE_TO_WORKER)
-    fragment.run_on(runner)
-    return fragment
-
-
-def _replicated(record: RunnerOp) -> Fragment:
-    """Each worker iterates what is upstream by itself, with random numbers of its own."""
-    runner = record.flow
-    flows = [runner._replica(replica) for replica in range(record.replicas)]
-
-    def source_of(replica: int) -> IndexSource:
-        def pass_of(epoch: Epoch) -> tuple[Epoch, None]:
-            seed = int(generator(epoch.seed, "replica", replica).integers(1 << 32))
-            return epoch.bare()._replace(seed=seed), None
-
-        return Endless(replica, pass_of, replica)
-
-    fragment = Fragment(
-        runner,
-        [OpChain(FlowLoader(flow)) for flow in flows],
-        [source_of(replica) for replica in range(record.replicas)],
-        {(replica, LOADER): flow for replica, flow in enumerate(flows)},
-        sequential=True,
-    )
-    fragment.note(SOURCE_TO_WORKER)
-    fragment.run_on(runner)
     return fragment
 
 

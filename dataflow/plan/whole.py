@@ -1,17 +1,33 @@
-"""A flow that a worker iterates whole."""
+"""Flows that a worker iterates whole: the loader for it, and the rewrite that sends them there."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from dataflow.epoch import DROPPED, Epoch, Stream
-from dataflow.node import reset, set_seeds
+from dataflow.node import reset, seeds_of, set_seeds
 from dataflow.opening import stream
-from dataflow.plan.tasks import EXHAUSTED
-from dataflow.randomness import leave
+from dataflow.plan.fragment import Fragment
+from dataflow.plan.index import Endless
+from dataflow.plan.ops import OpChain
+from dataflow.plan.tasks import EXHAUSTED, LOADER
+from dataflow.randomness import generator, leave
+from dataflow.records import ItemOp, Opaque, RunnerOp
 from dataflow.runtime import runtime
+from dataflow.stages.order import IndexSource
 
-__all__ = ["FlowLoader"]
+__all__ = [
+    "SOURCE_TO_WORKER",
+    "FlowLoader",
+    "replicated",
+    "runs_whole",
+    "source_to_worker",
+]
+
+logger = logging.getLogger(__name__)
+
+SOURCE_TO_WORKER = "source to worker"
 
 
 class FlowLoader:
@@ -55,3 +71,66 @@ class FlowLoader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["flow"])  # type: ignore[misc]
+
+
+def runs_whole(record: RunnerOp) -> bool:
+    """Whether a runner with none downstream has each worker iterate all that is upstream."""
+    return bool(record.replicas) or (record.whole and iterator_of(record) is not None)
+
+
+def iterator_of(record: RunnerOp) -> Any | None:
+    """The flow that can only be iterated which a worker of the runner iterates, if there is one.
+
+    It is directly upstream. Or there are stages on it, and a single worker that can run them as
+    well: then the loop need not wait for the source, which would be read here otherwise.
+    """
+    (first,) = record.inputs
+    one = first
+    while record.single and isinstance(one, ItemOp) and not one.transfers:
+        (one,) = one.inputs
+    if not isinstance(one, Opaque) or one.stays or not one.movable:
+        return None
+    return one.flow if one is first or record.flow._sends(first.flow, one.flow) else None
+
+
+def source_to_worker(record: RunnerOp) -> Fragment:
+    """One worker iterates what is upstream of a runner."""
+    runner, flow = record.flow, iterator_of(record)
+    if not runner._told:
+        runner._told = True
+        logger.warning(
+            "%s is a flow that can only be iterated: it runs whole in one worker %s. "
+            "replicate=True runs it independently in each",
+            type(flow).__name__,
+            runner._unit,
+        )
+    source = Endless(0, lambda epoch: (epoch.bare(), seeds_of(runner.ds)))
+    chain = OpChain(FlowLoader(runner.ds))
+    fragment = Fragment(runner, [chain], [source], {(0, LOADER): flow}, sequential=True)
+    fragment.note(SOURCE_TO_WORKER)
+    fragment.run_on(runner)
+    return fragment
+
+
+def replicated(record: RunnerOp) -> Fragment:
+    """Each worker iterates what is upstream by itself, with random numbers of its own."""
+    runner = record.flow
+    flows = [runner._replica(replica) for replica in range(record.replicas)]
+
+    def source_of(replica: int) -> IndexSource:
+        def pass_of(epoch: Epoch) -> tuple[Epoch, None]:
+            seed = int(generator(epoch.seed, "replica", replica).integers(1 << 32))
+            return epoch.bare()._replace(seed=seed), None
+
+        return Endless(replica, pass_of, replica)
+
+    fragment = Fragment(
+        runner,
+        [OpChain(FlowLoader(flow)) for flow in flows],
+        [source_of(replica) for replica in range(record.replicas)],
+        {(replica, LOADER): flow for replica, flow in enumerate(flows)},
+        sequential=True,
+    )
+    fragment.note(SOURCE_TO_WORKER)
+    fragment.run_on(runner)
+    return fragment
