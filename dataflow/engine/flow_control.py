@@ -20,7 +20,7 @@ class FlowControl:
     """Adapts the size of leases to the cost of a datapoint.
 
     Args:
-        threads: threads in each worker.
+        threads: in each worker.
         transfers: datapoints that its asynchronous stages can have in flight.
         limit: the most tasks that a worker may hold, some milliseconds' worth of small ones apart.
         distance: seconds that a message to a worker and back may take.

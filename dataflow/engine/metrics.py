@@ -37,7 +37,7 @@ class Metrics:
         meter: the runner's.
         gauges: what the stages' own figures were in each worker, kept over the executor's life.
         workers: how many there shall be.
-        threads: threads in each.
+        threads: in each.
         buffer_size: datapoints that may wait to be delivered.
         loops: it is the user's loop that waits here, and not a thread behind it.
     """

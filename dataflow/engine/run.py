@@ -49,7 +49,7 @@ class Run:
         tasks: what is to be done, in order: for all workers, or one list for each.
         ordered: deliver in the order of the tasks.
         workers: how many there shall be.
-        threads: threads in each.
+        threads: in each.
         buffer_size: results that may wait to be delivered.
         most_bytes: of those, as far as their size is known.
         options: of the runner.

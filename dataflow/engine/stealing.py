@@ -14,7 +14,7 @@ class WorkStealing:
     """Finds workers that are long at a datapoint while more tasks wait behind it.
 
     Args:
-        threads: threads in each worker; so many tasks are begun, and cannot go elsewhere.
+        threads: in each worker; so many tasks are begun, and cannot go elsewhere.
         distance: seconds that a message to a worker and back may take.
     """
 

@@ -54,7 +54,7 @@ class ProcessExecutor:
     Args:
         module: what a worker runs, as ``python -m module``.
         chains: its op chains, pickled.
-        threads: threads in each worker.
+        threads: in each worker.
         slots_each: messages with arrays that a worker can have under way.
         numbers: of the workers, where others have some of them.
     """

@@ -113,7 +113,7 @@ class RayExecutor:
         actors: the actors' class, from `actor_class`.
         address: of the cluster, where this process is not connected to one.
         chains: the workers' op chains, pickled.
-        threads: threads in each.
+        threads: in each.
         timeout: seconds that a task may be in progress, where anybody asks.
     """
 
