@@ -195,13 +195,8 @@ class _Thread:
         whole = any(isinstance(chain, BatchChain) for chain in worker.chains)
         start = self._start if whole else self._make
         # Of cheap datapoints that follow others, this is all:
-        ops, results, tasks, seed, me = (
-            self._ops,
-            self._results,
-            lease.tasks,
-            lease.seed,
-            self._number,
-        )
+        ops, results, watched, me = self._ops, self._results, worker.watched, self._number
+        tasks, seed = lease.tasks, lease.seed
         while not worker.stopped:
             try:
                 index = pending.popleft()
@@ -218,6 +213,8 @@ class _Thread:
             else:
                 self._finished += 1
                 results.append((number, index, outcome))
+                if not watched.is_set():  # the watcher may have taken those before just now
+                    watched.set()
         self.part = None
         # Many make a message worth it. If they waited for the next lease to be done, the consumer
         # could not send the one after it in time.
