@@ -17,7 +17,7 @@ from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy
 from dataflow.flows import ProxyDataFlow
-from dataflow.node import mark_ready
+from dataflow.node import mark_ready, walk
 from dataflow.opening import at, stream
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.planner import lower, stages_for_workers
@@ -49,7 +49,7 @@ class Runner(ProxyDataFlow):
         self._policy = ds._policy if on_error is None else ErrorPolicy(on_error)
         self._executors: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
-        self._versions: dict[Any, str | None] = {}  # of what the workers run
+        self._versions: dict[Any, Any] = {}  # of what the workers run
 
     _unit = "process"  # what one more of would be added
 
@@ -69,6 +69,11 @@ class Runner(ProxyDataFlow):
     def _sends(self, flow: Any, source: Any) -> bool:
         """Whether a flow can go to a worker; where it cannot, this is told once."""
         return True
+
+    def _version(self, fragment: Fragment) -> Any:
+        """Equal to another one where workers need nothing anew."""
+        # Those of this process see what changes in a stage, but not another stage in its place.
+        return fragment.version() if self._sends_ops else [_Same(flow) for flow in walk(self.ds)]
 
     def _reads_here(self, source: Any) -> None:
         """A source that could move to a worker is read where the loop is."""
@@ -175,7 +180,7 @@ class Runner(ProxyDataFlow):
         """Every task with its number and its outcome, from workers; see `drive`."""
         key = fragment.key(epoch)
         executor = self._executors.get(key)
-        version = fragment.version() if self._sends_ops else None
+        version = self._version(fragment)
         if executor is not None and (_hangs(executor) or version != self._versions.get(key)):
             self._dismiss(key, executor)
             executor = None
@@ -240,6 +245,18 @@ class Runner(ProxyDataFlow):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_executors": {}, "_gauges": {}, "_versions": {}}
+
+
+class _Same:
+    """Equal to what is of the very same object, which lives as long as this."""
+
+    def __init__(self, one: Any) -> None:
+        self._one = one
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._one is other._one
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _hangs(executor: Executor) -> bool:

@@ -82,3 +82,14 @@ def test_a_loop_that_was_left_notices_as_well() -> None:
         assert next(iter(ds))[0] == 1
         stage.amount = 5
         assert [dp[0] for dp in ds] == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("run", RUNNERS)
+def test_another_stage_in_its_place_is_used(run: Callable[[df.DataFlow], df.DataFlow]) -> None:
+    top = numbers().map(lambda dp: [dp[0] + 1]).map(lambda dp: [dp[0] * 2])
+    with run(top) as ds:
+        assert [dp[0] for dp in ds] == [2, 4, 6, 8]
+        top.ds = numbers().map(lambda dp: [dp[0] + 10])  # type: ignore[attr-defined]
+        assert [dp[0] for dp in ds] == [20, 22, 24, 26]
+        top.ds.func = lambda dp: [dp[0] + 20]  # type: ignore[attr-defined]
+        assert [dp[0] for dp in ds] == [40, 42, 44, 46]
