@@ -6,15 +6,17 @@ Two workers make datapoints of 224×224×3; each waits 5 ms (`waits`), as for a 
 decodes a JPEG, cuts and mirrors it (`decodes`). The loop takes batches of them; its step sleeps, as
 beside a GPU, or computes on one core with NumPy. What is best possible for steps that sleep is the
 longer of the step and of the work shared by the workers; what a datapoint takes is measured in each
-run with a bare loop before (a sleep of 5 ms takes more than that). Steps that compute share the
-cores with the workers.
+run before, with bare loops in as many threads or processes (a sleep of 5 ms takes longer).
+Steps that compute share the cores with the workers.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -173,8 +175,8 @@ def prepare(quick: bool) -> Config:
     return photos(quick)
 
 
-def cost_of_item(config: Config) -> float:
-    """Seconds that a bare loop on one core takes for a datapoint."""
+def bare_loop(config: Config) -> float:
+    """Seconds that a datapoint takes in a loop that does nothing else with it."""
     one_thread()
     make = work_of(config)
     some = paths_of({**config, "images": 100 if config["item"] == "waits" else 300})
@@ -184,6 +186,17 @@ def cost_of_item(config: Config) -> float:
     for point in some:
         make(point)
     return (time.perf_counter() - begun) / len(some)
+
+
+def cost_of_item(config: Config) -> float:
+    """Seconds that a datapoint takes in as many bare loops at once as there are workers."""
+    if config.get("runner") == "threads":
+        with ThreadPoolExecutor(WORKERS) as threads:
+            costs = list(threads.map(bare_loop, [config] * WORKERS))
+    else:
+        with get_context("spawn").Pool(WORKERS) as processes:
+            costs = processes.map(bare_loop, [config] * WORKERS, chunksize=1)
+    return sum(costs) / WORKERS
 
 
 def _cell(run: Any) -> Any:
