@@ -43,6 +43,7 @@ def main() -> None:
     ).start()
     # Ctrl-C goes to the whole terminal; the consumer decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # for what the user's code starts
     setup: dict[str, Any] = pickle.loads(os.pread(setup_fd, os.fstat(setup_fd).st_size, 0))
     os.close(setup_fd)
     # As in the parent, so that modules beside the user's script are found.

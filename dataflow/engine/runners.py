@@ -248,7 +248,7 @@ class PrefetchDataZMQ(Runner):
         if self._told or self.num_proc == 1:  # of a single one `_sends` told why
             return
         self._told = True
-        logger.warning(
+        logger.info(  # it is as it should be where the source is light and the stages are dear
             "%s can only be iterated, so this process reads it for %d worker processes, while the "
             "loop waits. PrefetchDataZMQ(ds, 1) reads it in a worker, with the stages on it",
             type(source).__name__,

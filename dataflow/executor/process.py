@@ -316,6 +316,8 @@ class _Spawner:
 
 
 def _serve(requests: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]) -> None:
+    # Workers inherit this: Ctrl-C goes to the whole terminal, also while they start.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     while (request := requests.get()) is not None:
         start, future = request
         try:

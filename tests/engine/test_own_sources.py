@@ -126,9 +126,10 @@ def test_a_function_that_raises_ends_the_pass() -> None:
 def test_where_several_processes_share_it_that_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with df.PrefetchDataZMQ(chain(), 2) as ds, caplog.at_level(logging.WARNING):
+    with df.PrefetchDataZMQ(chain(), 2) as ds, caplog.at_level(logging.INFO, "dataflow"):
         for _ in range(2):
             assert {dp[2] for dp in ds} == {os.getpid()}
     (told,) = [record.getMessage() for record in caplog.records]
+    assert all(record.levelno == logging.INFO for record in caplog.records)
     assert told.startswith("Own can only be iterated, so this process reads it")
     assert "PrefetchDataZMQ(ds, 1)" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -25,8 +26,10 @@ pytestmark = pytest.mark.skipif(not slots.slot_bytes(4), reason="needs memfd")
 @contextlib.contextmanager
 def pair() -> Iterator[tuple[SlotReader, SlotWriter]]:
     reader = SlotReader(4)
-    yield reader, SlotWriter(os.dup(reader.fd), 4)
-    reader.close()
+    try:
+        yield reader, SlotWriter(os.dup(reader.fd), 4)
+    finally:
+        reader.close()
 
 
 def send(writer: SlotWriter, reader: SlotReader, *arrays: np.ndarray) -> list[np.ndarray]:
@@ -143,7 +146,13 @@ def test_what_has_no_room_in_a_slot_is_made_elsewhere() -> None:
         assert len({writer.block().slot for _ in range(3)} | {block.slot}) == 4, "it is kept"
 
 
-def test_memory_that_has_no_use_is_given_back() -> None:
+@pytest.fixture
+def looks_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For unused memory, and not by itself, where the test takes longer than it waits."""
+    monkeypatch.setattr(slots, "_IDLE_SECONDS", math.inf)
+
+
+def test_memory_that_has_no_use_is_given_back(looks_when_asked: None) -> None:
     with pair() as (reader, writer):
         kept = [send(writer, reader, np.ones(8 << 20, np.uint8)) for _ in range(3)]
         assert reader.resident() >= 24 << 20
@@ -156,7 +165,7 @@ def test_memory_that_has_no_use_is_given_back() -> None:
         assert reader.resident() <= (8 << 20) + (1 << 20), "all but the slot that is lent"
 
 
-def test_what_one_large_message_took_is_not_kept_for_small_ones() -> None:
+def test_what_one_large_message_took_is_not_kept_for_small_ones(looks_when_asked: None) -> None:
     with pair() as (reader, writer):
         for size in (8 << 20, 4096, 4096):
             (view,) = send(writer, reader, np.full(size, 7, np.uint8))
