@@ -138,9 +138,9 @@ def memory_files() -> int:
 
 def _shared() -> set[str]:
     """The files in /dev/shm that are ours: other programs have some there, too."""
-    with contextlib.suppress(OSError):
-        with os.scandir("/dev/shm") as files:  # closed, too, where a file is gone meanwhile
-            return {file.name for file in files if file.stat().st_uid == os.getuid()}
+    # Closed, too, where a file is gone meanwhile.
+    with contextlib.suppress(OSError), os.scandir("/dev/shm") as files:
+        return {file.name for file in files if file.stat().st_uid == os.getuid()}
     return set()
 
 
