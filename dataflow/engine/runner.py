@@ -189,6 +189,7 @@ class Runner(ProxyDataFlow):
         self._at_once = epoch.at_once
         if executor is None:  # the workers of an earlier epoch go on
             executor = self._executors[key] = self._start_executor(fragment, buffer)
+        fragment.release()
         executor.interrupted = False  # perhaps in a pass that had ended for it
         self._meter.runner = type(self).__name__
         keeps = False

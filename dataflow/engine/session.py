@@ -66,7 +66,9 @@ class Session(Cursors):
     ) -> None:
         super().__init__(saved, before, resumed=resumed)
         self.pools = pools
+        # For `ds[i]`, by the flow's number, and with it, as numbers of what is gone are given again.
         self._looked_at: dict[int, tuple[Any, IndexSource, Consumer]] = {}
+        self._looked_through: dict[int, tuple[Any, Any, Consumer]] = {}
 
     def _another(self, saved: Mapping[str, Any]) -> Session:
         return Session(saved, resumed=self.resumed, pools=self.pools)
@@ -93,10 +95,14 @@ class Session(Cursors):
 
     def op_at(self, flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Any]:
         """One datapoint of such a stage, DROPPED included."""
-        fragment, upstream = self._ops_of(flow, epoch)
+        known = self._looked_through.get(id(flow))
+        if known is None:
+            fragment, upstream = self._ops_of(flow, epoch)
+            consumer = Consumer(fragment, epoch.seed, alone=True, keeps_count=False)
+            known = self._looked_through[id(flow)] = flow, upstream, consumer
+        _, upstream, consumer = known
         tag, datapoint = at(upstream, epoch, index)
         if datapoint is not DROPPED:
-            consumer = Consumer(fragment, epoch.seed, alone=True, keeps_count=False)
             datapoint = consumer.apply(Task(tag, 0, None), datapoint)
         return tag, datapoint
 
@@ -132,7 +138,6 @@ class Session(Cursors):
             IndexError: where there is no such place.
             TypeError: where the flow's datapoints can only be had in turn.
         """
-        # The flow is kept with it: the numbers of objects that are gone are given again.
         known = self._looked_at.get(id(flow))
         if known is None:
             site = Site(policy=epoch.policy, pools=self.pools)

@@ -116,6 +116,10 @@ class Fragment:
             self._packed = pack(chains, [*flows, *stages])
         return self._packed
 
+    def release(self) -> None:
+        """The packed op chains are where they are needed: there may be much in them."""
+        self._packed = None
+
     def version(self) -> str | None:
         """Another one where a stage was changed; None where it cannot be sent anywhere."""
         try:

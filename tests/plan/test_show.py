@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -126,7 +127,7 @@ def test_what_a_cache_reads_is_shown_once_more() -> None:
 
 
 def test_workers_with_nothing_to_do_are_told_of() -> None:
-    with df.PrefetchDataZMQ(df.DataFromQueue(__import__("queue").Queue()), 2) as ds:
+    with df.PrefetchDataZMQ(df.DataFromQueue(queue.Queue()), 2) as ds:
         assert ds.plan().steps[0].where == "none: its workers would have nothing to do"
 
 
