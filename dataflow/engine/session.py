@@ -66,7 +66,7 @@ class Session(Cursors):
     ) -> None:
         super().__init__(saved, before, resumed=resumed)
         self.pools = pools
-        # For `ds[i]`, by the flow's number; with the flow, as the numbers of others are given again.
+        # For `ds[i]`, by the flow's number; with the flow, whose number another may get later.
         self._looked_at: dict[int, tuple[Any, IndexSource, Consumer]] = {}
         self._looked_through: dict[int, tuple[Any, Any, Consumer]] = {}
 
