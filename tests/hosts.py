@@ -29,6 +29,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+# There are `ip`, `tc` and `nft`, but not on the path of a user of Debian's.
+os.environ["PATH"] = ":".join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
 __all__ = ["Hosts", "HostsError", "why_not"]
 
 ROOT = Path(__file__).resolve().parents[1]
