@@ -48,6 +48,20 @@ def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return begin
 
 
+def _runs_once(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Wrap a class's own `reset_state`: it runs once, whoever calls it, and calls no `super()`."""
+
+    @functools.wraps(method)
+    def reset_state(self: DataFlow) -> None:
+        # Only for the outermost method, as above.
+        if type(self).reset_state is reset_state:
+            self._make_ready(method)
+        else:
+            method(self)
+
+    return reset_state
+
+
 class DataFlow(Node):
     """An iterable of datapoints; each `iter()` is the next epoch.
 
@@ -63,6 +77,8 @@ class DataFlow(Node):
     # What `reset_state` made: by name, what was there before, if there was something.
     __made: Mapping[str, list[Any]] = MappingProxyType({})
     __epoch = 0
+    __path: tuple[int, ...] = ()
+    __next_path: tuple[int, ...] = ()
     __looked_at = 0
     __seed: int | None = None
     __drawn: int | None = None
@@ -77,6 +93,8 @@ class DataFlow(Node):
         for name in ("__iter__", "get_data"):
             if name in cls.__dict__:
                 setattr(cls, name, _begins_epoch(cls.__dict__[name]))
+        if "reset_state" in cls.__dict__:
+            setattr(cls, "reset_state", _runs_once(cls.__dict__["reset_state"]))  # noqa: B010
 
     # -- what users call ---------------------------------------------------------------------
 
@@ -342,8 +360,13 @@ class DataFlow(Node):
         """The number of the pass that was opened last."""
         return max(self.__epoch - 1, 0)
 
-    def _join_pass(self, epoch: int, seed: int) -> None:
+    def _current_path(self) -> tuple[int, ...]:
+        """The branch of the graph that the flow was in then."""
+        return self.__path
+
+    def _join_pass(self, epoch: int, seed: int, path: tuple[int, ...]) -> None:
         self.__epoch = epoch
+        self.__path = self.__next_path = path
         if self.__seed is None:
             self.__drawn = seed
 
@@ -382,18 +405,30 @@ class DataFlow(Node):
     def _prepare(self) -> None:
         """Call `reset_state` if nobody did."""
         if not self.__ready:
-            self.__ready = True
-            before = self.__dict__.copy()
             self.reset_state()
-            self.__made = {
-                name: [before[name]] if name in before else []
-                for name, value in self.__dict__.items()
-                if name not in before or value is not before[name]
-            }
+            self.__ready = True
+
+    def _make_ready(self, reset_state: Callable[[Any], None]) -> None:
+        """Call this class's own `reset_state`, if nobody did, and note what it made."""
+        if self.__ready:
+            return
+        self.__ready = True
+        before = self.__dict__.copy()
+        try:
+            reset_state(self)
+        except BaseException:
+            self.__ready = False
+            raise
+        self.__made = {
+            name: [before[name]] if name in before else []
+            for name, value in self.__dict__.items()
+            if name not in before or value is not before[name]
+        }
 
     def _begin(self, epoch: Epoch | None = None) -> Epoch:
         """Start the next pass, or the given one."""
         self._prepare()
+        self.__path, self.__next_path = self.__next_path, ()
         if epoch is None:
             number = self.__epoch if self.__pending is None else self.__pending["epoch"]
             epoch = self._epoch_number(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -56,6 +56,8 @@ class Epoch(NamedTuple):
             entered: the loop has not got them yet. None: they are entered.
         path: which input was taken at each stage with several, from the top down; part of the
             tags, so that equal inputs draw different random numbers.
+        shared: by the identity of a flow, where in `path` inputs branch that have the flow in
+            common, and need it in the same order.
     """
 
     seed: int
@@ -70,6 +72,25 @@ class Epoch(NamedTuple):
     at_once: int = 1
     settled: list[tuple[Any, int]] | None = None
     path: tuple[int, ...] = ()
+    shared: Mapping[int, tuple[int, ...]] | None = None
+
+    def order_of(self, flow: Any) -> tuple[int, ...]:
+        """`path` as far as it decides about the order that `flow` draws."""
+        branchings = self.shared.get(id(flow)) if self.shared else None
+        if not branchings:
+            return self.path
+        return tuple(step for at, step in enumerate(self.path) if at not in branchings)
+
+    def sharing(self, flows: Iterable[Any]) -> Epoch:
+        """The same epoch for the inputs of a stage that has several, and `flows` in some of them.
+
+        Args:
+            flows: what the inputs have in common.
+        """
+        at = len(self.path)
+        known = self.shared or {}
+        more = {id(flow): (*known.get(id(flow), ()), at) for flow in flows}
+        return self._replace(shared={**known, **more}) if more else self
 
     def input(self, index: int) -> Epoch:
         """The same epoch for input number `index` of a stage with several."""
@@ -92,7 +113,7 @@ class Epoch(NamedTuple):
 
     def bare(self) -> Epoch:
         """Without what only this process knows."""
-        return self._replace(session=None, runners=(), policy=None, settled=None)
+        return self._replace(session=None, runners=(), policy=None, settled=None, shared=None)
 
 
 class EpochIterator:

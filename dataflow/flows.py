@@ -40,21 +40,21 @@ class RNGDataFlow(DataFlow):
     """A dataflow with random numbers, `self.rng`.
 
     `rng` is a `numpy.random.RandomState`. Where one datapoint is handled at a time it belongs to
-    that datapoint; in a class that defines `__iter__` itself it belongs to the epoch. Either way
-    it is decided by the chain's seed.
+    that datapoint; in a class that defines `__iter__` itself it belongs to the epoch, and to the
+    branch where a chain has several. Either way it is decided by the chain's seed.
     """
 
-    __rng: tuple[tuple[int, int], np.random.RandomState] | None = None
+    __rng: tuple[tuple[int, ...], np.random.RandomState] | None = None
 
     @property
     def rng(self) -> np.random.RandomState:
         state = datapoint_rng()
         if state is not None:
             return state
-        epoch = self._current_epoch()
-        key = (self._seed_of_chain()[0], epoch)
+        epoch, path = self._current_epoch(), self._current_path()
+        key = (self._seed_of_chain()[0], epoch, *path)
         if self.__rng is None or (self.__rng[0] != key and self.__rng[0] != _USERS):
-            bits = generator(key[0], "flow", epoch, self._stage_number()).bit_generator
+            bits = generator(key[0], "flow", epoch, self._stage_number(), *path).bit_generator
             self.__rng = (key, np.random.RandomState(bits))
         return self.__rng[1]
 

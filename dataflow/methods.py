@@ -54,10 +54,16 @@ def shuffled(self: DataFlow, buffer_size: int) -> LocallyShuffleData:
 
 
 def batch(
-    self: DataFlow, batch_size: int, remainder: bool = False, use_list: bool = False
+    self: DataFlow,
+    batch_size: int,
+    remainder: bool = False,
+    use_list: bool = False,
+    *,
+    pad: complex | None = None,
+    collate: Callable[[list[Datapoint]], Datapoint] | None = None,
 ) -> BatchData:
     """`BatchData` over this: datapoints stacked along a new first axis."""
-    return BatchData(self, batch_size, remainder, use_list)
+    return BatchData(self, batch_size, remainder, use_list, pad=pad, collate=collate)
 
 
 def repeat(self: DataFlow, num: int = -1) -> RepeatedData:

@@ -14,6 +14,7 @@ from dataflow.records import Record
 
 __all__ = [
     "Node",
+    "branches",
     "inputs",
     "is_flow",
     "is_native",
@@ -37,6 +38,12 @@ class Node:
 
     # It is read where the loop is, whatever runs upstream and downstream of it.
     _stays = False
+
+    # It is an ordered set of keys.
+    _has_keys = False
+
+    # It goes on where a pass left it, so no two passes can be under way.
+    _one_at_a_time = False
 
     def _is_native(self) -> bool:
         """Whether the engine iterates it, and not a method of the user's."""
@@ -78,8 +85,8 @@ class Node:
     def _set_own_seed(self, seed: int | None) -> None:
         raise NotImplementedError
 
-    def _join_pass(self, epoch: int, seed: int) -> None:
-        """Take the number and seed of a pass that somebody else opened."""
+    def _join_pass(self, epoch: int, seed: int, path: tuple[int, ...]) -> None:
+        """Take number and seed of a pass that somebody else opened, and the branch it is in."""
         raise NotImplementedError
 
     @property
@@ -115,6 +122,14 @@ def walk(flow: Any, *, foreign: bool = False) -> Iterator[Any]:
     yield flow
     for one in () if foreign and isinstance(flow, Node) else inputs(flow):
         yield from walk(one, foreign=foreign)
+
+
+def branches(flow: Any, path: tuple[int, ...]) -> Iterator[tuple[Any, tuple[int, ...]]]:
+    """`flow` and everything upstream, each with the branch it is in, where `flow` is in `path`."""
+    yield flow, path
+    upstream = inputs(flow)
+    for number, one in enumerate(upstream):
+        yield from branches(one, (*path, number) if len(upstream) > 1 else path)
 
 
 def stage_number(flow: Any) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from dataflow.epoch import Datapoint, Epoch, Stream
-from dataflow.node import Node, is_native, reset, walk
+from dataflow.node import Node, branches, is_native, reset
 from dataflow.randomness import Tag
 
 __all__ = ["at", "own_stream", "stream"]
+
+_END = object()
 
 
 def stream(flow: Any, epoch: Epoch) -> Stream:
@@ -44,13 +47,17 @@ def at(flow: Any, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
 def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
     """Iterate an opaque flow; its outputs are numbered, and it sees the epoch's seed and number."""
     reset(flow)
-    for one in walk(flow):
+    for one, path in branches(flow, epoch.path):
         if isinstance(one, Node):
-            one._join_pass(epoch.number, epoch.seed)
+            one._join_pass(epoch.number, epoch.seed, path)
     iterator = iter(flow)
     try:
-        for position, datapoint in enumerate(iterator):
-            yield (epoch.number, position, *epoch.path), datapoint
+        for position in count():
+            one = [next(iterator, _END)]
+            if one[0] is _END:
+                return
+            # Nothing here holds the datapoint while others have it, so they may count who does.
+            yield (epoch.number, position, *epoch.path), one.pop()
     finally:
         if callable(close := getattr(iterator, "close", None)):
             close()

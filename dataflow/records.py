@@ -11,6 +11,7 @@ from typing import Any
 
 __all__ = [
     "BatchOp",
+    "Copying",
     "ItemOp",
     "KeySource",
     "Opaque",
@@ -49,6 +50,10 @@ class Opaque(Record):
 
     stays: bool = False
     movable: bool = True
+
+
+class Copying(Opaque):
+    """One that can be iterated from any of its places, since it copies what has places."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ while True:
 CLIENT = """
 import json, socket, sys, time
 size = int(sys.argv[2])
+print("connecting", flush=True)
 begun = time.monotonic()
 connection = socket.create_connection((sys.argv[1], 5000))
 connected = time.monotonic()
@@ -64,7 +65,9 @@ def bed(request: pytest.FixtureRequest) -> Iterator[tuple[Hosts, dict[str, Any]]
 def client(bed: Hosts, size: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CLIENT, bed.address("one"), str(size)]
     pipe = subprocess.PIPE
-    return bed.start("other", command, stdin=pipe, stdout=pipe, text=True)
+    process = bed.start("other", command, stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "connecting\n"
+    return process
 
 
 def test_links(bed: tuple[Hosts, dict[str, Any]]) -> None:

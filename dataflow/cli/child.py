@@ -73,9 +73,9 @@ def _follow(
         stuck.set()
         process.kill()
 
-    process.stdin.write(json.dumps(config).encode() + b"\n")
-    process.stdin.flush()  # and kept open: its end tells the cell that nobody waits any more
     with process.stdout as lines:
+        process.stdin.write(json.dumps(config).encode() + b"\n")
+        process.stdin.flush()  # and kept open: its end tells the cell that nobody waits any more
         while True:
             alarm = threading.Timer(SILENCE, give_up)
             alarm.daemon = True

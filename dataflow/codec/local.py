@@ -10,24 +10,27 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from dataflow.codec import functions
+from dataflow.codec import flawed, functions
 from dataflow.codec.torch_tensors import reduced
+from dataflow.ownership import LARGE
 
 __all__ = ["decode", "encode"]
-
-# Below this an array travels inside the pickle: a descriptor and an aligned place cost more.
-_INLINE = 2048
 
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        # Only contiguous arrays can be taken out of band; a crop, for one, is not.
-        if type(obj) is np.ndarray and not (obj.flags.c_contiguous or obj.flags.f_contiguous):
-            return np.ascontiguousarray(obj).__reduce_ex__(5)
+        if type(obj) is np.ndarray:
+            # Only contiguous arrays can be taken out of band; a crop, for one, is not.
+            if not (obj.flags.c_contiguous or obj.flags.f_contiguous):
+                return np.ascontiguousarray(obj).__reduce_ex__(5)
+            return NotImplemented
+        if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
+            raise pickle.PicklingError(f"{obj} is of the script, which the other side does not run")
         return reduced(obj) or NotImplemented
 
 
@@ -41,7 +44,7 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < _INLINE:
+        if raw.nbytes < LARGE:
             return True
         buffers.append(raw)
         return False
@@ -57,5 +60,13 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
 
 
 def decode(structure: bytes | memoryview, buffers: Iterable[Any]) -> Any:
-    """Rebuild a value; its arrays are views of `buffers`."""
-    return pickle.loads(structure, buffers=buffers)
+    """Rebuild a value; its arrays are views of `buffers`.
+
+    Returns:
+        The value; `Flawed` where a part of it cannot be rebuilt.
+    """
+    given = list(buffers)
+    try:
+        return pickle.loads(structure, buffers=given)
+    except Exception:  # unpickling the user's objects raises anything
+        return flawed.Flawed(flawed.loads(structure, given))

@@ -11,7 +11,9 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflow.engine.counters import Counters
+from dataflow.engine.unread import Unread
 from dataflow.epoch import DROPPED
+from dataflow.ownership import copied, own
 from dataflow.plan.ops import OpChain
 from dataflow.plan.tasks import EXHAUSTED, LOADER, Task
 from dataflow.randomness import enter, leave, place
@@ -53,6 +55,7 @@ class OpExecutor:
         counters: of that thread.
         catches: what counts as a failure of the datapoint; everything else ends the thread's loop.
         begin: how asynchronous stages begin; None: they are waited for.
+        keeps: the caller sees to it that results are its own, as it keeps them for long.
 
     Attributes:
         timed: whether to time the next datapoint.
@@ -65,12 +68,16 @@ class OpExecutor:
         *,
         catches: type[BaseException],
         begin: Begin | None = None,
+        keeps: bool = False,
     ) -> None:
         self._chains = chains
         self._counters = counters
         self._catches = catches
         self._begin = begin
         self._loaders = [chain.loader for chain in chains]
+        self._lent = [chain.lends for chain in chains]
+        # Stages may write into what they get; what a loader returns may be a part of what it holds.
+        self._takes = [not keeps or bool(chain.stages) for chain in chains]
         self._steps: list[list[_Step] | None] = [None] * len(chains)  # as of their first use
         self.timed = True
 
@@ -83,6 +90,8 @@ class OpExecutor:
         value = task.key
         if value is DROPPED:
             return DROPPED
+        if type(value) is Unread:
+            return Raised(value.error, LOADER)
         loader = self._loaders[task.chain]
         if loader is not None:
             counts = self._counters.counts[task.chain][0]
@@ -104,6 +113,10 @@ class OpExecutor:
             if value is EXHAUSTED:
                 counts[0] -= 1  # beyond the end there is nothing to count
                 return EXHAUSTED
+            if self._takes[task.chain]:
+                value = own(value)
+        elif self._lent[task.chain]:
+            value = copied(value)
         return self.go_on(seed, task, 0, value)
 
     def go_on(self, seed: int, task: Task, first: int, value: Any) -> Any:
@@ -119,6 +132,7 @@ class OpExecutor:
                 if apply is None:
                     assert self._begin is not None, "checked in init"
                     here.seed = None
+                    value = own(value)  # others of the user's calls come before it is through
                     try:
                         self._begin(self._chains[number].stages[at], value, at)  # type: ignore[arg-type]
                     except self._catches as error:

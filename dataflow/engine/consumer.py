@@ -113,7 +113,7 @@ class Consumer:
         """A batch that is built here, after the stages on it."""
         begun = perf_counter()
         try:
-            batch = stage.aggregate_batch(members, stage.use_list)
+            batch = stage.batch_of(members)
         except Exception as error:
             return self._failed(task, error, LOADER)
         finally:

@@ -51,6 +51,7 @@ class Cursors:
         self._unordered = False
         self._once: str | None = None
         self._apart = False
+        self._around: Cursors | None = None
 
     # -- what flows ask for ------------------------------------------------------------------
 
@@ -61,6 +62,7 @@ class Cursors:
         make: Callable[[dict[str, Any]], _Cursor],
         *,
         sticky: bool = False,
+        fixed: bool = False,
         beside: str = "",
     ) -> _Cursor:
         """A stage's place in an epoch, which is part of the pass's state.
@@ -70,9 +72,12 @@ class Cursors:
             epoch: the epoch that it was opened with.
             make: builds the cursor from what its `state()` was, from {} at the beginning.
             sticky: it stays in force when the pass is over.
+            fixed: it does not move.
             beside: tells it from the engine's own for the same flow.
         """
-        key = ".".join(map(str, (*epoch.path, stage_number(flow)))) + beside
+        if fixed and self._around is not None:
+            return self._around.cursor(flow, epoch, make, fixed=True, beside=beside)
+        key = _key(flow, epoch) + beside
         saved = self._saved.pop(key, {})
         if saved and not sticky and saved["epoch"] != epoch.number:
             saved = {}
@@ -92,6 +97,21 @@ class Cursors:
         inner = self._another(saved)
         inner._apart = True
         return inner
+
+    def apart_from(self, flow: Any, epoch: Epoch, place: int) -> Self:
+        """The same for a pass over `flow` that begins at a place of it, if the flow has places.
+
+        What does not move in it is part of the state.
+        """
+        saved = {_key(flow, epoch): {"epoch": epoch.number, "next": place}} if place else {}
+        inner = self.apart(saved)
+        inner._around = self
+        return inner
+
+    @property
+    def began(self) -> bool:
+        """Whether the flow that was opened began where the cursors said."""
+        return not self._saved
 
     def _another(self, saved: Mapping[str, Any]) -> Self:
         """One like this, for a pass within this one."""
@@ -165,3 +185,8 @@ class Cursors:
         return any(one[1] for one in self._cursors.values()) or any(
             inner._goes_on for inner, _ in self._nested
         )
+
+
+def _key(flow: Any, epoch: Epoch) -> str:
+    """Of a flow's cursor."""
+    return ".".join(map(str, (*epoch.path, stage_number(flow))))

@@ -166,6 +166,8 @@ def _send(end: WorkerEnd, spent: Spent, report: Report, block: Block | None = No
         report.results = each[:half]
         _send(end, spent, report)
         _send(end, spent, Report(each[half:]))
+        if block is not None:  # they took their arrays from there
+            end.drop(block)
     except Exception:  # pickling the user's objects raises anything; other faults come again below
         fit(report)
         end.send(report, block)

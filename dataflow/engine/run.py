@@ -20,6 +20,7 @@ from dataflow.engine.messages import RECALL, UNSENT, Failed, Lease, Report
 from dataflow.engine.metrics import Gauges, Metrics
 from dataflow.engine.options import RunnerOptions
 from dataflow.engine.stealing import WorkStealing
+from dataflow.engine.unread import readable, sendable
 from dataflow.epoch import Epoch
 from dataflow.errors import WorkerDied
 from dataflow.executor.events import Died, Event, Executor, Left, Reported, Started
@@ -223,10 +224,16 @@ class Run:
                 if not held:
                     self._stealing.given(worker, self._clock())
                 self._held[worker] = held + len(lease.tasks)
-                self._executor.send(worker, lease)
+                self._send(worker, lease)
                 if self._clock() - begun > LOOK_SECONDS:
                     return True
         return False
+
+    def _send(self, worker: int, lease: Lease) -> None:
+        try:
+            self._executor.send(worker, lease)
+        except Exception:  # pickling the user's keys and datapoints raises anything
+            self._executor.send(worker, sendable(lease))
 
     def _has(self, seat: int) -> int:
         """How many tasks the worker of a seat holds."""
@@ -318,8 +325,9 @@ class Run:
             if isinstance(event, Reported) and isinstance(event.report, Failed):
                 raise event.report.exception()  # it could not even start
             if isinstance(event, Reported):
-                items += event.report.finished
-                seconds += self._settle(event.worker, event.report)
+                report = readable(event.report)
+                items += report.finished
+                seconds += self._settle(event.worker, report)
             elif isinstance(event, Started):
                 self._stealing.heard(event.worker, self._clock())
             elif isinstance(event, Died):

@@ -14,13 +14,17 @@ from queue import Empty, SimpleQueue
 from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
+from dataflow.codec.flawed import Flawed
 from dataflow.engine.apply import PENDING, OpExecutor, Raised
 from dataflow.engine.counters import Counters
-from dataflow.engine.messages import RECALL, Failed, Lease, Outcomes, Report, Whole
-from dataflow.engine.partial_batch import Blocks, PartialBatch
+from dataflow.engine.messages import RECALL, Failed, Lease, Loose, Outcomes, Report, Whole
+from dataflow.engine.partial_batch import BLOCK_BYTES, Blocks, PartialBatch, bytes_of
+from dataflow.engine.unread import readable
 from dataflow.epoch import DROPPED
 from dataflow.node import reset
+from dataflow.ownership import copied, own
 from dataflow.plan.ops import BatchChain, OpChain
+from dataflow.plan.tasks import EXHAUSTED
 from dataflow.stages.item import AsyncStage
 from dataflow.transport.in_progress import InProgress, Untimed
 from dataflow.transport.slots import Block
@@ -32,6 +36,7 @@ _GATHER_SECONDS = 0.005
 _GATHER_ITEMS = 512
 _GATHER_ENOUGH = 64
 _GATHER_BYTES = 4 << 20
+_FEW = _GATHER_BYTES // BLOCK_BYTES  # in a message, where each is worth a place of its own
 # How often the watcher looks, while a thread has something that could be kept waiting.
 _WATCH_SECONDS = 0.008
 
@@ -85,8 +90,9 @@ class Worker:
             for stage in chain.stages:
                 reset(stage)
 
-    def take(self, message: Lease | str) -> None:
+    def take(self, message: Lease | Flawed | str) -> None:
         """Accept a lease, or give back what was not begun; any thread may call this."""
+        message = readable(message)
         if isinstance(message, Lease):
             self.todo.put(_Part(message, deque(range(len(message.tasks)))))
         else:
@@ -152,6 +158,10 @@ class Worker:
                 if thread.relieve():
                     self.watched.set()
 
+    def spare_block(self) -> Block | None:
+        """Memory for a batch, as long as there is enough for the results of every thread."""
+        return None if self.blocks is None else self.blocks.spare(self.in_progress.threads + 1)
+
     def close(self) -> None:
         """End the asynchronous stages' own threads."""
         for chain in self.chains:
@@ -178,8 +188,9 @@ class _Thread:
         self._counters = Counters([len(chain.stages) for chain in worker.chains])
         # The user's code may raise anything, `SystemExit` too, and the thread must go on.
         self._ops = OpExecutor(
-            worker.chains, self._counters, catches=BaseException, begin=self._begin
+            worker.chains, self._counters, catches=BaseException, begin=self._begin, keeps=True
         )
+        self._block: Block | None = None  # where arrays of results lie
         self._at: tuple[Lease | PartialBatch, int]  # the datapoint that is being made
         self._enough = _GATHER_ITEMS  # results that make a message, those of one size
         self._seen = 0  # what the watcher saw in progress at its last look
@@ -203,15 +214,17 @@ class _Thread:
             except IndexError:
                 break
             begin(me, number, index)
-            if ops.timed or whole or not results:
+            if ops.timed or whole or not results or self._enough <= _FEW:
                 start(lease, index)
                 continue
             self._at = lease, index
             outcome = ops.make(seed, tasks[index])
             if type(outcome) is Raised or outcome is PENDING or len(results) + 1 >= self._enough:
-                self._put(lease, index, outcome)
+                self._put(lease, index, [outcome])
             else:
                 self._finished += 1
+                if outcome is not DROPPED:
+                    outcome = own(outcome)
                 results.append((number, index, outcome))
                 if not watched.is_set():  # the watcher may have taken those before just now
                     watched.set()
@@ -225,10 +238,11 @@ class _Thread:
 
     def _start(self, lease: Lease, index: int) -> None:
         """Work on a task, which may be a whole batch."""
-        if not isinstance(self._worker.chains[lease.tasks[index].chain], BatchChain):
+        chain = self._worker.chains[lease.tasks[index].chain]
+        if not isinstance(chain, BatchChain):
             self._make(lease, index)
             return
-        group = PartialBatch((lease, index))
+        group = PartialBatch((lease, index), chain, self._worker.spare_block)
         for member in range(len(group.tasks)):
             if member:
                 self._in_progress.begin(self._number, lease.number, index)  # each has its own time
@@ -237,7 +251,7 @@ class _Thread:
     def _make(self, lease: Lease | PartialBatch, index: int) -> None:
         """Load, and run the stages."""
         self._at = lease, index
-        self._put(lease, index, self._ops.make(lease.seed, lease.tasks[index]))
+        self._put(lease, index, [self._ops.make(lease.seed, lease.tasks[index])])
 
     def resume(self, arrived: _Arrived) -> None:
         """Go on with what an asynchronous stage was at."""
@@ -249,36 +263,50 @@ class _Thread:
         counts[0] += 1  # its seconds are among the stage's own figures
         counts[1] += 1
         if isinstance(result, BaseException):
-            self._put(lease, index, Raised(result, stage))
+            self._put(lease, index, [Raised(result, stage)])
         elif result is None:
-            self._put(lease, index, DROPPED)
+            self._put(lease, index, [DROPPED])
         else:
             self._advance(lease, index, stage + 1, result)
 
     def _advance(self, lease: Lease | PartialBatch, index: int, first: int, value: Any) -> None:
         """Run the stages from number `first` on, up to the end or to one that takes its time."""
         self._at = lease, index
-        self._put(lease, index, self._ops.go_on(lease.seed, lease.tasks[index], first, value))
+        self._put(lease, index, [self._ops.go_on(lease.seed, lease.tasks[index], first, value)])
 
     def _begin(self, stage: AsyncStage, value: Any, number: int) -> None:
         """Have an asynchronous stage begin on the datapoint that is being made."""
         stage.begin(value, partial(self._worker.arrived, *self._at, number))
 
-    def _put(self, lease: Lease | PartialBatch, index: int, outcome: Any) -> None:
-        if outcome is not PENDING:
-            failed = type(outcome) is Raised
-            self._finish(lease, index, Failed.of(*outcome) if failed else outcome)
-
-    def _finish(self, lease: Lease | PartialBatch, index: int, outcome: Any) -> None:
-        if isinstance(lease, PartialBatch):
-            if lease.put(index, outcome):
-                self._build(lease)
+    def _put(self, lease: Lease | PartialBatch, index: int, made: list[Any]) -> None:
+        """Enter an outcome, which is in a list, so that nothing else holds it."""
+        if type(made[0]) is Raised:
+            made = [Failed.of(*made[0])]
+        if made[0] is PENDING:
             return
-        self._finished += 1
-        # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
+        if isinstance(lease, PartialBatch):
+            if lease.put(index, made[0]):
+                self._build(lease)
+        else:
+            self._finish(lease, index, made)
+
+    def _finish(self, lease: Lease, index: int, made: list[Any]) -> None:
+        size = bytes_of(made[0])
         if not self._results:
-            self._enough = max(1, min(_GATHER_ITEMS, _GATHER_BYTES // _weight(outcome)))
-        if (self._ops.timed and self._due()) or len(self._results) + 1 >= self._enough:
+            self._enough = max(1, min(_GATHER_ITEMS, _GATHER_BYTES // size))
+        # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
+        last = (self._ops.timed and self._due()) or len(self._results) + 1 >= self._enough
+        # Arrays go where those of the message will lie: the user's code may refill its own.
+        shared = self._worker.blocks is not None
+        if shared and not last and size >= BLOCK_BYTES and not _is_ours(made[0]):
+            self._place(lease.number, index, made[0])
+            return
+        outcome = made.pop()
+        # What is sent at once, to another process, nobody holds any longer.
+        if not (_is_ours(outcome) or (last and shared)):
+            outcome = own(outcome)
+        self._finished += 1
+        if last:
             self._in_progress.end(self._number)
             # Under the lock, so that the watcher does not take it away from its figures.
             with self._reporting:
@@ -289,6 +317,28 @@ class _Thread:
         if not self._worker.watched.is_set():
             self._worker.watched.set()
 
+    def _place(self, lease: int, index: int, outcome: Any) -> None:
+        """Enter an outcome whose arrays are copied to memory that carries them to the consumer."""
+        blocks = self._worker.blocks
+        assert blocks is not None, "who calls this looked"
+        placed: Any = PENDING
+        while placed is PENDING:
+            if self._block is None:
+                self.report()  # before it may have to wait
+                if (block := blocks.block()) is None:
+                    self._results.append((lease, index, copied(outcome)))
+                    break
+                self._block = block
+            begun = perf_counter()
+            with self._reporting:
+                if self._block is not None:  # or the watcher has just sent it
+                    placed = copied(outcome, self._block.empty)
+                    self._results.append((lease, index, placed))
+            blocks.spent(perf_counter() - begun)
+        self._finished += 1
+        if not self._worker.watched.is_set():
+            self._worker.watched.set()
+
     def _due(self) -> bool:
         return perf_counter() - self._reported > _GATHER_SECONDS
 
@@ -296,27 +346,23 @@ class _Thread:
         """All members are there."""
         lease, index = group.outer
         number = lease.tasks[index].chain
-        chain = self._worker.chains[number]
-        assert isinstance(chain, BatchChain), "checked in start"
-        if self._worker.blocks is not None and group.worth_a_block(chain):
-            # Before it takes a slot to build in: what is still to be sent may need one, too. (And
-            # waiting for room is not the datapoints' fault: they are not in progress then.)
-            self.report()
         begun = perf_counter()
-        outcome, block = group.build(chain, self._worker.blocks)
+        outcome, block = group.build()
         counts = self._counters.counts[number][0]
         counts[0] += isinstance(outcome, Whole)
         counts[1] += 1
         counts[2] += perf_counter() - begun
         if block is not None:
             with self._reporting:
+                if self._results:
+                    self._tell()  # by themselves, as they lie elsewhere
                 self._finished += 1
                 self._results.append((lease.number, index, outcome))
                 self._tell(block)
-        elif isinstance(outcome, Whole) and chain.stages:
+        elif isinstance(outcome, Whole) and self._worker.chains[number].stages:
             self._advance(lease, index, 0, outcome.batch)
         else:
-            self._finish(lease, index, outcome)
+            self._finish(lease, index, [outcome])
 
     def report(self) -> None:
         """Send what was gathered; while this waits for the consumer, nothing is in progress."""
@@ -336,6 +382,8 @@ class _Thread:
         finished, self._finished = self._finished, 0
         self._ops.timed = True
         work = self._counters.take(finished)
+        if block is None:
+            block, self._block = self._block, None
         self._worker.emit(Report(self._gathered(), work, gauges, finished=finished), block)
 
     def _gathered(self) -> list[Outcomes]:
@@ -348,10 +396,11 @@ class _Thread:
         """
         if self._results and self._due():
             with self._reporting:
-                results = self._gathered()
+                results, block = self._gathered(), self._block
+                self._block = None
             # Not under the lock: it may wait for a slot, and the thread may be about to send one.
-            if results:
-                self._worker.emit(Report(results))
+            if results or block is not None:
+                self._worker.emit(Report(results), block)
         task = self._in_progress.task(self._number)
         stuck, self._seen = task == self._seen != 0, task
         part = self.part
@@ -362,16 +411,9 @@ class _Thread:
         return bool(self._results or (shared and not stuck))
 
 
-def _weight(outcome: Any) -> int:
-    """Bytes of the arrays in a datapoint, at least 1."""
-    match outcome:
-        case list() | tuple():
-            parts: Any = outcome
-        case dict():
-            parts = outcome.values()
-        case _:
-            parts = (outcome,)
-    return max(1, sum(getattr(part, "nbytes", 0) for part in parts))
+def _is_ours(outcome: Any) -> bool:
+    """Whether it is nothing that the user's code may hold."""
+    return outcome is DROPPED or outcome is EXHAUSTED or isinstance(outcome, (Whole, Loose, Failed))
 
 
 def _joined(results: list[tuple[int, int, Any]]) -> list[Outcomes]:

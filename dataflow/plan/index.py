@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice, repeat
 from typing import Any
 
-from dataflow.epoch import DROPPED, Epoch
+from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.failures import ErrorPolicy
 from dataflow.node import inputs, is_native, is_runner, meter_of
 from dataflow.opening import own_stream
+from dataflow.ownership import own
 from dataflow.plan.tasks import Task
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import IndexSource, OrderStage
@@ -58,24 +59,33 @@ class Outputs:
     Args:
         flow: any.
         policy: decides about failures in the flow that it does not decide about itself.
-        upstream: of a pool of other machines, the index source of what these run: it has the places
-            that the same flow has without the pool, dropped ones too.
+        upstream: of a pool of other machines, the index source of what these run; of a stage that
+            makes copies, that of the copies. It has the places that the flow has, dropped ones too.
+        seeks: the flow can begin at any of these.
     """
 
     def __init__(
-        self, flow: Any, policy: ErrorPolicy | None = None, upstream: IndexSource | None = None
+        self,
+        flow: Any,
+        policy: ErrorPolicy | None = None,
+        upstream: IndexSource | None = None,
+        *,
+        seeks: bool = False,
     ) -> None:
         self._flow = flow
         self._policy = policy
         self._upstream = upstream
+        self._seeks = seeks
         self._pool = is_runner(flow)
 
     def open(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
         if epoch.in_step and goes_on(self._flow):
             return self._pairs(epoch)
+        if self._seeks:
+            return self._pairs(epoch, start)
         return islice(self._pairs(epoch), start, None)
 
-    def _pairs(self, epoch: Epoch) -> Iterator[tuple[Any, Any]]:
+    def _pairs(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Any, Any]]:
         if self._pool:  # its own place is not that of its readers
             epoch.session.refuse(
                 "a pool of other machines is upstream of a runner, or beside a flow"
@@ -83,13 +93,21 @@ class Outputs:
         inner = [meter_of(flow) for flow in inputs(self._flow)]
         before = sum(meter.waiting for meter in inner)
         try:
-            for tag, datapoint in own_stream(self._flow, self._judged(epoch)):
-                if datapoint is not DROPPED or self._pool:
-                    yield tag, (0, datapoint)
+            for tag, datapoint in self._stream(self._judged(epoch), start):
+                if datapoint is DROPPED:
+                    if self._upstream is not None or self._pool:
+                        yield tag, (0, datapoint)
+                    continue
+                # It waits for a worker, or for its turn, while the flow goes on.
+                kept = datapoint if epoch.in_step else own(datapoint)
+                yield tag, (0, kept)
         finally:
             # Who reads here counts all the time that it takes; what the flow itself waited for
             # is no work of its own.
             meter_of(self._flow).busy -= sum(meter.waiting for meter in inner) - before
+
+    def _stream(self, epoch: Epoch, start: int) -> Stream:
+        return self._flow._from(epoch, start) if self._seeks else own_stream(self._flow, epoch)
 
     def places(self) -> int | None:
         return None if self._upstream is None else self._upstream.places()

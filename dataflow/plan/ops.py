@@ -22,12 +22,14 @@ class OpChain:
         stages: in the order in which they run.
         numbers: each stage's number in the chain, part of the key of its random numbers.
         policies: who decides about a failure of the loader and of each stage. Consumer only.
+        lends: keys are datapoints that somebody else goes on using; not so in another process.
     """
 
     loader: Callable[[Any], Any] | None = None
     stages: list[ItemStage] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     policies: list[ErrorPolicy | None] = field(default_factory=lambda: [None])
+    lends: bool = False
 
     def add(self, stage: ItemStage, number: int) -> None:
         """One more stage downstream of the others."""
@@ -41,7 +43,7 @@ class OpChain:
 
     def upto(self, stage: int) -> OpChain:
         """The chain without the stages from number `stage` on."""
-        return OpChain(self.loader, self.stages[:stage], self.numbers[:stage])
+        return OpChain(self.loader, self.stages[:stage], self.numbers[:stage], lends=self.lends)
 
     @property
     def transfers(self) -> int:
@@ -49,7 +51,7 @@ class OpChain:
         return sum(stage.concurrency for stage in self.stages if isinstance(stage, AsyncStage))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "policies": []}
+        return {**self.__dict__, "policies": [], "lends": False}
 
 
 @dataclass

@@ -34,7 +34,7 @@ from dataflow.plan.index import Keys, Ordered, Outputs, Shifted
 from dataflow.plan.ops import BatchChain, OpChain
 from dataflow.plan.tasks import LOADER
 from dataflow.plan.whole import SOURCE_TO_WORKER, replicated, runs_whole, source_to_worker
-from dataflow.records import BatchOp, ItemOp, KeySource, Opaque, OrderOp, Record, RunnerOp
+from dataflow.records import BatchOp, Copying, ItemOp, KeySource, Opaque, OrderOp, Record, RunnerOp
 
 __all__ = [
     "BATCH_TO_WORKERS",
@@ -216,6 +216,8 @@ def stages_for_workers(record: Record) -> Iterator[Fragment]:
 def _is_leaf(record: Record, *, shared: bool) -> bool:
     """Whether it is read where the loop is: it has keys, or it can only be iterated."""
     match record:
+        case Copying():
+            return _fits(record.inputs[0], _WITH_RUNNER)
         case KeySource() | Opaque():
             return True
         case RunnerOp(stays=True):
@@ -305,6 +307,9 @@ def _outputs(record: Record, policy: ErrorPolicy | None) -> Outputs:
     if isinstance(record, RunnerOp) and _fits(record.inputs[0], _WITH_RUNNER):
         upstream = _fused(record.inputs[0], shared=True).index_sources[0]
         return Outputs(record.flow, policy, upstream)
+    if isinstance(record, Copying):
+        sources = _fused(record.inputs[0], shared=True).index_sources
+        return Outputs(record.flow, policy, Ordered(record.flow, sources), seeks=True)
     return Outputs(record.flow, policy)
 
 
@@ -329,7 +334,8 @@ def _merged(fragments: list[Fragment]) -> Fragment:
 
 def fragment_of_source(source: Any) -> Fragment:
     """The fragment that is just a source with keys."""
-    chain = OpChain(source.loader())
+    loader = source.loader()
+    chain = OpChain(loader, lends=loader is None)
     owners: dict[tuple[int, int], Any] = {(0, LOADER): source}
     for stage in source._stages():
         owners[0, len(chain.stages)] = stage

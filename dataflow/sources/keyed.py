@@ -76,7 +76,8 @@ class KeyedSource(RNGDataFlow):
 
     def _permutation(self, epoch: Epoch) -> Permutation:
         """The epoch's order; the last one is kept, as random access asks for it again and again."""
-        path = (epoch.seed, len(self.keys()), epoch.number, self._stage_number(), *epoch.path)
+        where = (epoch.number, self._stage_number(), *epoch.order_of(self))
+        path = (epoch.seed, len(self.keys()), *where)
         if self.__last is None or self.__last[0] != path:
             seed, size, *rest = path
             rng = generator(seed, "permutation", *rest)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.opening import at, stream
+from dataflow.ownership import Empty
 from dataflow.randomness import Tag
 from dataflow.records import BatchOp, Record
-from dataflow.stages.collate import PLAIN, Collation, Empty, aggregated, kinds_of
+from dataflow.stages.collate import Collation, aggregated
 
 __all__ = ["BatchData"]
 
@@ -24,29 +23,44 @@ __all__ = ["BatchData"]
 class BatchData(ProxyDataFlow):
     """Stack every `batch_size` datapoints, component by component, along a new first axis.
 
-    Arrays and NumPy's scalars keep their dtype; Python ints become int32, floats float32, as in
-    tensorpack.
+    Arrays and NumPy's scalars keep their dtype; where members differ, it is the one that
+    `numpy.result_type` gives. Of Python's own numbers, ints become int64 and floats float32.
+    Tensors of torch's become a tensor. Dicts, lists and tuples in a component are batched leaf by
+    leaf.
 
     Args:
         ds: the input, lists or dicts whose arrays have equal shapes.
         batch_size: datapoints in a batch.
         remainder: deliver the last, smaller batch too.
         use_list: deliver each component as a list of the originals, of any shapes and types.
+        pad: a value that fills arrays and tensors up to the largest shape in the batch.
+        collate: a function that makes the batch of a list of datapoints, in the consumer's process.
 
     Raises:
-        ValueError: where the components cannot be stacked without loss; it names component and
-            shapes.
+        ValueError: where the components cannot be stacked without loss; it names component,
+            datapoint and shapes.
     """
 
     def __init__(
-        self, ds: Any, batch_size: int, remainder: bool = False, use_list: bool = False
+        self,
+        ds: Any,
+        batch_size: int,
+        remainder: bool = False,
+        use_list: bool = False,
+        *,
+        pad: complex | None = None,
+        collate: Callable[[list[Datapoint]], Datapoint] | None = None,
     ) -> None:
         super().__init__(ds)
+        if collate is not None and not callable(collate):
+            raise ConfigError(f"collate={collate!r} must be a function of a list of datapoints")
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size!r} must be at least 1")
         self.batch_size = int(batch_size)
         self.remainder = remainder
         self.use_list = use_list
+        self.pad = pad
+        self.collate = collate
 
     def _to_record(self, inputs: tuple[Record, ...]) -> Record:
         return BatchOp(self, inputs, own=self._is_own)
@@ -65,7 +79,9 @@ class BatchData(ProxyDataFlow):
     @property
     def _is_own(self) -> bool:
         """Whether a method of the user's makes the batch."""
-        return type(self).aggregate_batch is not BatchData.aggregate_batch
+        return (
+            self.collate is not None or type(self).aggregate_batch is not BatchData.aggregate_batch
+        )
 
     def _batches(self, epoch: Epoch, pairs: Stream) -> Stream:
         tags: list[Tag] = []
@@ -86,10 +102,30 @@ class BatchData(ProxyDataFlow):
 
     def _collation(self) -> Collation:
         """An empty batch."""
-        own = self._is_own or self.use_list
-        return Collation(self.batch_size, self._aggregate if own else None)
+        return Collation(self.batch_size, self.batch_of if self._looks_at_all else None)
 
-    def _aggregate(self, held: list[Datapoint]) -> Datapoint:
+    def collation(self, empty: Empty) -> Collation | None:
+        """An empty batch for a worker to fill, whose arrays `empty` makes room for.
+
+        None where the batch is to be made where the loop is.
+        """
+        return None if self._looks_at_all else Collation(self.batch_size, None, empty)
+
+    @property
+    def _looks_at_all(self) -> bool:
+        """Whether all datapoints have to be there before anything is laid out."""
+        return self._is_own or self.use_list or self.pad is not None
+
+    def batch_of(self, held: list[Datapoint]) -> Datapoint:
+        """A batch of these.
+
+        Raises:
+            Exception: where they do not fit together; whatever the user's method raises.
+        """
+        if self.collate is not None:
+            return self.collate(held)
+        if self.pad is not None and not self._is_own and not self.use_list:
+            return aggregated(held, pad=self.pad)
         return self.aggregate_batch(held, self.use_list)
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
@@ -116,26 +152,7 @@ class BatchData(ProxyDataFlow):
         self._meter.items += 1
         return batch
 
-    def build(
-        self, held: Sequence[Datapoint], empty: Empty
-    ) -> tuple[Datapoint, list[int | str]] | None:
-        """A batch whose arrays `empty` makes room for; each image is written once.
-
-        Returns:
-            The batch, and its components that are made of Python's own values. None where taking
-            it apart would not give the same datapoints again, or where it cannot be built: then
-            somebody else has to see to it.
-        """
-        kinds = kinds_of(held)
-        if self._is_own or self.use_list or kinds is None:
-            return None
-        try:
-            plain = [key for key, kind in kinds.items() if kind in PLAIN]
-            return aggregated(held, False, empty), plain
-        except Exception:  # of whatever kind: it comes again where somebody is told
-            return None
-
     @staticmethod
     def aggregate_batch(data_holder: Sequence[Datapoint], use_list: bool = False) -> Datapoint:
         """One batched datapoint from several: a list, or a dict where they are dicts."""
-        return aggregated(data_holder, use_list, np.empty)
+        return aggregated(data_holder, use_list)

@@ -16,6 +16,7 @@ from dataflow.flows import ProxyDataFlow
 from dataflow.meter import Meter
 from dataflow.node import mark_ready
 from dataflow.opening import stream
+from dataflow.ownership import copied
 from dataflow.randomness import Tag, generator
 
 __all__ = ["CacheData"]
@@ -30,8 +31,8 @@ class CacheData(ProxyDataFlow):
 
     A first epoch that is left early is gone on with in the next one, and nothing is read twice. A
     chain that is resumed in another process reads the whole epoch again. `ds[i]` reads it, too, as
-    far as it must, and waits for no machines of a pool. Each datapoint is delivered as a shallow
-    copy: whoever writes into an array writes into the cache.
+    far as it must, and waits for no machines of a pool. Each datapoint is delivered as a copy, so
+    nobody writes into the cache.
 
     Args:
         ds: the input.
@@ -74,19 +75,19 @@ class CacheData(ProxyDataFlow):
         """Where to find each place; None where the order is the input's."""
         if not self.shuffle or epoch.number == 0:
             return None
-        path = (epoch.number, self._stage_number(), *epoch.path)
+        path = (epoch.number, self._stage_number(), *epoch.order_of(self))
         return generator(epoch.seed, "cache", *path).permutation(held.fill(epoch))
 
     def _of(self, epoch: Epoch) -> _Held:
         """What is kept, if it is of this pass's seed, or if the seed is not one to be kept to."""
         held = self._held
-        if held is not None and held.path == epoch.path:
+        if held is not None and held.path == epoch.order_of(self):
             asked = held.seeded or epoch.seeded or epoch.session.resumed
             if held.seed == epoch.seed or not asked:
                 return held
         if held is not None:
             held.pause()
-        self._held = _Held(self.ds, epoch, self._meter)
+        self._held = _Held(self.ds, epoch, epoch.order_of(self), self._meter)
         return self._held
 
     def close(self) -> None:
@@ -105,14 +106,15 @@ class _Held:
     Args:
         ds: the input.
         epoch: the pass that asks first.
+        path: the branch that it is for.
         meter: the cache's.
 
     Attributes:
         complete: there is no more to read.
     """
 
-    def __init__(self, ds: Any, epoch: Epoch, meter: Meter) -> None:
-        self.seed, self.seeded, self.path = epoch.seed, epoch.seeded, epoch.path
+    def __init__(self, ds: Any, epoch: Epoch, path: tuple[int, ...], meter: Meter) -> None:
+        self.seed, self.seeded, self.path = epoch.seed, epoch.seeded, path
         self.complete = False
         self._ds = ds
         self._meter = meter
@@ -133,8 +135,7 @@ class _Held:
             with self._lock:
                 if index >= len(self._datapoints) and not self._read(epoch):
                     raise IndexError(f"index {index} of {len(self._datapoints)} datapoints")
-        datapoint = self._datapoints[index]
-        return datapoint.copy() if isinstance(datapoint, (list, dict)) else datapoint
+        return copied(self._datapoints[index])
 
     def fill(self, epoch: Epoch) -> int:
         """Read the rest; returns how many datapoints there are."""
@@ -171,7 +172,7 @@ class _Held:
                 if self._again:
                     self._again -= 1
                     continue
-                self._datapoints.append(_owned(datapoint))
+                self._datapoints.append(copied(datapoint))  # which keeps no larger image alive
                 return True
         except BaseException:
             self.pause()
@@ -202,19 +203,3 @@ class _Held:
         # In order: the place of a datapoint here decides its random numbers downstream.
         inner = epoch._replace(number=0, session=self._session, in_order=True, last=True)
         return stream(self._ds, inner)
-
-
-def _owned(datapoint: Datapoint) -> Datapoint:
-    """The datapoint with arrays that keep nothing else alive: no larger image, no slot."""
-    match datapoint:
-        case dict():
-            return {key: _compact(value) for key, value in datapoint.items()}
-        case list():
-            return [_compact(value) for value in datapoint]
-        case _:
-            return _compact(datapoint)
-
-
-def _compact(value: Any) -> Any:
-    view = isinstance(value, np.ndarray) and value.base is not None
-    return value.copy() if view else value

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Container, Iterable, Sequence
-from functools import partial
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from dataflow.epoch import Datapoint
+from dataflow.ownership import LARGE, Empty, copied
 
-__all__ = ["PLAIN", "Collation", "Empty", "aggregated", "kinds_of"]
+__all__ = ["PLAIN", "Collation", "aggregated", "kinds_of"]
 
-Empty: TypeAlias = Callable[[tuple[int, ...], Any], np.ndarray]
-"""Makes an array of a shape and a dtype, as `numpy.empty` does."""
-
-# An array of fewer bytes is better kept until all are there: copying each by itself costs more.
-_LARGE = 2048
 # Of a batch that would take more, or is not meant to be filled, nothing is laid out beforehand.
 _MOST = 1 << 30
 
@@ -25,49 +21,60 @@ _MOST = 1 << 30
 class Collation:
     """A batch while its datapoints arrive: large arrays go to their places at once.
 
-    So whoever made them has their memory back early, and little is left to do when the last one is
-    there. The result is what `aggregated` makes of all datapoints.
+    So whoever made them has their memory back early, and may refill it; and little is left to do
+    when the last one is there. All else is copied. The result is what `aggregated` makes of all
+    datapoints.
 
     Args:
         size: datapoints of the whole batch.
         build: makes a batch of the datapoints; None: `aggregated`.
+        empty: makes room for the large arrays.
 
     Attributes:
         seconds: that were spent on copies so far.
     """
 
     def __init__(
-        self, size: int, build: Callable[[list[Datapoint]], Datapoint] | None = None
+        self,
+        size: int,
+        build: Callable[[list[Datapoint]], Datapoint] | None = None,
+        empty: Empty = np.empty,
     ) -> None:
         self._size = size
         self._build = build
+        self._empty = empty
         self.seconds = 0.0
-        self._held: list[Datapoint] = []  # arrays that are in their places left out
+        self._held: list[Any] = []  # arrays that are in their places left out
+        self._count = 0
         self._places: dict[Any, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self._held)
+        return self._count
 
     def add(self, datapoint: Datapoint) -> None:
-        """One more datapoint."""
-        number = len(self._held)
-        if not number and self._build is None:
-            self._begin(datapoint)
-        if not self._places or not self._fits(datapoint):
-            self._held = self._members()
-            self._places = {}
-            self._held.append(datapoint)
-            return
+        """One more datapoint, the next one."""
+        self.put(self._count, datapoint)
+
+    def put(self, number: int, datapoint: Datapoint) -> None:
+        """One more datapoint, of any place that was not filled yet."""
         begun = perf_counter()
-        rest = datapoint.copy() if isinstance(datapoint, dict) else list(datapoint)
-        for key, place in self._places.items():
-            np.copyto(place[number], datapoint[key], casting="unsafe")
-            rest[key] = None
-        self._held.append(rest)
+        if not self._count and self._build is None:
+            self._begin(datapoint)
+        self._held.extend([None] * (number + 1 - len(self._held)))
+        if self._places and not self._fits(datapoint):
+            self._take_back()
+        rest = datapoint
+        if self._places:
+            rest = datapoint.copy() if isinstance(datapoint, dict) else list(datapoint)
+            for key, place in self._places.items():
+                np.copyto(place[number], datapoint[key])
+                rest[key] = None
+        self._held[number] = copied(rest)
+        self._count += 1
         self.seconds += perf_counter() - begun
 
     def result(self) -> Datapoint:
-        """The batch of those that are there.
+        """The batch of those that are there, which have to be the first ones.
 
         Raises:
             ValueError: where they do not fit together.
@@ -75,43 +82,56 @@ class Collation:
         if self._build is not None:
             return self._build(self._held)
         if not self._places:
-            return aggregated(self._held, False, np.empty)
-        batch = aggregated(self._held, False, np.empty, leave_out=self._places)
+            return aggregated(self._held, empty=self._empty)
+        batch = aggregated(self._held, empty=self._empty, leave_out=self._places)
         for key, place in self._places.items():
-            count = len(self._held)
-            batch[key] = place if count == self._size else place[:count].copy()
+            batch[key] = place if self._count == self._size else place[: self._count].copy()
         return batch
+
+    def plain(self) -> list[int | str] | None:
+        """The components whose members are values of Python's own types.
+
+        Returns:
+            None where the batch, taken apart again, would not give the very same datapoints.
+        """
+        kinds = kinds_of(self._held)
+        return None if kinds is None else [key for key, kind in kinds.items() if kind in PLAIN]
+
+    def members(self) -> list[Any]:
+        """The datapoints as they were, by their places; None where there is none yet."""
+        self._take_back()
+        return self._held
 
     def _begin(self, first: Datapoint) -> None:
         """Make room for what the first one has."""
         large = {key: value for key, value in _components(first) if _is_large(value)}
         if self._size * sum(value.nbytes for value in large.values()) <= _MOST:
             for key, value in large.items():
-                self._places[key] = np.empty((self._size, *value.shape), value.dtype)
+                self._places[key] = self._empty((self._size, *value.shape), value.dtype)
 
     def _fits(self, datapoint: Datapoint) -> bool:
-        if not self._held:
-            return True
-        first = self._held[0]
+        first = next((one for one in self._held if one is not None), datapoint)
         if isinstance(datapoint, dict) != isinstance(first, dict) or len(datapoint) != len(first):
             return False
         found = dict(_components(datapoint))
         return all(
-            _is_large(found.get(key)) and found[key].shape == place.shape[1:]
+            _is_large(found.get(key))
+            and found[key].shape == place.shape[1:]
+            and found[key].dtype == place.dtype
             for key, place in self._places.items()
         )
 
-    def _members(self) -> list[Datapoint]:
-        """The datapoints as they were."""
+    def _take_back(self) -> None:
+        """Put the arrays back into their datapoints."""
         for number, held in enumerate(self._held):
-            for key, place in self._places.items():
+            for key, place in self._places.items() if held is not None else ():
                 held[key] = place[number]
-        return self._held
+        self._places = {}
 
 
 def _is_large(value: Any) -> bool:
     """Whether it is an array of numbers that goes to its place at once."""
-    return type(value) is np.ndarray and value.nbytes >= _LARGE and value.dtype.kind in "biufc"
+    return type(value) is np.ndarray and value.nbytes >= LARGE and value.dtype.kind in "biufc"
 
 
 def _components(datapoint: Datapoint) -> Iterable[tuple[Any, Any]]:
@@ -122,9 +142,11 @@ def _components(datapoint: Datapoint) -> Iterable[tuple[Any, Any]]:
 
 def aggregated(
     data_holder: Sequence[Datapoint],
-    use_list: bool,
-    empty: Empty,
+    use_list: bool = False,
+    *,
+    empty: Empty = np.empty,
     leave_out: Container[Any] = (),
+    pad: Any = None,
 ) -> Datapoint:
     """One batched datapoint from several: a list, or a dict where they are dicts.
 
@@ -133,28 +155,30 @@ def aggregated(
         use_list: each component becomes a list of the originals.
         empty: makes room for arrays.
         leave_out: components that somebody else sees to; they become None.
+        pad: fills arrays up to the largest shape of each component; None: shapes have to be equal.
 
     Raises:
-        ValueError: where they cannot be stacked without loss; it names component and shapes.
+        ValueError: where they cannot be stacked without loss; it names component, datapoint and
+            shapes.
     """
     first = data_holder[0]
     if not isinstance(first, (list, tuple, dict)):
         what = type(first).__name__
         raise ValueError(f"a datapoint must be a list, tuple or dict, not {what}")
     for dp in data_holder:
-        if len(dp) != len(first):
+        if isinstance(dp, dict) != isinstance(first, dict) or len(dp) != len(first):
             raise _different(first, dp)
-    joined = partial(_join, use_list=use_list, empty=empty)
+
+    def joined(key: Any) -> Any:
+        if key in leave_out:
+            return None
+        column = [dp[key] for dp in data_holder]
+        return column if use_list else _join(column, repr(key), empty, pad)
+
     try:
         if isinstance(first, dict):
-            return {
-                key: None if key in leave_out else joined([dp[key] for dp in data_holder], key)
-                for key in first
-            }
-        return [
-            None if key in leave_out else joined([dp[key] for dp in data_holder], key)
-            for key in range(len(first))
-        ]
+            return {key: joined(key) for key in first}
+        return [joined(key) for key in range(len(first))]
     except LookupError:
         raise next(
             _different(first, dp) for dp in data_holder if _structure(dp) != _structure(first)
@@ -185,6 +209,8 @@ def kinds_of(held: Sequence[Datapoint]) -> dict[Any, type] | None:
     kinds = {}
     for key, column in zip(keys, columns, strict=True):
         (kind, *others) = set(map(type, column))
+        if issubclass(kind, (dict, list, tuple)):
+            return None
         if others or (hasattr(kind, "dtype") and len({part.dtype for part in column}) > 1):
             return None
         kinds[key] = kind
@@ -204,47 +230,199 @@ def _structure(datapoint: Datapoint) -> str:
     return f"{len(datapoint)} components"
 
 
-def _join(values: list[Any], where: int | str, use_list: bool, empty: Empty) -> Any:
-    if use_list:
-        return values
+def _join(values: list[Any], where: str, empty: Empty, pad: Any) -> Any:
+    """The values of one component, or of a leaf in it, as one.
+
+    Args:
+        values: one of each datapoint.
+        where: which component, for messages.
+        empty: makes room for arrays.
+        pad: as of `aggregated`.
+    """
     first = values[0]
+    if any(isinstance(value, (dict, list, tuple)) for value in values):
+        return _join_nested(values, where, empty, pad)
+    for number, value in enumerate(values):
+        if value is None:
+            raise ValueError(
+                f"component {where} of datapoint {number} of the batch is None, which has no array "
+                "form. Put a value there before BatchData, or use use_list=True"
+            )
     try:
-        if isinstance(first, np.ndarray):
-            # np.stack alone would promote where dtypes differ: the first one decides.
-            block = empty((len(values), *first.shape), first.dtype)
-            return np.stack(values, out=block, casting="unsafe")
+        if any(isinstance(value, np.ndarray) for value in values):
+            return _join_arrays(values, empty, pad)
+        if (torch := sys.modules.get("torch")) is not None and isinstance(first, torch.Tensor):
+            return _join_tensors(values, pad, torch)
         return _join_scalars(values)
     except (ValueError, TypeError, OverflowError) as error:
-        shapes = sorted({str(getattr(value, "shape", type(value).__name__)) for value in values})
+        shapes = {getattr(value, "shape", None) for value in values}
+        has = sorted({str(getattr(value, "shape", type(value).__name__)) for value in values})
+        remedy = "Use use_list=True, or a function, collate="
+        if len(shapes) > 1 and None not in shapes:
+            remedy = (
+                "Make the shapes equal before BatchData, or use pad=0, use_list=True or collate="
+            )
         raise ValueError(
-            f"component {where!r} cannot be batched ({error}); it has: {', '.join(shapes[:8])}. "
-            "Make the shapes equal before BatchData, or use use_list=True"
+            f"component {where} cannot be batched ({error}); it has: {', '.join(has[:8])}. {remedy}"
         ) from None
+
+
+def _join_nested(values: list[Any], where: str, empty: Empty, pad: Any) -> Any:
+    """Leaf by leaf, as torch's `default_collate` does it."""
+    first = values[0]
+    for number, value in enumerate(values):
+        if isinstance(value, dict) != isinstance(first, dict) or not isinstance(
+            value, (dict, list, tuple)
+        ):
+            raise ValueError(
+                f"component {where} cannot be batched: it is a {type(first).__name__} in datapoint "
+                f"0 of the batch, and a {type(value).__name__} in datapoint {number}. "
+                "Use use_list=True, or a function, collate="
+            )
+        if (set(value) != set(first)) if isinstance(first, dict) else len(value) != len(first):
+            raise ValueError(
+                f"component {where} cannot be batched: it has {_structure(first)} in datapoint 0 "
+                f"of the batch, and {_structure(value)} in datapoint {number}. "
+                "Make them equal before BatchData, or use use_list=True or collate="
+            )
+
+    def leaf(key: Any) -> Any:
+        return _join([value[key] for value in values], f"{where}[{key!r}]", empty, pad)
+
+    if isinstance(first, dict):
+        return {key: leaf(key) for key in first}
+    leaves = list(map(leaf, range(len(first))))
+    if isinstance(first, list):
+        return leaves
+    return type(first)(*leaves) if hasattr(first, "_fields") else tuple(leaves)
+
+
+def _join_arrays(values: list[Any], empty: Empty, pad: Any) -> np.ndarray:
+    """Arrays, among which may be scalars."""
+    if any(isinstance(value, np.ma.MaskedArray) for value in values):
+        stacked: np.ndarray = np.ma.stack(values)
+        return stacked
+    arrays = [np.asarray(value, _dtype_of(value)) for value in values]
+    dtype = _common_dtype(arrays)
+    shape = arrays[0].shape
+    if pad is not None and any(array.shape != shape for array in arrays):
+        return _padded(arrays, empty, dtype, pad)
+    if dtype.hasobject:
+        empty = np.empty
+    block = empty((len(arrays), *shape), dtype)
+    return np.stack(arrays, out=block, casting="unsafe")  # which it is not: that was looked at
+
+
+def _padded(arrays: list[np.ndarray], empty: Empty, dtype: Any, pad: Any) -> np.ndarray:
+    (ndim, *others) = {array.ndim for array in arrays}
+    if others:
+        raise ValueError("arrays of different numbers of axes cannot be padded")
+    if dtype.kind not in "biufc" or not np.array_equal(
+        np.asarray(pad).astype(dtype), pad, equal_nan=True
+    ):
+        raise ValueError(f"pad={pad!r} is no value of dtype {dtype}")
+    largest = [max(array.shape[axis] for array in arrays) for axis in range(ndim)]
+    block = empty((len(arrays), *largest), dtype)
+    block[...] = pad
+    for place, array in zip(block, arrays, strict=True):
+        place[tuple(map(slice, array.shape))] = array
+    return block
+
+
+def _common_dtype(arrays: list[np.ndarray]) -> Any:
+    """The dtype that holds the values of all."""
+    dtypes = {array.dtype for array in arrays}
+    if len(dtypes) == 1:
+        return dtypes.pop()
+    if len({dtype.kind in "SU" for dtype in dtypes}) > 1:
+        raise TypeError("text, and what is no text")
+    common = np.result_type(*dtypes)
+    for number, array in enumerate(arrays):
+        if array.dtype.kind in "iu" and common.kind in "fc" and array.dtype.itemsize >= 8:
+            with np.errstate(invalid="ignore"):
+                there_and_back = array.astype(common).real.astype(array.dtype)
+            if not np.array_equal(there_and_back, array):
+                value = array[there_and_back != array].flat[0] if array.ndim else array[()]
+                raise ValueError(
+                    f"the value {value} of datapoint {number} of the batch has no {common}, which "
+                    f"is common to {', '.join(sorted(map(str, dtypes)))}"
+                )
+    return common
+
+
+_DTYPES: dict[type, Any] = {
+    bool: np.bool_,
+    int: np.int64,
+    float: np.float32,
+    complex: np.complex128,
+}
+
+
+def _dtype_of(value: Any) -> Any:
+    """The dtype of a value; of Python's own numbers the one that is theirs here."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype
+    if isinstance(value, (str, bytes)):
+        return None
+    try:
+        return _DTYPES[type(value)]
+    except KeyError:
+        raise TypeError(f"values of type {type(value).__name__} have no array form") from None
 
 
 def _join_scalars(values: list[Any]) -> np.ndarray:
     """An array of what are Python's or NumPy's scalars; nothing is cut off on the way."""
-    match values[0]:
-        case str() | bytes():  # before np.generic: NumPy's own text has the length of one value
-            if any(value[-1:] in ("\0", b"\0") for value in values):
-                raise ValueError("arrays of text do not keep NUL characters at the end")
-            return np.asarray(values)
-        case np.generic() as first:  # before float, which np.float64 is, too
-            return np.asarray(values, dtype=first.dtype)
-        case bool():
-            return _narrowed(values, "b", np.bool_)
-        case int():
-            return _narrowed(values, "bi", np.int32)
-        case float():
-            return _narrowed(values, "bif", np.float32)
-        case other:
-            raise TypeError(f"values of type {type(other).__name__} have no array form")
+    kinds = set(map(type, values))
+    if any(issubclass(kind, (str, bytes)) for kind in kinds):
+        if len({issubclass(kind, str) for kind in kinds}) > 1 or not all(
+            issubclass(kind, (str, bytes)) for kind in kinds
+        ):
+            raise TypeError("the values are of different types")
+        if any(value[-1:] in ("\0", b"\0") for value in values):
+            raise ValueError("arrays of text do not keep NUL characters at the end")
+        return np.asarray(values)
+    if kinds == {int}:
+        return _of_numbers(values, np.int64)
+    if kinds == {float}:
+        return _of_numbers(values, np.float32)
+    scalars = [_of_numbers([value], _dtype_of(value)) for value in values]
+    return np.concatenate(scalars, dtype=_common_dtype(scalars), casting="unsafe")
 
 
-def _narrowed(values: list[Any], kinds: str, dtype: Any) -> np.ndarray:
-    wide = np.asarray(values)
-    if wide.dtype.kind not in kinds or wide.ndim != 1:
-        raise TypeError("the values are of different types")
-    if dtype is np.int32 and wide.size and (wide.min() < -(1 << 31) or wide.max() >= 1 << 31):
-        raise OverflowError("a value is too large for int32")
-    return wide.astype(dtype)
+def _of_numbers(values: list[Any], dtype: Any) -> np.ndarray:
+    try:
+        with np.errstate(over="raise"):
+            return np.asarray(values, dtype) if dtype != np.float32 else _single(values)
+    except (OverflowError, FloatingPointError):
+        most = np.finfo(dtype).max if dtype == np.float32 else np.iinfo(dtype).max
+        for number, value in enumerate(values):
+            if abs(value) > most:
+                raise OverflowError(
+                    f"{value!r}, of datapoint {number} of the batch, is too large for "
+                    f"{np.dtype(dtype)}"
+                ) from None
+        raise
+
+
+def _single(values: list[Any]) -> np.ndarray:
+    return np.asarray(values, np.float64).astype(np.float32)
+
+
+def _join_tensors(values: list[Any], pad: Any, torch: Any) -> Any:
+    others = [type(value).__name__ for value in values if not isinstance(value, torch.Tensor)]
+    if others:
+        raise TypeError(f"tensors, and {', '.join(sorted(set(others)))}")
+    if len(dtypes := {str(value.dtype) for value in values}) > 1:
+        raise TypeError(f"tensors of different dtypes: {', '.join(sorted(dtypes))}")
+    shapes = {tuple(value.shape) for value in values}
+    if len(shapes) == 1:
+        return torch.stack(values)
+    if pad is None:
+        raise ValueError("all input tensors must have the same shape")
+    if len(set(map(len, shapes))) > 1:
+        raise ValueError("tensors of different numbers of axes cannot be padded")
+    largest = [max(sizes) for sizes in zip(*shapes, strict=True)]
+    block = values[0].new_full((len(values), *largest), pad)
+    for place, value in zip(block, values, strict=True):
+        place[tuple(map(slice, value.shape))] = value
+    return block

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from dataflow.base import DataFlow
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
-from dataflow.node import is_flow
+from dataflow.node import inputs, is_flow, is_native, walk
 from dataflow.opening import at, stream
+from dataflow.ownership import copied
 from dataflow.randomness import Tag, generator
 from dataflow.stages.order import IndexSource, OrderStage
 
@@ -43,6 +44,21 @@ class _Several(DataFlow):
 
     def _inputs(self) -> list[Any]:
         return self.df_lists
+
+    def _refuse_two_passes(self) -> None:
+        """All inputs are read at the same time, so what several have in common must bear that.
+
+        Raises:
+            ConfigError: where it does not.
+        """
+        for flow, numbers in _common(self.df_lists):
+            if not _bears_two_passes(flow):
+                first, second, *_ = numbers
+                raise ConfigError(
+                    f"df_lists[{first}] and df_lists[{second}] have the same "
+                    f"{type(flow).__name__} upstream, which can be iterated by one of them only. "
+                    "Let one MapData make what both need, or give each a dataflow of its own"
+                )
 
 
 class ConcatData(OrderStage, _Several):
@@ -110,7 +126,15 @@ class _Drawn:
         return {"drawn": self.count}
 
 
-class RandomMixData(OrderStage, _Several):
+class _AtOnce(_Several):
+    """A flow whose inputs are read at the same time."""
+
+    def __init__(self, df_lists: Sequence[Any]) -> None:
+        super().__init__(df_lists)
+        self._refuse_two_passes()
+
+
+class RandomMixData(OrderStage, _AtOnce):
     """The inputs interleaved at random, so that all end at about the same time.
 
     Args:
@@ -127,7 +151,7 @@ class RandomMixData(OrderStage, _Several):
         if len(sizes) > 256:
             raise ConfigError(f"RandomMixData has {len(sizes)} inputs, more than 256")
         choices = np.repeat(np.arange(len(sizes), dtype=np.uint8), sizes)
-        path = (epoch.number, self._stage_number(), *epoch.path)
+        path = (epoch.number, self._stage_number(), *epoch.order_of(self))
         generator(epoch.seed, "mix", *path).shuffle(choices)
         return choices
 
@@ -171,7 +195,7 @@ class RandomMixData(OrderStage, _Several):
 
     def _drawn(self, epoch: Epoch, sizes: Sequence[int]) -> _Choices:
         """The choices, and how many of each input come before each block of them."""
-        of = (epoch.seed, epoch.number, epoch.path, *sizes)
+        of = (epoch.seed, epoch.number, epoch.order_of(self), *sizes)
         if self._kept is None or self._kept[0] != of:
             choices = self._choices(epoch, sizes)
             blocks = (choices[i : i + _BLOCK] for i in range(0, len(choices), _BLOCK))
@@ -195,7 +219,7 @@ class RandomMixData(OrderStage, _Several):
             yield from rest
 
 
-class RandomChooseData(OrderStage, _Several):
+class RandomChooseData(OrderStage, _AtOnce):
     """Each datapoint from an input chosen at random; ends when the chosen one has no more.
 
     Args:
@@ -217,7 +241,7 @@ class RandomChooseData(OrderStage, _Several):
 
     def _choices(self, epoch: Epoch) -> Iterator[npt.NDArray[np.intp]]:
         """Which input comes next, in blocks without end."""
-        path = (epoch.number, self._stage_number(), *epoch.path)
+        path = (epoch.number, self._stage_number(), *epoch.order_of(self))
         rng = generator(epoch.seed, "choose", *path)
         bounds = np.cumsum(self.probs)
         while True:
@@ -262,11 +286,12 @@ class RandomChooseData(OrderStage, _Several):
             skip = max(0, skip - len(block))
 
 
-class JoinData(_Several):
+class JoinData(_AtOnce):
     """The components of one datapoint from each input, in one datapoint; ends with the shortest.
 
     The order of the inputs is kept upstream, also where workers run them, because a datapoint of
-    one belongs to that of the others.
+    one belongs to that of the others. Where inputs have a flow in common, such as a shuffled list,
+    all get it in the same order.
 
     Args:
         df_lists: the inputs; all deliver lists (joined end to end), or all dicts (merged).
@@ -276,7 +301,7 @@ class JoinData(_Several):
         return min(map(len, self.df_lists))
 
     def _stream(self, epoch: Epoch) -> Stream:
-        epoch = epoch._replace(in_order=True)
+        epoch = self._joint(epoch)._replace(in_order=True)
         streams = [stream(flow, epoch.input(i)) for i, flow in enumerate(self.df_lists)]
         while True:
             tags, parts = [], []
@@ -284,17 +309,45 @@ class JoinData(_Several):
                 for tag, datapoint in one:
                     tags.append(tag)
                     if datapoint is not DROPPED:
-                        parts.append(datapoint)
+                        # While the others are read, this one may be refilled.
+                        parts.append(datapoint if one is streams[-1] else copied(datapoint))
                         break
                 else:
                     return
             yield tags, _joined(parts)
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Datapoint]:
+        epoch = self._joint(epoch)
         found = [at(flow, epoch.input(i), index) for i, flow in enumerate(self.df_lists)]
         if any(datapoint is DROPPED for _, datapoint in found):
             return [tag for tag, _ in found], DROPPED
         return [tag for tag, _ in found], _joined([datapoint for _, datapoint in found])
+
+    def _joint(self, epoch: Epoch) -> Epoch:
+        return epoch.sharing(one for flow, _ in _common(self.df_lists) for one in walk(flow))
+
+
+def _common(flows: Sequence[Any]) -> list[tuple[Any, list[int]]]:
+    """The flows that several of these have upstream, each with the numbers of those that have it.
+
+    Only the furthest downstream: not what is upstream of one of them.
+    """
+    upstream = [{id(one): one for one in walk(flow)} for flow in flows]
+    found: dict[int, tuple[Any, list[int]]] = {}
+    for number, ones in enumerate(upstream):
+        for key, one in ones.items():
+            found.setdefault(key, (one, []))[1].append(number)
+    shared = {key: pair for key, pair in found.items() if len(pair[1]) > 1}
+    beyond = {id(one) for flow, _ in shared.values() for one in walk(flow) if one is not flow}
+    return [pair for key, pair in shared.items() if key not in beyond]
+
+
+def _bears_two_passes(flow: Any) -> bool:
+    """Whether two passes over it can be under way at once, and give the same."""
+    return all(
+        is_native(one) and not one._one_at_a_time and (inputs(one) or one._has_keys)
+        for one in walk(flow)
+    )
 
 
 def _joined(parts: list[Datapoint]) -> Datapoint:

@@ -17,8 +17,9 @@ __all__ = ["FilterData", "MapData", "MapDataComponent", "SelectComponent"]
 class MapData(ItemStage):
     """Apply a function to every datapoint; where it returns None the datapoint is dropped.
 
-    The function gets a shallow copy, so it may replace components, but should not write into
-    arrays that it does not own. `len()` stays that of the input.
+    The function may write into what it gets, and may return the same buffer each time: what a list
+    or a cache holds is copied before, and what is kept is copied behind it. `len()` stays that of
+    the input.
 
     Args:
         ds: the input.

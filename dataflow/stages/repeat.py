@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count, islice
+from itertools import count
 from typing import Any
 
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.opening import at, stream
+from dataflow.ownership import copied
 from dataflow.randomness import Tag
+from dataflow.stages.copies import Copies, copy_of
 from dataflow.stages.order import IndexSource, OrderStage
 
-__all__ = ["RepeatedData", "RepeatedDataPoint", "copy_of"]
+__all__ = ["RepeatedData", "RepeatedDataPoint"]
 
 
 class RepeatedData(OrderStage, ProxyDataFlow):
@@ -103,8 +105,10 @@ class _Round:
         return {"round": self.round}
 
 
-class RepeatedDataPoint(OrderStage, ProxyDataFlow):
+class RepeatedDataPoint(Copies):
     """Every datapoint `num` times in a row; stages downstream draw differently for each copy.
+
+    What is upstream runs once for each datapoint; the copies share no memory.
 
     Args:
         ds: the input.
@@ -115,54 +119,40 @@ class RepeatedDataPoint(OrderStage, ProxyDataFlow):
         super().__init__(ds)
         if num < 1:
             raise ConfigError(f"num={num!r} must be at least 1")
-        self.num = int(num)
+        self.num = self.copies = int(num)
 
     def _length(self) -> int:
         return len(self.ds) * self.num
 
-    def _copies(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-        stage = self._stage_number()
-        for tag, payload in pairs:
-            for number in range(self.num):
-                yield copy_of(tag, number, stage), payload
-
     def _order(
         self, epoch: Epoch, sources: Sequence[IndexSource], start: int
     ) -> Iterator[tuple[Any, Any]]:
-        first, skip = divmod(start, self.num)
-        return islice(self._copies(sources[0].open(epoch, first)), skip, None)
+        return sources[0].open(epoch, start)  # there is one of each
 
     def _places(self, sources: Sequence[IndexSource]) -> int | None:
         size = sources[0].places()
         return None if size is None else size * self.num
 
     def _pick(self, epoch: Epoch, sources: Sequence[IndexSource], place: int) -> tuple[Any, Any]:
-        tag, payload = sources[0].at(epoch, place // self.num)
-        return copy_of(tag, place % self.num, self._stage_number()), payload
+        return sources[0].at(epoch, place)
 
     def _stream(self, epoch: Epoch) -> Stream:
         epoch.session.refuse("RepeatedDataPoint over batches holds one of them")
+        stage = self._stage_number()
         for tag, datapoint in stream(self.ds, epoch):
-            if datapoint is DROPPED:
-                yield tag, datapoint
-            else:
-                yield from self._copies(iter([(tag, datapoint)]))
+            for number in range(1 if datapoint is DROPPED else self.num):
+                yield copy_of(tag, number, stage), copied(datapoint)
+
+    def _from(self, epoch: Epoch, start: int) -> Stream:
+        first, skip = divmod(start, self.num)
+        pairs, there = self._upstream(epoch, first)
+        stage = self._stage_number()
+        for place, (tag, datapoint) in enumerate(pairs, first if there else 0):
+            if place < first:
+                continue
+            for number in range(skip if place == first else 0, self.num):
+                yield copy_of(tag, number, stage), copied(datapoint)
 
     def _at(self, epoch: Epoch, index: int) -> tuple[Tag, Any]:
         tag, datapoint = at(self.ds, epoch, index // self.num)
         return copy_of(tag, index % self.num, self._stage_number()), datapoint
-
-
-def copy_of(tag: Tag, number: int, stage: int) -> Tag:
-    """The tag of copy `number` of a datapoint; copies draw their own random numbers downstream.
-
-    Args:
-        tag: the datapoint's.
-        number: which copy; the first one is the datapoint itself.
-        stage: number of the stage that makes copies: others may copy the copies.
-    """
-    if not number:
-        return tag
-    if type(tag) is list:
-        return [copy_of(part, number, stage) for part in tag]
-    return (*tag, f"copy {stage}", number)

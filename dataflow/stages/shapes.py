@@ -9,6 +9,7 @@ from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow, component
 from dataflow.opening import stream
+from dataflow.ownership import copied
 from dataflow.randomness import Tag
 from dataflow.stages.batch import BatchData
 
@@ -52,7 +53,7 @@ class BatchDataByShape(ProxyDataFlow):
                 yield tag, DROPPED
                 continue
             group = groups[self._shape(datapoint)]
-            group.append((tag, datapoint))
+            group.append((tag, copied(datapoint)))
             if len(group) == self.batch_size:
                 yield _batch(group)
                 group.clear()

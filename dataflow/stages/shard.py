@@ -13,8 +13,8 @@ from dataflow.flows import ProxyDataFlow
 from dataflow.node import inputs, walk
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag
+from dataflow.stages.copies import copy_of
 from dataflow.stages.order import IndexSource, OrderStage
-from dataflow.stages.repeat import copy_of
 
 __all__ = ["ShardData", "resharded"]
 
@@ -95,7 +95,7 @@ class ShardData(OrderStage, ProxyDataFlow):
         def make(saved: Mapping[str, Any]) -> _Begin:
             return _Begin(int(saved.get("begin", 0)), self.world_size)
 
-        begin = epoch.session.cursor(self, epoch, make, beside=_BESIDE).begin
+        begin = epoch.session.cursor(self, epoch, make, fixed=True, beside=_BESIDE).begin
         pairs = sources[0].open(epoch, begin + start * self.world_size)
         return (self._as_copy(pair, copied) for pair, copied in self._mine(pairs))
 

@@ -8,19 +8,20 @@ from typing import Any
 
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
-from dataflow.flows import ProxyDataFlow
 from dataflow.opening import stream
+from dataflow.ownership import copied
 from dataflow.randomness import generator
-from dataflow.stages.order import IndexSource, OrderStage
-from dataflow.stages.repeat import copy_of
+from dataflow.stages.copies import Copies, copy_of
+from dataflow.stages.order import IndexSource
 
 __all__ = ["LocallyShuffleData"]
 
 
-class LocallyShuffleData(OrderStage, ProxyDataFlow):
+class LocallyShuffleData(Copies):
     """Hold `buffer_size` datapoints, and deliver a random one of them as each new one comes.
 
-    Every datapoint of an epoch is delivered in that epoch, `num_reuse` times.
+    Every datapoint of an epoch is delivered in that epoch, `num_reuse` times. What is upstream runs
+    once for each; the copies share no memory.
 
     Args:
         ds: the input.
@@ -37,7 +38,7 @@ class LocallyShuffleData(OrderStage, ProxyDataFlow):
             if value < 1:
                 raise ConfigError(f"{name}={value!r} must be at least 1")
         self.buffer_size = int(buffer_size)
-        self.num_reuse = int(num_reuse)
+        self.num_reuse = self.copies = int(num_reuse)
         self.shuffle_interval = shuffle_interval
 
     def _length(self) -> int:
@@ -55,12 +56,20 @@ class LocallyShuffleData(OrderStage, ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         epoch.session.refuse("LocallyShuffleData over batches holds some of them")
-        return self._shuffled(epoch, stream(self.ds, epoch))
+        pairs = ((tag, copied(datapoint)) for tag, datapoint in stream(self.ds, epoch))
+        return self._shuffled(epoch, pairs)
+
+    def _from(self, epoch: Epoch, start: int) -> Stream:
+        upstream, _ = self._upstream(epoch, 0)
+        pairs = self._shuffled(epoch, ((tag, copied(datapoint)) for tag, datapoint in upstream))
+        for _ in islice(pairs, start):  # as above
+            pass
+        return pairs
 
     def _shuffled(
         self, epoch: Epoch, pairs: Iterator[tuple[Any, Any]]
     ) -> Iterator[tuple[Any, Any]]:
-        path = (epoch.number, self._stage_number(), *epoch.path)
+        path = (epoch.number, self._stage_number(), *epoch.order_of(self))
         rng = generator(epoch.seed, "local shuffle", *path)
         stage = self._stage_number()
         held: list[Any] = []
@@ -68,7 +77,8 @@ class LocallyShuffleData(OrderStage, ProxyDataFlow):
         slots: Iterator[int] = iter(())
         for tag, payload in pairs:
             for number in range(self.num_reuse):
-                pair = (copy_of(tag, number, stage), payload)
+                last = number == self.num_reuse - 1
+                pair = (copy_of(tag, number, stage), payload if last else copied(payload))
                 if len(held) < self.buffer_size:
                     held.append(pair)
                     continue

@@ -25,6 +25,8 @@ class FixedSizeData(ProxyDataFlow):
             starting over (1 2 3, 1 2 3, …).
     """
 
+    _one_at_a_time = True
+
     def __init__(self, ds: Any, size: int, keep_state: bool = True) -> None:
         super().__init__(ds)
         if size < 0:

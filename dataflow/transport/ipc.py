@@ -100,9 +100,13 @@ class ConsumerEnd:
         self._leases.pop(worker).close()
 
     def send(self, worker: int, message: Any) -> None:
-        """Send a message, and the slots that became free."""
+        """Send a message, and the slots that became free.
+
+        Raises:
+            Exception: what pickling the message raises.
+        """
+        structure, buffers = local.encode(message)  # which may raise
         freed = reader.take_freed() if (reader := self._readers.get(worker)) else []
-        structure, buffers = local.encode(message)
         self.traffic.passed += len(structure) + sum(buffer.nbytes for buffer in buffers)
         head = _FREED.pack(len(freed)) + struct.pack(f"<{len(freed)}I", *freed) + structure
         if buffers:
@@ -212,6 +216,14 @@ class WorkerEnd:
         block = self._writer.block()
         self._spent.seconds += perf_counter() - begun  # the writer counts it as waiting
         return block
+
+    def spare(self, besides: int) -> Block | None:
+        """The same, without waiting, if so many others are free."""
+        return None if self._writer is None else self._writer.spare(besides)
+
+    def spent(self, seconds: float) -> None:
+        """So long somebody took to copy arrays into a block."""
+        self._spent.seconds += seconds
 
     def drop(self, block: Block) -> None:
         """The block's message is not sent."""

@@ -26,6 +26,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from dataflow.ownership import ExclusiveMemory
+
 __all__ = ["SLOT_BYTES", "Block", "Place", "SlotReader", "SlotWriter", "slot_bytes"]
 
 SLOT_BYTES = 256 << 20
@@ -73,7 +75,7 @@ class SlotReader:
     def __init__(self, slots: int, size: int = SLOT_BYTES) -> None:
         self.slots = slots
         self.size = size
-        self._kind = ctypes.c_ubyte * size
+        self._kind: Any = type("Slot", (ctypes.c_ubyte * size, ExclusiveMemory), {})
         self.fd = os.memfd_create("dataflow", os.MFD_CLOEXEC)
         try:
             os.ftruncate(self.fd, slots * size)
@@ -208,10 +210,18 @@ class SlotWriter:
                 begun = perf_counter()
                 self._changed.wait()
                 self.waited += perf_counter() - begun
-            slot = self._free.pop()
-            self._lent[slot] = True
+            return self._lend()
+
+    def _lend(self) -> Block:
+        slot = self._free.pop()
+        self._lent[slot] = True
         start = slot * self.size
         return Block(slot, self._memory[start : start + self.size], self._written)
+
+    def spare(self, besides: int) -> Block | None:
+        """A free slot to build arrays in, if so many others are free."""
+        with self._changed:
+            return self._lend() if len(self._free) > besides else None
 
     def write(
         self, buffers: Sequence[memoryview], block: Block | None = None

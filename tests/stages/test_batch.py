@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -40,13 +41,14 @@ def theirs(points):
 
 
 def same(a, b) -> bool:
-    """Equal in type, dtype, shape and value."""
+    """Equal in type, dtype, shape and value; Python's ints become int64 here, int32 there."""
     if isinstance(b, dict):
         return isinstance(a, dict) and list(a) == list(b) and all(same(a[k], b[k]) for k in b)
     if isinstance(b, list):
         return isinstance(a, list) and len(a) == len(b) and all(map(same, a, b))
     if isinstance(b, np.ndarray):
-        return isinstance(a, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+        wide = np.int64 if b.dtype == np.int32 else b.dtype
+        return isinstance(a, np.ndarray) and a.dtype == wide and np.array_equal(a, b)
     return type(a) is type(b) and bool(a == b)
 
 
@@ -82,7 +84,17 @@ def test_the_length_is_the_number_of_batches(points, size, remainder) -> None:
 @pytest.mark.parametrize(
     ("values", "dtype"),
     [
-        ([1, -2], np.int32),
+        ([1, -2], np.int64),
+        ([1, 1 << 40], np.int64),
+        ([1, 2.5], np.float64),
+        ([2.5, 1], np.float64),
+        ([True, 7], np.int64),
+        ([7, True], np.int64),
+        ([1j, 2], np.complex128),
+        ([1, np.int64(1 << 40)], np.int64),
+        ([np.int32(1), np.int64(1 << 40)], np.int64),
+        ([np.uint8(0), np.float32(300.5)], np.float32),
+        ([np.float32(300.5), np.uint8(0)], np.float32),
         ([1.5, 2.5], np.float32),
         ([True, False], np.bool_),
         ([np.int64(1 << 40), np.int64(2)], np.int64),
@@ -118,16 +130,109 @@ def test_arrays_get_a_new_first_axis_and_keep_their_dtype() -> None:
         assert images.flags.c_contiguous and images.flags.owndata
 
 
-def test_the_first_dtype_decides_where_they_differ() -> None:
-    points = [[np.zeros(2, np.float32)], [np.ones(2, np.float64)]]
-    ((batch,),) = list(df.BatchData(ours(points), 2))
-    assert batch.dtype == np.float32 and batch.tolist() == [[0, 0], [1, 1]]
+@pytest.mark.parametrize("size", [2, 4096])
+@pytest.mark.parametrize(
+    ("dtypes", "dtype"),
+    [
+        (["u1", "f4"], "f4"),
+        (["f4", "f8"], "f8"),
+        (["i4", "i8"], "i8"),
+        (["?", "i2"], "i2"),
+        (["i8", "f4"], "f8"),
+    ],
+)
+def test_dtypes_that_differ_are_promoted_in_any_order(dtypes, dtype, size) -> None:
+    for order in (dtypes, dtypes[::-1]):
+        points = [[np.full(size, n, kind)] for n, kind in enumerate(order)]
+        ((batch,),) = list(df.BatchData(ours(points), 2))
+        assert batch.dtype == dtype and (batch == [[0], [1]]).all()
+
+
+@pytest.mark.parametrize("make", [lambda v: v, np.asarray, lambda v: np.full(4096, v)])
+def test_what_no_common_dtype_holds_is_an_error(make) -> None:
+    points = [[make(np.float32(0.5))], [make(np.int64((1 << 60) + 1))]]
+    with pytest.raises(ValueError, match=rf"{(1 << 60) + 1} of datapoint 1 .* has no float64"):
+        list(df.BatchData(ours(points), 2))
+
+
+def test_leaf_by_leaf() -> None:
+    Pair = namedtuple("Pair", "a b")
+    points = [
+        [{"box": np.full((2, 4), i), "size": (i, 2 * i)}, [np.full(3000, i), "x"], Pair(i, 0.5)]
+        for i in range(3)
+    ]
+    ((boxes, parts, pair),) = list(df.BatchData(ours(points), 3))
+    assert boxes["box"].shape == (3, 2, 4) and boxes["box"][:, 0, 0].tolist() == [0, 1, 2]
+    assert [column.tolist() for column in boxes["size"]] == [[0, 1, 2], [0, 2, 4]]
+    assert parts[0].shape == (3, 3000) and parts[1].tolist() == ["x"] * 3
+    assert type(pair) is Pair and pair.a.tolist() == [0, 1, 2]
+    assert pair.b.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([[{"a": 1}], [{"b": 1}]], ["component 0", "'a'", "'b'", "datapoint 1"]),
+        ([[{"a": [1, 2]}], [{"a": [1]}]], ["component 0['a']", "2 components", "1 components"]),
+        ([[{"a": np.zeros(2)}], [{"a": np.zeros(3)}]], ["component 0['a']", "(2,)", "(3,)"]),
+        ([[(1, None)], [(1, None)]], ["component 0[1]", "None", "datapoint 0"]),
+        ([[[1]], [1]], ["component 0", "list", "int", "datapoint 1"]),
+    ],
+)
+def test_leaves_that_do_not_fit_are_named(points, words) -> None:
+    with pytest.raises(ValueError) as caught:
+        list(df.BatchData(ours(points), 2))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_padding_to_the_largest_shape() -> None:
+    points = [[np.full((1 + i, 3), i + 1, np.uint8), i] for i in range(3)]
+    ((batch, labels),) = list(df.BatchData(ours(points), 3, pad=9))
+    assert batch.shape == (3, 3, 3) and batch.dtype == np.uint8 and labels.tolist() == [0, 1, 2]
+    assert batch[0].tolist() == [[1] * 3, [9] * 3, [9] * 3] and (batch[2] == 3).all()
+    with pytest.raises(ValueError, match=r"pad=-1 is no value of dtype uint8"):
+        list(df.BatchData(ours(points), 3, pad=-1))
+    with pytest.raises(ValueError, match="numbers of axes"):
+        list(df.BatchData(ours([[np.zeros(2)], [np.zeros((2, 2))]]), 2, pad=0))
+
+
+@pytest.mark.parametrize("wrap", [lambda ds: ds, lambda ds: df.PrefetchDataZMQ(ds, 1)])
+def test_a_function_of_the_users_makes_the_batch(wrap) -> None:
+    def together(points):
+        return {"sum": sum(value for (value,) in points)}
+
+    ds = ours([[i] for i in range(6)]).batch(3, collate=together)
+    assert list(wrap(ds)) == [{"sum": 3}, {"sum": 12}]
+    with pytest.raises(df.ConfigError, match="collate=7"):
+        ours([[1]]).batch(3, collate=7)
+
+
+def test_tensors_become_a_tensor() -> None:
+    torch = pytest.importorskip("torch", reason="pip install '.[test-frameworks]'")
+    points = [[torch.full((2, 40), float(i)), i] for i in range(4)]
+    for wrap in (lambda ds: ds, lambda ds: df.PrefetchDataZMQ(ds, 1)):
+        ((batch, labels),) = list(wrap(ours(points).batch(4)))
+        assert isinstance(batch, torch.Tensor) and batch.shape == (4, 2, 40)
+        assert batch[:, 0, 0].tolist() == labels.tolist() == [0, 1, 2, 3]
+    uneven = [[torch.ones(1 + i)] for i in range(2)]
+    ((padded,),) = list(ours(uneven).batch(2, pad=0))
+    assert padded.tolist() == [[1, 0], [1, 1]]
+    for points in (
+        uneven,
+        [[torch.ones(2)], [torch.ones(2, dtype=torch.int64)]],
+        [[torch.ones(2)], [1]],
+    ):
+        with pytest.raises(ValueError, match="component 0 cannot be batched"):
+            list(ours(points).batch(2))
 
 
 def test_lists_take_anything() -> None:
     objects = [object(), np.zeros(2), np.zeros(3), None]
     (batch,) = list(df.BatchData(ours([[x, i] for i, x in enumerate(objects)]), 4, use_list=True))
-    assert all(a is b for a, b in zip(batch[0], objects, strict=True))
+    assert batch[0][0] is objects[0] and batch[0][3] is None
+    assert [part.shape for part in batch[0][1:3]] == [(2,), (3,)]
+    assert not np.shares_memory(batch[0][1], objects[1]), "nobody writes into the list's own"
     assert batch[1] == [0, 1, 2, 3]
 
 
@@ -138,13 +243,12 @@ def test_lists_take_anything() -> None:
         ([{"img": np.zeros(2)}, {"img": np.zeros(3)}], ["component 'img'", "(2,)", "(3,)"]),
         ([[np.zeros(2)], [5.0]], ["component 0", "(2,)", "float"]),
         ([[1], ["x"]], ["component 0", "int", "str"]),
-        ([[1], [1 << 40]], ["component 0"]),
-        ([[None], [None]], ["component 0", "NoneType"]),
+        ([[1], [1 << 63]], ["component 0", str(1 << 63), "datapoint 1", "int64"]),
+        ([[0.5], [1e300]], ["component 0", "1e+300", "datapoint 1", "float32"]),
+        ([[None], [None]], ["component 0", "datapoint 0", "None"]),
+        ([[1], [None]], ["component 0", "datapoint 1", "None"]),
         ([[object()], [object()]], ["component 0", "object"]),
-        ([[1], [2.5]], ["component 0", "int", "float"]),  # tensorpack makes [1, 2] of this
-        ([[True], [7]], ["component 0", "bool", "int"]),
-        ([[1], [np.int64(1 << 40)]], ["component 0", "int32"]),
-        ([[1], [[2, 3]]], ["component 0", "list"]),
+        ([[1], [[2, 3]]], ["component 0", "int", "list"]),
         ([[b"a"], [b"cut off\0"]], ["component 0", "NUL"]),
     ],
 )

@@ -78,8 +78,8 @@ Pair = namedtuple("Pair", "image label")
         (OrderedDict(a=1, b=2), "a"),
     ],
 )
-def test_the_function_gets_a_shallow_copy(point, key) -> None:
-    """A source's own datapoints survive a function that replaces components in place."""
+def test_the_function_gets_a_copy(point, key) -> None:
+    """A source's own datapoints survive a function that writes into what it gets."""
     points = [point]
 
     def replace(dp):
@@ -91,8 +91,18 @@ def test_the_function_gets_a_shallow_copy(point, key) -> None:
     for _ in range(2):
         assert [dp[key] for dp in ds] == [99]
     assert points[0][key] == 1
-    inner = [[1, 2]]
-    assert next(iter(df.MapData(ours([inner]), lambda dp: dp)))[0] is inner[0], "shallow"
+
+    inner = [[1, np.zeros(2)]]
+
+    def write(dp):
+        dp[0].append(7)
+        dp[0][1] += 1
+        return dp
+
+    for _ in range(2):
+        ((written,),) = df.MapData(ours([inner]), write)
+        assert written[1].tolist() == [1, 1] and written[2:] == [7]
+    assert inner[0][1].tolist() == [0, 0] and len(inner[0]) == 2
 
 
 @pytest.mark.parametrize("point", ["text", b"bytes", 7, (1, 2), None, Pair(1, 2)])

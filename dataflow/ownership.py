@@ -1,0 +1,244 @@
+"""Whose a datapoint is: what is kept beyond the next call of the user's code has to be ours alone.
+
+The reference for all that this package does is the plain loop, in which each datapoint is used
+before the next one is asked for. So a function may refill a buffer, and a generator may yield the
+same array again and again. Wherever the engine keeps a datapoint for longer (in a queue, a buffer,
+a batch, a message that is still being gathered), it takes it through `own`: that copies what
+somebody else holds as well, and costs next to nothing where nobody does. How many hold an object,
+Python's reference counts tell.
+
+What a cache, a list or a repetition hands out goes through `copied`, so nobody's writes get there.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import PosixPath, PurePosixPath
+from sys import getrefcount
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import numpy as np
+
+__all__ = ["LARGE", "Empty", "ExclusiveMemory", "copied", "own"]
+
+Empty: TypeAlias = Callable[[tuple[int, ...], Any], np.ndarray]
+"""Makes an array of a shape and a dtype, as `numpy.empty` does."""
+
+LARGE = 2048
+"""Bytes from which on an array has a place of its own in a message: before, it is not worth it."""
+
+# Nobody can write into these, whoever holds them.
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
+_UNCHANGING = frozenset(
+    {
+        object,
+        type,
+        range,
+        frozenset,
+        slice,
+        np.dtype,
+        Decimal,
+        UUID,
+        date,
+        datetime,
+        time,
+        timedelta,
+    }
+    | {PosixPath, PurePosixPath, FunctionType, BuiltinFunctionType, ModuleType}
+)
+_UNKNOWN: list[Any] = []
+
+
+def own(datapoint: Any) -> Any:
+    """A datapoint to be kept: itself, where nobody else holds any of it.
+
+    What somebody else holds is copied, and put in its place where that is in a list or dict of
+    ours. Objects that cannot be copied stay as they are.
+
+    Args:
+        datapoint: any object. It has to be in one local variable of the caller, and in no other
+            place that the caller knows of: as an expression it would count as held once less.
+    """
+    if type(datapoint) is list:
+        for part in datapoint:
+            if type(part) not in _PLAIN:
+                break
+        else:
+            return datapoint if getrefcount(datapoint) <= _ALONE else datapoint.copy()
+        part = None  # or it would count as a holder
+    return _own(getrefcount(datapoint) <= _ALONE, datapoint)
+
+
+def copied(datapoint: Any, empty: Empty | None = None) -> Any:
+    """A copy of a datapoint that shares nothing with it that can be written to.
+
+    Args:
+        datapoint: any object. Those that cannot be copied stay as they are.
+        empty: makes room for arrays that are large, as `numpy.empty` does.
+    """
+    if type(datapoint) is list:
+        for part in datapoint:
+            if type(part) not in _PLAIN:
+                return [_copied(part, empty) for part in datapoint]
+        return datapoint.copy()
+    return _copied(datapoint, empty)
+
+
+def _own(alone: bool, value: Any) -> Any:
+    """As `own`.
+
+    Args:
+        alone: nobody else holds it. (First, since an argument before the count would count, too.)
+        value: what is to be kept.
+    """
+    kind = type(value)
+    if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
+        return value
+    if not alone:
+        return _copied(value)
+    if isinstance(value, np.ndarray):
+        return value if _has_memory_alone(value) else _copied(value)
+    if kind is list or kind is dict:
+        for place in range(len(value)) if kind is list else value:
+            part = value[place]
+            kept = _own(getrefcount(part) <= _HELD_ONCE, part)
+            if kept is not part:
+                value[place] = kept
+        return value
+    if _is_tensor(value):
+        return value if _has_storage_alone(value) else _copied(value)
+    for part in _parts(value):
+        if _own(getrefcount(part) <= _HELD_ONCE, part) is not part:
+            return _copied(value)
+    return value
+
+
+def _copied(value: Any, empty: Empty | None = None) -> Any:
+    """As `copied`."""
+    kind = type(value)
+    if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
+        return value
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        if value.base is None and not value.flags.writeable:
+            return value
+        if empty is not None and kind is np.ndarray and value.nbytes >= LARGE:
+            return _placed(value, empty)
+        return value.copy(order="K")
+    if kind is list:
+        return [_copied(part, empty) for part in value]
+    if kind is dict:
+        return {key: _copied(part, empty) for key, part in value.items()}
+    if kind is tuple:
+        return tuple([_copied(part, empty) for part in value])
+    if _is_tensor(value) and not value.requires_grad:
+        return value.clone()
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # an open file, say; or whatever the user's `__deepcopy__` does
+        return value
+
+
+def _placed(array: np.ndarray, empty: Empty) -> np.ndarray:
+    """A copy in memory that `empty` makes room in; it lies there as the array does, if densely."""
+    turned = array.flags.f_contiguous and not array.flags.c_contiguous
+    source = array.T if turned else array
+    place = empty(source.shape, source.dtype)
+    np.copyto(place, source)
+    return place.T if turned else place
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What an object consists of, as far as that can be seen.
+
+    Of what cannot be looked into, something that nobody else holds: so it is not kept as it is.
+    """
+    if isinstance(value, (tuple, list)):
+        yield from value
+    elif isinstance(value, dict):
+        yield from value.values()
+    elif hasattr(value, "__iter__") and not (
+        hasattr(value, "__dict__") or isinstance(value, (set, bytearray))
+    ):
+        yield _UNKNOWN
+    yield from getattr(value, "__dict__", {}).values()
+    for one in type(value).__mro__:
+        names = one.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            with suppress(AttributeError):
+                yield getattr(value, name)
+
+
+# -- memory ------------------------------------------------------------------------------------
+
+
+class ExclusiveMemory:
+    """Memory that arrays lie in, each in a part that no other one has: that of a message."""
+
+
+def _has_memory_alone(array: np.ndarray) -> bool:
+    """Whether an array's memory can be reached by way of this array only."""
+    if array.dtype.hasobject:
+        return False
+    base = array.base
+    while isinstance(base, np.ndarray):
+        if getrefcount(base) > _HELD_ONCE:
+            return False
+        base = base.base
+    owner: Any = base.obj if isinstance(base, memoryview) else base
+    if owner is None or type(owner) is bytes or isinstance(owner, ExclusiveMemory):
+        return True
+    return type(owner) is bytearray and getrefcount(owner) <= _HELD_ONCE
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _has_storage_alone(tensor: Any) -> bool:
+    """The same of a tensor; False where this version of torch does not tell."""
+    count = getattr(sys.modules["torch"]._C, "_storage_Use_Count", None)
+    if count is None or tensor.layout is not sys.modules["torch"].strided:
+        return False
+    storage = tensor.untyped_storage()
+    # What cannot be resized is somebody else's memory, such as that of an array.
+    return bool(storage.resizable() and count(storage._cdata) <= _storage_held_once())
+
+
+# -- how many references there are to what nobody else holds -------------------------------------
+#
+# Which of those of the calls on the way count differs between versions of Python.
+
+
+@functools.cache
+def _storage_held_once() -> int:
+    torch = sys.modules["torch"]
+    storage = torch.empty(1).untyped_storage()
+    return int(torch._C._storage_Use_Count(storage._cdata))
+
+
+def _references(argument: Any) -> int:
+    return getrefcount(argument)
+
+
+def _references_of_argument() -> int:
+    variable = [object()]
+    return _references(variable)
+
+
+def _references_of_part() -> int:
+    value = [object()]
+    part = value[0]
+    return getrefcount(part)
+
+
+_ALONE = _references_of_argument()
+_HELD_ONCE = _references_of_part()
