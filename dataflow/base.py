@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +29,19 @@ from dataflow.node import Node, is_native, reset, walk
 from dataflow.randomness import Tag, fresh_seed
 from dataflow.records import Opaque, Record, Streamed
 from dataflow.runtime import runtime
+from dataflow.utils.flags import FlagAttribute
 from dataflow.utils.spelling import tell
 
 if TYPE_CHECKING:
     from dataflow.plan.show import Plan
 
 __all__ = ["DataFlow", "DataFlowTerminated"]
+
+logger = logging.getLogger(__name__)
+
+
+def _no_more_to_say() -> None:
+    """The rest of an epoch that is resumed may be empty."""
 
 
 def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -87,6 +96,7 @@ class DataFlow(Node):
     __pending: dict[str, Any] | None = None
     __access: tuple[Any, Epoch] | None = None
     __meter: Meter | None = None
+    __told_of_nothing = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -95,6 +105,11 @@ class DataFlow(Node):
                 setattr(cls, name, _begins_epoch(cls.__dict__[name]))
         if "reset_state" in cls.__dict__:
             setattr(cls, "reset_state", _runs_once(cls.__dict__["reset_state"]))  # noqa: B010
+
+    shuffle: Any = FlagAttribute(
+        "there is no ds.shuffle(): ds.shuffled(buffer_size) shuffles within a buffer, and sources "
+        "such as DataFromList take shuffle=True for a new order of the whole epoch"
+    )
 
     # -- what users call ---------------------------------------------------------------------
 
@@ -127,22 +142,29 @@ class DataFlow(Node):
             return len(self)
         return self._length()
 
-    def __getitem__(self, index: int) -> Datapoint:
+    def __getitem__(self, index: int | slice) -> Datapoint:
         """The datapoint that iteration delivers at a position, without what comes before it.
+
+        Positions below 0 count from the end. A slice gives a list of datapoints, without those that
+        stages drop.
 
         The epoch is the one set by `set_epoch`, or 0; iterating does not move it. Positions count
         what stages drop, too. Flows without end have every position.
 
         Raises:
-            IndexError: for positions below 0 or beyond the end.
+            IndexError: for positions beyond either end.
             Dropped: where a stage drops the datapoint.
             TypeError: where a part of the chain can only be iterated.
         """
-        index = operator.index(index)
         try:
             size = len(self)
         except UnknownLength:
             size = None
+        if isinstance(index, slice):
+            return list(self._slice(index, size))
+        index = operator.index(index)
+        if index < 0 and size is not None and index >= -size:
+            index += size
         if index < 0 or (size is not None and index >= size):
             of = "without an end" if size is None else f"with {size} datapoints"
             raise IndexError(f"index {index} of a dataflow {of}")
@@ -154,6 +176,15 @@ class DataFlow(Node):
         if datapoint is DROPPED:
             raise Dropped(f"a stage drops the datapoint at position {index}")
         return datapoint
+
+    def _slice(self, places: slice, size: int | None) -> Iterator[Datapoint]:
+        if size is None:
+            if places.stop is None or min(places.start or 0, places.stop) < 0:
+                raise TypeError("a slice of a dataflow of unknown length needs positions from 0 on")
+            size = max(places.start or 0, places.stop)
+        for place in range(*places.indices(size)):
+            with suppress(Dropped):
+                yield self[place]
 
     def reset_state(self) -> None:
         """Make ready for iteration. Idempotent, and called by itself at the first iteration."""
@@ -439,6 +470,12 @@ class DataFlow(Node):
         seed, seeded = self._seed_of_chain()
         return Epoch(seed, number, seeded)
 
+    def _tell_of_nothing(self) -> None:
+        """An epoch delivered nothing; this is said once."""
+        if not self.__told_of_nothing:
+            self.__told_of_nothing = True
+            logger.warning("%s", runtime().why_nothing(self))
+
     def _open(self) -> EpochIterator:
         """The public iterator of the next pass; ends the one before."""
         if (old := self._iterator()) is not None:
@@ -453,7 +490,8 @@ class DataFlow(Node):
         self.__pass = Pass(epoch)
         native = is_native(self)
         pairs = runtime().stream(self, epoch) if native else self._stream(epoch)
-        iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all)
+        empty = _no_more_to_say if saved else self._tell_of_nothing
+        iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all, empty)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
             pass
         # Weakly, so that leaving a loop early ends the pass at once.

@@ -124,15 +124,22 @@ class EpochIterator:
         meter: counts the datapoints.
         its_pass: how far it is.
         interrupt: makes a thread that waits in `next()` for others than itself give up.
+        empty: called where it ends without having delivered anything.
     """
 
     def __init__(
-        self, stream: Stream, meter: Meter, its_pass: Pass, interrupt: Callable[[], None]
+        self,
+        stream: Stream,
+        meter: Meter,
+        its_pass: Pass,
+        interrupt: Callable[[], None],
+        empty: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._meter = meter
         self._pass = its_pass
         self._interrupt = interrupt
+        self._empty = empty
         self._watch = Stopwatch(meter)
         self._ended: str | None = None
 
@@ -187,6 +194,8 @@ class EpochIterator:
         if self._ended is not None:  # while this thread waited for its turn
             return DataFlowTerminated(self._ended)
         self._pass.end()
+        if self._pass.finished and not self._pass.delivered:
+            self._empty()
         return StopIteration()
 
     @property

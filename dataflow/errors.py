@@ -19,13 +19,12 @@
         ├── Dropped (LookupError)       `ds[i]` of a position whose datapoint a stage drops
         ├── NotResumable                `state_dict()` of what cannot be taken to its place again
         ├── StateError (ValueError)     `load_state_dict()` of another chain's state
-        └── PeerError                   the other end of a connection refuses us
-            └── PeerTimeout (TimeoutError)  … or does nothing for longer than `timeout`
-    BaseException
-    └── DataFlowTerminated              this iterator was closed, by a newer one or by `close()`
+        ├── PeerError                   the other end of a connection refuses us
+        │   └── PeerTimeout (TimeoutError)  … or does nothing for longer than `timeout`
+        └── DataFlowTerminated          this iterator was closed, by a newer one or by `close()`
 
-`DataFlowTerminated` derives from BaseException as in tensorpack, so that a map function's own
-``except Exception`` does not swallow the end of the run.
+What is no `Exception`, such as `SystemExit`, is no datapoint's failure: raised in a stage, in any
+worker, it ends the loop as it is, whatever `on_error` says.
 """
 
 from __future__ import annotations
@@ -134,18 +133,22 @@ class WorkerError(DataFlowError):
         type_name: the exception's qualified type name, such as ``"builtins.KeyError"``.
         message: its text.
         traceback: the formatted traceback from the worker.
+        where: which datapoint it was, in words.
 
     The original exception is the ``__cause__`` where it could be rebuilt here.
     """
 
-    def __init__(self, type_name: str, message: str, traceback: str) -> None:
-        super().__init__(f"{type_name}: {message}\n\nTraceback in the worker:\n{traceback}")
+    def __init__(self, type_name: str, message: str, traceback: str, where: str = "") -> None:
+        super().__init__(type_name, message, traceback, where)
         self.type_name = type_name
         self.message = message
         self.traceback = traceback
+        self.where = where
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.type_name, self.message, self.traceback)
+    def __str__(self) -> str:
+        where = f"\n\nfor {self.where}" if self.where else ""
+        rest = f"Traceback in the worker:\n{self.traceback}"
+        return f"{self.type_name}: {self.message}{where}\n\n{rest}"
 
 
 class WorkerDied(DataFlowError):
@@ -176,7 +179,7 @@ class UnknownLength(DataFlowError, NotImplementedError, TypeError):
     """`len()` of a dataflow that cannot know it. (A TypeError too, so that `list(ds)` works.)"""
 
 
-class DataFlowTerminated(BaseException):
+class DataFlowTerminated(DataFlowError):
     """The iterator was closed, by a newer `iter()` on the same dataflow or by `close()`."""
 
 

@@ -9,8 +9,11 @@ import numpy as np
 
 from dataflow.base import DataFlow
 from dataflow.epoch import Datapoint, Epoch, Stream
+from dataflow.errors import ConfigError
+from dataflow.node import is_flow
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag, datapoint_rng, generator
+from dataflow.utils.arguments import shortened
 
 __all__ = ["ProxyDataFlow", "RNGDataFlow", "component"]
 
@@ -19,6 +22,8 @@ class ProxyDataFlow(DataFlow):
     """A dataflow over another one, `ds`; by itself it passes everything on."""
 
     def __init__(self, ds: Any) -> None:
+        if ds is not None:
+            _check(self, ds)
         self.ds = ds
 
     def _stream(self, epoch: Epoch) -> Stream:
@@ -31,6 +36,26 @@ class ProxyDataFlow(DataFlow):
 
     def _length(self) -> int:
         return len(self.ds)
+
+
+def _check(stage: ProxyDataFlow, ds: Any) -> None:
+    """Look whether a stage's input can be a dataflow.
+
+    Raises:
+        ConfigError: it is something that people have in its place.
+    """
+    if is_flow(ds):
+        return
+    name = type(stage).__name__
+    if isinstance(ds, (list, tuple, set, dict, str, bytes, np.ndarray)) or hasattr(ds, "iloc"):
+        raise ConfigError(
+            f"{name} needs a dataflow, not the {type(ds).__name__} {shortened(ds)}: "
+            "DataFromList(datapoints) makes one of a list of datapoints"
+        )
+    if isinstance(ds, type):
+        raise ConfigError(f"{name} needs a dataflow, not the class {ds.__name__}: call it first")
+    if not hasattr(ds, "__iter__") and not hasattr(ds, "__getitem__"):
+        raise ConfigError(f"{name} needs a dataflow, not {shortened(ds)}")
 
 
 _USERS = (-1, -1)  # in place of the key of a generator that somebody assigned

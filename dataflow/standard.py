@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataflow import opening, resume
 from dataflow.base import DataFlow
+from dataflow.emptiness import why_nothing
 from dataflow.engine.session import Session
 from dataflow.explain import explain
 from dataflow.methods import attach
@@ -27,5 +28,6 @@ def assemble() -> None:
             plan=plan_of,
             summarise=summarise,
             explain=explain,
+            why_nothing=why_nothing,
         )
     )

@@ -27,7 +27,7 @@ LAYERS = [
     {"executor", "foreign"},
     {"plan"},
     {"engine"},
-    {"formats", "methods", "explain", "resume", "summary"},
+    {"formats", "methods", "emptiness", "explain", "resume", "summary"},
     {"dataset"},
     {"standard", "names"},
     {"demo", "adapters", "remote", "stream"},

@@ -17,10 +17,11 @@ from dataflow.errors import ConfigError, FetchError
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
-from dataflow.sources.columns import as_rows, distinct
+from dataflow.sources.columns import Columns, as_rows, distinct
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.map import MapData
+from dataflow.utils.arguments import shortened, whole_number
 from dataflow.utils.machine import usable_cores
 
 __all__ = ["NetworkImages"]
@@ -71,7 +72,6 @@ class NetworkImages(KeyedSource):
         *("timeout", "max_trials", "max_bytes", "max_pixels"),
     )
 
-    shuffle = False
     datapoints: Any = ()
     on_error: OnError = "skip"
     cache_dir: str | os.PathLike[str] | None = None
@@ -104,7 +104,10 @@ class NetworkImages(KeyedSource):
     # -- the source --------------------------------------------------------------------------
 
     def keys(self) -> Sequence[Any]:
-        return as_rows(self.datapoints)
+        rows = as_rows(self.datapoints)
+        if len(rows) and not isinstance(rows, Columns):
+            _check(self, rows)
+        return rows
 
     def _own_seed(self) -> int | None:
         explicit = super()._own_seed()
@@ -202,8 +205,7 @@ class NetworkImages(KeyedSource):
             ordered: deliver in the order of the epoch; None means: if a seed was set. Otherwise
                 as they come.
         """
-        if num_threads < 1:
-            raise ConfigError(f"num_threads={num_threads!r} must be at least 1")
+        num_threads = whole_number("num_threads", num_threads, 1)
         source = copy.copy(self)
         source.__policy = self._policy  # what fails is listed by both
         source._concurrency = int(num_threads)
@@ -254,7 +256,37 @@ class NetworkImages(KeyedSource):
         return state
 
 
+def _check(source: NetworkImages, rows: Any) -> None:
+    """Look whether the first datapoint is one.
+
+    Raises:
+        ConfigError: it is something that people have in its place.
+    """
+    who = f"{type(source).__name__}.datapoints"
+    if hasattr(rows, "iloc"):
+        raise ConfigError(
+            f"{who} is a {type(rows).__name__}. A datapoint is a list, whose first component is "
+            "the address: set it to frame[['url', 'label']].values.tolist(), with its own columns"
+        )
+    first = rows[0]
+    if isinstance(first, (str, bytes)):
+        raise ConfigError(
+            f"{who}[0] is {shortened(first)}. A datapoint is a list, whose first component is the "
+            "address: set it to [[url] for url in urls]"
+        )
+    if isinstance(first, dict):
+        names = ", ".join(f"d[{name!r}]" for name in first)
+        raise ConfigError(
+            f"{who}[0] is {shortened(first)}. A datapoint is a list, whose first component is the "
+            f"address: set it to [[{names}] for d in dicts], with the address first"
+        )
+
+
 @functools.lru_cache(maxsize=4)
 def _fetcher(max_trials: int) -> Fetcher:
     """One for all calls of `request`, which may come from many threads."""
     return make_fetcher(FetchPolicy(max_trials=max_trials), concurrency=64)
+
+
+# A forked process has none of the threads that fetch.
+os.register_at_fork(after_in_child=_fetcher.cache_clear)

@@ -10,6 +10,7 @@ from dataflow.engine.apply import OpExecutor, Raised
 from dataflow.engine.counters import Counters
 from dataflow.engine.messages import UNSENT, Failed
 from dataflow.epoch import DROPPED
+from dataflow.errors import WorkerError
 from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
 from dataflow.node import meter_of, reset, stays
@@ -21,6 +22,7 @@ from dataflow.stages.batch import BatchData
 __all__ = ["Consumer"]
 
 _COUNT_TOGETHER = 64
+_LONGEST = 300  # characters that are shown of a key
 
 
 class Consumer:
@@ -179,11 +181,13 @@ class Consumer:
         policies = chain.policies
         place = self._sent[task.chain] if stage == UNSENT else stage + 1
         policy = policies[place]
-        if policy is None:
-            raise error
         keyed = self._fragment.is_keyed(task)
         members = members_of(task)
         key = task.key if members is None else [one.key for one in members]
+        if isinstance(error, WorkerError):
+            error.where = _in_words(task, key if keyed else None)
+        if policy is None:
+            raise error
         replacement = policy.failed_with(
             error,
             None if self._fragment.sequential else key,
@@ -207,6 +211,15 @@ class Consumer:
         if stage == UNSENT:
             return meter_of(self._fragment.runner)
         return meter_of(self._fragment.owners[chain, stage])
+
+
+def _in_words(task: Task, key: Any) -> str:
+    """Which datapoint it is; `key` is None where it has none."""
+    members = members_of(task) or [task]
+    epoch, *positions = first_of(task.tag)[0], *(first_of(one.tag)[1] for one in members)
+    which = f"position {positions[0]}" if len(positions) == 1 else f"positions {positions}"
+    text = "" if key is None else f", key {key!r}"
+    return f"{which} of epoch {epoch}{text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}"
 
 
 def _reach(policies: list[ErrorPolicy | None], place: int, policy: ErrorPolicy) -> int:

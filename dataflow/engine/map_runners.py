@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dataflow.engine.runners import PrefetchDataZMQ, ThreadRunner, positive
+from dataflow.engine.runners import PrefetchDataZMQ, ThreadRunner
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.failures import OnError
 from dataflow.stages.batch import BatchData
 from dataflow.stages.map import MapData
+from dataflow.utils.arguments import whole_number
 from dataflow.utils.spelling import renamed
 
 __all__ = [
@@ -54,7 +55,7 @@ class MultiThreadMapData(ThreadRunner):
     ) -> None:
         super().__init__(
             _mapped(ds, map_func),
-            positive("num_thread", num_thread),
+            whole_number("num_thread", num_thread, 1),
             ordered=ordered,
             buffer_size=buffer_size,
             on_error=on_error,
@@ -79,6 +80,7 @@ class MultiProcessMapData(PrefetchDataZMQ):
         on_error: as of `PrefetchDataZMQ`, like the following.
         task_timeout: seconds that a datapoint may keep a worker process.
         max_restarts: processes that may die without anything getting done in between.
+        init: a function that is called in each process as it starts.
     """
 
     _usual_buffer = 200
@@ -96,15 +98,17 @@ class MultiProcessMapData(PrefetchDataZMQ):
         on_error: OnError = "raise",
         task_timeout: float | None = None,
         max_restarts: int = 3,
+        init: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(
             _mapped(ds, map_func),
-            positive("num_proc", num_proc),
+            whole_number("num_proc", num_proc, 1),
             ordered=ordered,
             buffer_size=buffer_size,
             on_error=on_error,
             task_timeout=task_timeout,
             max_restarts=max_restarts,
+            init=init,
         )
 
 
@@ -126,6 +130,7 @@ class MultiProcessMapAndBatchData(PrefetchDataZMQ):
         on_error: what becomes of a datapoint whose function raised.
         task_timeout: seconds that a datapoint may keep a worker process.
         max_restarts: processes that may die without anything getting done in between.
+        init: a function that is called in each process as it starts.
     """
 
     @renamed(nr_proc="num_proc")
@@ -142,6 +147,7 @@ class MultiProcessMapAndBatchData(PrefetchDataZMQ):
         on_error: OnError = "raise",
         task_timeout: float | None = None,
         max_restarts: int = 3,
+        init: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(
             BatchData(_mapped(ds, map_func), batch_size, remainder),
@@ -151,6 +157,7 @@ class MultiProcessMapAndBatchData(PrefetchDataZMQ):
             on_error=on_error,
             task_timeout=task_timeout,
             max_restarts=max_restarts,
+            init=init,
         )
 
 

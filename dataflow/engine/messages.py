@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -182,6 +182,7 @@ class Failed:
         traceback: formatted, from where it was raised.
         error: the exception; pickled by itself where it crosses a process, because exceptions
             often pickle but do not unpickle. None where it cannot travel.
+        final: it is no `Exception`, and ends the loop.
     """
 
     stage: int
@@ -189,13 +190,15 @@ class Failed:
     message: str
     traceback: str
     error: BaseException | bytes | None
+    final: bool = False
 
     @classmethod
     def of(cls, error: BaseException, stage: int) -> Failed:
         """Describe an exception that was just caught."""
         kind = type(error)
         text = "".join(traceback.format_exception(error))
-        return cls(stage, f"{kind.__module__}.{kind.__qualname__}", str(error), text, error)
+        name, final = f"{kind.__module__}.{kind.__qualname__}", not isinstance(error, Exception)
+        return cls(stage, name, str(error), text, error, final)
 
     def sealed(self) -> Failed:
         """The same, fit for another process."""
@@ -203,10 +206,14 @@ class Failed:
             sealed: bytes | None = functions.dumps(self.error)
         except Exception:  # whatever the user's exception does when it is pickled
             sealed = None
-        return Failed(self.stage, self.type_name, self.message, self.traceback, sealed)
+        return replace(self, error=sealed)
 
     def exception(self) -> Exception:
-        """What the consumer raises: the datapoint's own error as it is, others as `WorkerError`."""
+        """What the consumer raises: the datapoint's own error as it is, others as `WorkerError`.
+
+        Raises:
+            BaseException: itself, if it is no `Exception`.
+        """
         error = self.error
         if isinstance(error, bytes):
             import pickle
@@ -217,6 +224,8 @@ class Failed:
                 error = None
         if isinstance(error, DatapointError):
             return error
+        if self.final and isinstance(error, BaseException):
+            raise error
         wrapped = WorkerError(self.type_name, self.message, self.traceback)
         wrapped.__cause__ = error if isinstance(error, BaseException) else None
         return wrapped

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dataflow.errors import ConfigError
 from dataflow.failures import OnError
+from dataflow.utils.arguments import whole_number
 
 __all__ = ["RunnerOptions"]
 
@@ -24,6 +26,7 @@ class RunnerOptions:
         on_error: what becomes of a datapoint whose stage raised; None leaves that to the source.
         max_restarts: workers that may die without progress in between.
         task_timeout: seconds that a datapoint may keep a worker; None: as long as it likes.
+        init: is called in each worker process as it starts.
 
     Raises:
         ConfigError: one of them makes no sense.
@@ -34,12 +37,14 @@ class RunnerOptions:
     on_error: OnError | None = "raise"
     max_restarts: int = 3
     task_timeout: float | None = None
+    init: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
-        if self.buffer_size is not None and self.buffer_size < 1:
-            raise ConfigError(f"buffer_size={self.buffer_size!r} must be at least 1")
-        if self.max_restarts < 0:
-            raise ConfigError(f"max_restarts={self.max_restarts!r} must not be negative")
+        if self.buffer_size is not None:
+            whole_number("buffer_size", self.buffer_size, 1)
+        whole_number("max_restarts", self.max_restarts, 0)
+        if self.init is not None and not callable(self.init):
+            raise ConfigError(f"init={self.init!r} must be a function without arguments")
         if self.task_timeout is not None and not self.task_timeout > 0:
             raise ConfigError(
                 f"task_timeout={self.task_timeout!r} must be a positive number or None"

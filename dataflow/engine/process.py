@@ -1,7 +1,8 @@
 """The program of a worker process: ``python -m dataflow.engine.process FD …``.
 
 It is started afresh, not forked: no lock or thread of the parent comes along, and a script needs
-no ``if __name__ == "__main__"`` guard.
+no ``if __name__ == "__main__"`` guard. None of its threads may end unnoticed: the consumer would
+wait for ever, so where one fails, the process ends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -56,6 +59,7 @@ def main() -> None:
     from dataflow.engine.outgoing import Spent
     from dataflow.engine.worker import Worker
     from dataflow.executor.memory import keep_freed_memory
+    from dataflow.executor.surroundings import settle_in
     from dataflow.plan.tasks import LOADER
     from dataflow.transport.in_progress import InProgress
     from dataflow.transport.ipc import WorkerEnd
@@ -72,24 +76,34 @@ def main() -> None:
     threads: int = setup["threads"]
     try:
         # The user's modules are imported here, and the stages' reset_state is called.
+        settle_in(setup["surroundings"])
         emit = partial(_send, end, Spent(end))
         worker = Worker(pickle.loads(setup["chains"]), emit, InProgress(threads, hands_fd), end)
     except BaseException as error:  # told to the consumer, which raises it
         problem = Failed.of(error, LOADER).sealed()
         threading.Thread(target=end.send, args=(problem,), daemon=True).start()
     if (cv2 := sys.modules.get("cv2")) is not None:
-        cv2.setNumThreads(1)
+        threads_of_cv2 = os.environ.get("OPENCV_FOR_THREADS_NUM", "")
+        cv2.setNumThreads(int(threads_of_cv2) if threads_of_cv2.isdecimal() else 1)
     gc.freeze()  # what was imported stays: no need to look through it again and again
     if worker is None:
         _listen(end, None, threads, control_fd, folder, welcomed)
         return
-    threading.Thread(
-        target=_listen, args=(end, worker, threads, control_fd, folder, welcomed), daemon=True
-    ).start()
-    for helper in (worker.watch, *[worker.work] * (threads - 1)):
-        threading.Thread(target=helper, daemon=True).start()
-    worker.work()
+    listen = partial(_listen, end, worker, threads, control_fd, folder, welcomed)
+    for helper in (listen, worker.watch, *[worker.work] * (threads - 1)):
+        threading.Thread(target=_to_the_end, args=(helper,), daemon=True).start()
+    _to_the_end(worker.work)
     worker.close()
+
+
+def _to_the_end(work: Callable[[], None]) -> None:
+    """Work; where that fails, which is no datapoint's fault, the process ends."""
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _guard(

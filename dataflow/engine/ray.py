@@ -7,11 +7,11 @@ from typing import Any
 
 from dataflow.engine.options import RunnerOptions
 from dataflow.engine.runner import Runner
-from dataflow.engine.runners import positive
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
 from dataflow.plan.fragment import Fragment
+from dataflow.utils.arguments import whole_number
 
 __all__ = ["PrefetchDataRay"]
 
@@ -86,7 +86,7 @@ class PrefetchDataRay(Runner):
         super().__init__(
             ds, RunnerOptions(ordered, buffer_size, on_error, max_restarts, task_timeout)
         )
-        self.num_actors = positive("num_actors", num_actors)
+        self.num_actors = whole_number("num_actors", num_actors, 1)
         self.actor_options = dict(actor_options or {})
         if address is not None and address.startswith("ray://"):
             raise ConfigError(

@@ -18,6 +18,7 @@ from dataflow.plan.fragment import Fragment
 from dataflow.plan.packing import why_not_sent
 from dataflow.plan.whole import FlowLoader
 from dataflow.transport.in_progress import Untimed
+from dataflow.utils.arguments import whole_number
 from dataflow.utils.spelling import renamed
 from dataflow.utils.words import counted
 
@@ -33,7 +34,6 @@ __all__ = [
     "PrefetchData",
     "PrefetchDataZMQ",
     "ThreadRunner",
-    "positive",
     "slots_of",
     "start_processes",
 ]
@@ -68,9 +68,7 @@ class ThreadRunner(Runner):
         threads_in_worker: int | None = None,
     ) -> None:
         super().__init__(ds, RunnerOptions(ordered, buffer_size, on_error))
-        if num_threads < 1:
-            raise ConfigError(f"num_threads={num_threads!r} must be at least 1")
-        self.num_threads = int(num_threads)
+        self.num_threads = whole_number("num_threads", num_threads, 1)
         self._in_worker = self.num_threads if threads_in_worker is None else threads_in_worker
 
     _unit = "thread"
@@ -128,8 +126,8 @@ class MultiThreadRunner(ThreadRunner):
     ) -> None:
         if not callable(get_df):
             raise ConfigError(f"get_df={get_df!r} must be a function that returns a dataflow")
-        self.num_prefetch = positive("num_prefetch", num_prefetch)
-        self.num_thread = positive("num_thread", num_thread)
+        self.num_prefetch = whole_number("num_prefetch", num_prefetch, 1)
+        self.num_thread = whole_number("num_thread", num_thread, 1)
         self._flows = [get_df() for _ in range(self.num_thread if replicate else 1)]
         for flow in self._flows:
             if not is_flow(flow):
@@ -190,6 +188,8 @@ class PrefetchDataZMQ(Runner):
             killed and the datapoint tried once more, alone. Time that an asynchronous stage, such
             as a download, waits does not count. None: as long as it likes.
         max_restarts: processes that may die without anything getting done in between.
+        init: a function that is called in each process as it starts, where the root logger's level
+            and handlers, the filters of warnings and `numpy.seterr` are as they are here.
 
     A datapoint that was in progress as its process died runs again with nothing else beside it. If
     two processes more die over it, `on_error` gets a `PoisonedDatapoint`.
@@ -216,12 +216,13 @@ class PrefetchDataZMQ(Runner):
         replicate: bool = False,
         task_timeout: float | None = None,
         max_restarts: int = 3,
+        init: Callable[[], object] | None = None,
     ) -> None:
         buffer_size = hwm if buffer_size is None else buffer_size
         super().__init__(
-            ds, RunnerOptions(ordered, buffer_size, on_error, max_restarts, task_timeout)
+            ds, RunnerOptions(ordered, buffer_size, on_error, max_restarts, task_timeout, init)
         )
-        self.num_proc = positive("num_proc", num_proc)
+        self.num_proc = whole_number("num_proc", num_proc, 1)
         self.replicate = replicate
         self._replicas = self.num_proc if replicate else 0
 
@@ -261,7 +262,8 @@ class PrefetchDataZMQ(Runner):
     def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
         threads = self._threads(fragment)
         waiting = -(-buffer // self._worker_count(fragment))
-        return start_processes(fragment, threads, slots_of(threads, waiting))
+        slots = slots_of(threads, waiting)
+        return start_processes(fragment, threads, slots, init=self._options.init)
 
 
 class MultiProcessRunner(PrefetchDataZMQ):
@@ -276,6 +278,7 @@ class MultiProcessRunner(PrefetchDataZMQ):
         replicate: run the whole flow independently in each process.
         task_timeout: seconds that a datapoint may keep a worker process.
         max_restarts: processes that may die without anything getting done in between.
+        init: a function that is called in each process as it starts.
     """
 
     @renamed(nr_prefetch="num_prefetch", nr_proc="num_proc")
@@ -290,8 +293,9 @@ class MultiProcessRunner(PrefetchDataZMQ):
         replicate: bool = False,
         task_timeout: float | None = None,
         max_restarts: int = 3,
+        init: Callable[[], object] | None = None,
     ) -> None:
-        self.num_prefetch = positive("num_prefetch", num_prefetch)
+        self.num_prefetch = whole_number("num_prefetch", num_prefetch, 1)
         super().__init__(
             ds,
             num_proc,
@@ -301,6 +305,7 @@ class MultiProcessRunner(PrefetchDataZMQ):
             replicate=replicate,
             task_timeout=task_timeout,
             max_restarts=max_restarts,
+            init=init,
         )
 
 
@@ -310,7 +315,11 @@ def slots_of(threads: int, waiting: int) -> int:
 
 
 def start_processes(
-    fragment: Fragment, threads: int, slots: int, numbers: Iterator[int] | None = None
+    fragment: Fragment,
+    threads: int,
+    slots: int,
+    numbers: Iterator[int] | None = None,
+    init: Callable[[], object] | None = None,
 ) -> ProcessExecutor:
     """What starts worker processes of this machine for a part."""
     from dataflow.executor.process import ProcessExecutor  # ZeroMQ, for those who use it
@@ -322,6 +331,7 @@ def start_processes(
         threads=threads,
         slots_each=slots,
         numbers=numbers,
+        init=init,
     )
 
 
@@ -329,10 +339,3 @@ def start_processes(
 MultiProcessRunnerZMQ = PrefetchDataZMQ
 PrefetchData = MultiProcessPrefetchData = MultiProcessRunner
 MultiThreadPrefetchData = MultiThreadRunner
-
-
-def positive(name: str, number: int | None) -> int:
-    """`number`, if it is one of threads, processes or datapoints."""
-    if number is None or number < 1:
-        raise ConfigError(f"{name}={number!r} must be a number, and at least 1")
-    return int(number)

@@ -14,6 +14,8 @@ from queue import Empty, SimpleQueue
 from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dataflow.codec.flawed import Flawed
 from dataflow.engine.apply import PENDING, OpExecutor, Raised
 from dataflow.engine.counters import Counters
@@ -86,6 +88,7 @@ class Worker:
         self.stopped = False
         self._threads: list[_Thread] = []
         self._joining = threading.Lock()
+        self._float_errors = np.geterr()  # which each thread has its own of
         for chain in chains:
             for stage in chain.stages:
                 reset(stage)
@@ -132,6 +135,7 @@ class Worker:
         with self._joining:
             thread = _Thread(self, len(self._threads))
             self._threads.append(thread)
+        np.seterr(**self._float_errors)
         while True:
             try:
                 unit = self.todo.get_nowait()

@@ -26,6 +26,7 @@ import zmq
 import dataflow
 from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Died, Event, Reported, Started
+from dataflow.executor.surroundings import surroundings
 from dataflow.transport.bell import Bell
 from dataflow.transport.in_progress import Held, InProgress
 from dataflow.transport.ipc import HELLO, WELCOME, ConsumerEnd
@@ -48,15 +49,24 @@ _ONE_THREAD = (
 )
 
 
+# As ``python -m`` would run it, but nothing is imported from the folder that the program happens
+# to be started in: there may be a `pickle.py`.
+_PROGRAM = (
+    "import sys; sys.path[:1] = [p for p in sys.path[:1] if p]; import importlib; "
+    "importlib.import_module(sys.argv.pop(1)).main()"
+)
+
+
 class ProcessExecutor:
     """Starts worker processes, talks to them, notices when they die, and ends them.
 
     Args:
-        module: what a worker runs, as ``python -m module``.
+        module: whose `main` a worker runs.
         chains: its op chains, pickled.
         threads: in each worker.
         slots_each: messages with arrays that a worker can have under way.
         numbers: of the workers, where others have some of them.
+        init: is called in each worker, before anything is unpickled there.
     """
 
     def __init__(
@@ -67,17 +77,20 @@ class ProcessExecutor:
         threads: int,
         slots_each: int,
         numbers: Iterator[int] | None = None,
+        init: Callable[[], object] | None = None,
     ) -> None:
+        _occupy_standard_descriptors()
         self._module = module
         self._slots = slots_each
         self._slot_bytes = slot_bytes(slots_each)
         self._threads = threads
-        self._environ = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
+        self._environ = dict.fromkeys(_ONE_THREAD, "1") | dict(os.environ)
         self._setup = tempfile.TemporaryFile(prefix="dataflow-")  # noqa: SIM115 - lives as long as self
         setup = {
             "path": sys.path,
             "argv": sys.argv,
             "environ": self._environ,
+            "surroundings": surroundings(init),
             "chains": chains,
             "slots": slots_each,
             "slot_bytes": self._slot_bytes,
@@ -128,7 +141,7 @@ class ProcessExecutor:
         fds = [self._setup.fileno(), self._control_read, memory, progress_fd]
         command = [
             *(sys.executable, *subprocess._args_from_interpreter_flags()),  # type: ignore[attr-defined]
-            *("-m", self._module, *map(str, fds), str(number), folder, str(os.getpid())),
+            *("-c", _PROGRAM, self._module, *map(str, fds), str(number), folder, str(os.getpid())),
         ]
         # The package may be importable only through the parent's sys.path.
         root = str(Path(dataflow.__file__).parent.parent)
@@ -248,6 +261,18 @@ class ProcessExecutor:
         self._in_progress.clear()
         self.workers.clear()
         self.ready.clear()
+
+
+def _occupy_standard_descriptors() -> None:
+    """Where standard input, say, is closed, files opened later would take its number.
+
+    A worker's own standard input would then take the place of what it was to get.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def _shut_down(

@@ -42,15 +42,20 @@ class ThreadExecutor:
         threads: int,
         workers: int = 1,
     ) -> None:
-        self._reports: SimpleQueue[Reported | None] = SimpleQueue()
+        self._reports: SimpleQueue[Reported | BaseException | None] = SimpleQueue()
         self._workers = [make_worker(partial(_emit, self._reports, i)) for i in range(workers)]
+        to_the_end = partial(_to_the_end, self._reports)
         self._threads = [
-            threading.Thread(target=worker.work, name=f"dataflow-thread-{i}", daemon=True)
+            threading.Thread(
+                target=to_the_end, args=(worker.work,), name=f"dataflow-thread-{i}", daemon=True
+            )
             for worker in self._workers
             for i in range(threads)
         ]
         self._threads += [
-            threading.Thread(target=worker.watch, name="dataflow-watch", daemon=True)
+            threading.Thread(
+                target=to_the_end, args=(worker.watch,), name="dataflow-watch", daemon=True
+            )
             for worker in self._workers
         ]
         for thread in self._threads:
@@ -109,6 +114,8 @@ class ThreadExecutor:
             if self.interrupted:
                 raise DataFlowTerminated("another thread ended the pass")
             raise Empty
+        if isinstance(event, BaseException):
+            raise event
         # Nothing is copied here, so nobody knows how large it is. One of each run is looked at.
         for run in event.report.results:
             size = size_of(run.outcomes[-1])
@@ -120,8 +127,21 @@ class ThreadExecutor:
         self._finalizer()
 
 
+def _to_the_end(
+    reports: SimpleQueue[Reported | BaseException | None], work: Callable[[], None]
+) -> None:
+    """Work; where that fails, which is no datapoint's fault, the loop hears of it."""
+    try:
+        work()
+    except BaseException as error:
+        reports.put(error)
+
+
 def _emit(
-    reports: SimpleQueue[Reported | None], worker: int, report: Any, block: Any = None
+    reports: SimpleQueue[Reported | BaseException | None],
+    worker: int,
+    report: Any,
+    block: Any = None,
 ) -> None:
     reports.put(Reported(worker, report))
 

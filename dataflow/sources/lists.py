@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from dataflow.errors import ConfigError
 from dataflow.sources.arrow import is_table
 from dataflow.sources.columns import as_rows, distinct
 from dataflow.sources.keyed import KeyedSource
@@ -25,6 +26,11 @@ class DataFromList(KeyedSource):
     _consumer_only = ("lst",)
 
     def __init__(self, lst: Sequence[Any], shuffle: bool = True) -> None:
+        if hasattr(lst, "iloc"):
+            raise ConfigError(
+                f"lst is a {type(lst).__name__}: give its rows, lst.values.tolist(), or a pyarrow "
+                "table of it"
+            )
         self.lst = lst
         self.shuffle = shuffle
 

@@ -16,6 +16,7 @@ from dataflow.ownership import Empty
 from dataflow.randomness import Tag
 from dataflow.records import BatchOp, Record
 from dataflow.stages.collate import Collation, aggregated
+from dataflow.utils.arguments import whole_number
 
 __all__ = ["BatchData"]
 
@@ -54,9 +55,7 @@ class BatchData(ProxyDataFlow):
         super().__init__(ds)
         if collate is not None and not callable(collate):
             raise ConfigError(f"collate={collate!r} must be a function of a list of datapoints")
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size!r} must be at least 1")
-        self.batch_size = int(batch_size)
+        self.batch_size = whole_number("batch_size", batch_size, 1)
         self.remainder = remainder
         self.use_list = use_list
         self.pad = pad

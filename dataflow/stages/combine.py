@@ -32,7 +32,10 @@ class _Several(DataFlow):
         df_lists: the inputs.
     """
 
-    def __init__(self, df_lists: Sequence[Any]) -> None:
+    def __init__(self, df_lists: Sequence[Any], *others: Any) -> None:
+        if others or is_flow(df_lists):
+            name = type(self).__name__
+            raise ConfigError(f"{name} takes one list of dataflows: {name}([a, b])")
         self.df_lists = list(df_lists)
         if not self.df_lists:
             raise ConfigError("df_lists is empty: at least one dataflow is needed")
@@ -129,8 +132,8 @@ class _Drawn:
 class _AtOnce(_Several):
     """A flow whose inputs are read at the same time."""
 
-    def __init__(self, df_lists: Sequence[Any]) -> None:
-        super().__init__(df_lists)
+    def __init__(self, df_lists: Sequence[Any], *others: Any) -> None:
+        super().__init__(df_lists, *others)
         self._refuse_two_passes()
 
 
@@ -226,7 +229,9 @@ class RandomChooseData(OrderStage, _AtOnce):
         df_lists: the inputs, or pairs of input and probability.
     """
 
-    def __init__(self, df_lists: Sequence[Any]) -> None:
+    def __init__(self, df_lists: Sequence[Any], *others: Any) -> None:
+        if others or is_flow(df_lists):
+            super().__init__(df_lists, *others)  # which says how it should be
         weighted = [isinstance(entry, (tuple, list)) for entry in df_lists]
         if any(weighted) and not all(weighted):
             raise ConfigError("df_lists must have a probability for each input, or for none")
@@ -352,6 +357,13 @@ def _bears_two_passes(flow: Any) -> bool:
 
 def _joined(parts: list[Datapoint]) -> Datapoint:
     if all(isinstance(part, dict) for part in parts):
+        names = [name for part in parts for name in part]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(
+                f"JoinData merges dicts, and two of its inputs have the key {twice!r}: give one of "
+                "them another name before, in a MapData"
+            )
         return {name: value for part in parts for name, value in part.items()}
     for part in parts:
         if not isinstance(part, (list, tuple)):

@@ -7,13 +7,14 @@ from itertools import count
 from typing import Any
 
 from dataflow.epoch import DROPPED, Epoch, Stream
-from dataflow.errors import ConfigError, UnknownLength
+from dataflow.errors import UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.opening import at, stream
 from dataflow.ownership import copied
 from dataflow.randomness import Tag
 from dataflow.stages.copies import Copies, copy_of
 from dataflow.stages.order import IndexSource, OrderStage
+from dataflow.utils.arguments import whole_number
 
 __all__ = ["RepeatedData", "RepeatedDataPoint"]
 
@@ -28,9 +29,7 @@ class RepeatedData(OrderStage, ProxyDataFlow):
 
     def __init__(self, ds: Any, num: int) -> None:
         super().__init__(ds)
-        if num < -1:
-            raise ConfigError(f"num={num!r} must be -1 (no end) or the number of repetitions")
-        self.num = int(num)
+        self.num = whole_number("num", num, -1)  # -1: no end
 
     def _length(self) -> int:
         if self.num == -1:
@@ -117,9 +116,7 @@ class RepeatedDataPoint(Copies):
 
     def __init__(self, ds: Any, num: int) -> None:
         super().__init__(ds)
-        if num < 1:
-            raise ConfigError(f"num={num!r} must be at least 1")
-        self.num = self.copies = int(num)
+        self.num = self.copies = whole_number("num", num, 1)
 
     def _length(self) -> int:
         return len(self.ds) * self.num

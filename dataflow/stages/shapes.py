@@ -6,12 +6,12 @@ from collections import defaultdict
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.errors import ConfigError
 from dataflow.flows import ProxyDataFlow, component
 from dataflow.opening import stream
 from dataflow.ownership import copied
 from dataflow.randomness import Tag
 from dataflow.stages.batch import BatchData
+from dataflow.utils.arguments import whole_number
 
 __all__ = ["BatchDataByShape"]
 
@@ -36,9 +36,7 @@ class BatchDataByShape(ProxyDataFlow):
         self, ds: Any, batch_size: int, idx: int | str, *, remainder: bool = False
     ) -> None:
         super().__init__(ds)
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size!r} must be at least 1")
-        self.batch_size = int(batch_size)
+        self.batch_size = whole_number("batch_size", batch_size, 1)
         self.idx = idx
         self.remainder = remainder
 

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Any
 
 from dataflow.epoch import Epoch, Stream
-from dataflow.errors import ConfigError
 from dataflow.opening import stream
 from dataflow.ownership import copied
 from dataflow.randomness import generator
 from dataflow.stages.copies import Copies, copy_of
 from dataflow.stages.order import IndexSource
+from dataflow.utils.arguments import whole_number
 
 __all__ = ["LocallyShuffleData"]
 
@@ -34,11 +34,8 @@ class LocallyShuffleData(Copies):
         self, ds: Any, buffer_size: int, num_reuse: int = 1, shuffle_interval: int | None = None
     ) -> None:
         super().__init__(ds)
-        for name, value in (("buffer_size", buffer_size), ("num_reuse", num_reuse)):
-            if value < 1:
-                raise ConfigError(f"{name}={value!r} must be at least 1")
-        self.buffer_size = int(buffer_size)
-        self.num_reuse = self.copies = int(num_reuse)
+        self.buffer_size = whole_number("buffer_size", buffer_size, 1)
+        self.num_reuse = self.copies = whole_number("num_reuse", num_reuse, 1)
         self.shuffle_interval = shuffle_interval
 
     def _length(self) -> int:

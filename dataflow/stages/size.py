@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.errors import ConfigError, UnknownLength
+from dataflow.errors import UnknownLength
 from dataflow.flows import ProxyDataFlow
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag
+from dataflow.utils.arguments import whole_number
 
 __all__ = ["FixedSizeData"]
 
@@ -29,9 +30,7 @@ class FixedSizeData(ProxyDataFlow):
 
     def __init__(self, ds: Any, size: int, keep_state: bool = True) -> None:
         super().__init__(ds)
-        if size < 0:
-            raise ConfigError(f"size={size!r} must not be negative")
-        self._size = int(size)
+        self._size = whole_number("size", size, 0)
         self.keep_state = keep_state
         self._going: _Going | None = None
 

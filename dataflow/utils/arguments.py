@@ -1,0 +1,42 @@
+"""Arguments that have to be of some kind, and what is said where they are not."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from dataflow.errors import ConfigError
+
+__all__ = ["shortened", "whole_number"]
+
+_LONGEST = 120
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """A whole number of at least so much.
+
+    Raises:
+        ConfigError: it is something else, such as 32.0 or "32".
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        hint = ""
+        if isinstance(value, float) and value.is_integer():
+            hint = f": give {int(value)}"
+        elif isinstance(value, str) and value.strip().isdecimal():
+            hint = f": give {int(value)}, without the quotes"
+        raise ConfigError(
+            f"{name}={shortened(value)} must be a whole number of at least {least}{hint}"
+        )
+    if number < least:
+        raise ConfigError(f"{name}={value!r} must be a whole number of at least {least}")
+    return number
+
+
+def shortened(value: Any) -> str:
+    """The `repr` of a value, as far as a message has room for it."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({type(value).__name__})"
