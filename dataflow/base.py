@@ -29,7 +29,6 @@ from dataflow.node import Node, is_native, reset, walk
 from dataflow.randomness import Tag, fresh_seed
 from dataflow.records import Opaque, Record, Streamed
 from dataflow.runtime import runtime
-from dataflow.utils.flags import FlagAttribute
 from dataflow.utils.spelling import tell
 
 if TYPE_CHECKING:
@@ -105,11 +104,6 @@ class DataFlow(Node):
                 setattr(cls, name, _begins_epoch(cls.__dict__[name]))
         if "reset_state" in cls.__dict__:
             setattr(cls, "reset_state", _runs_once(cls.__dict__["reset_state"]))  # noqa: B010
-
-    shuffle: Any = FlagAttribute(
-        "there is no ds.shuffle(): ds.shuffled(buffer_size) shuffles within a buffer, and sources "
-        "such as DataFromList take shuffle=True for a new order of the whole epoch"
-    )
 
     # -- what users call ---------------------------------------------------------------------
 

@@ -44,16 +44,16 @@ def _check(stage: ProxyDataFlow, ds: Any) -> None:
     Raises:
         ConfigError: it is something that people have in its place.
     """
+    name = type(stage).__name__
+    if isinstance(ds, type):
+        raise ConfigError(f"{name} needs a dataflow, not the class {ds.__name__}: call it first")
     if is_flow(ds):
         return
-    name = type(stage).__name__
     if isinstance(ds, (list, tuple, set, dict, str, bytes, np.ndarray)) or hasattr(ds, "iloc"):
         raise ConfigError(
             f"{name} needs a dataflow, not the {type(ds).__name__} {shortened(ds)}: "
             "DataFromList(datapoints) makes one of a list of datapoints"
         )
-    if isinstance(ds, type):
-        raise ConfigError(f"{name} needs a dataflow, not the class {ds.__name__}: call it first")
     if not hasattr(ds, "__iter__") and not hasattr(ds, "__getitem__"):
         raise ConfigError(f"{name} needs a dataflow, not {shortened(ds)}")
 

@@ -12,6 +12,7 @@ from typing import Any
 from dataflow.base import DataFlow
 from dataflow.engine.runners import PrefetchDataZMQ
 from dataflow.epoch import Datapoint
+from dataflow.errors import ConfigError
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.stages import (
     BatchData,
@@ -51,6 +52,18 @@ def filter_(self: DataFlow, predicate: Callable[[Datapoint], Any]) -> FilterData
 def shuffled(self: DataFlow, buffer_size: int) -> LocallyShuffleData:
     """`LocallyShuffleData` over this: shuffled within a buffer of this many datapoints."""
     return LocallyShuffleData(self, buffer_size)
+
+
+def shuffle(self: DataFlow, *args: Any, **kwargs: Any) -> Any:
+    """There is no such step.
+
+    Raises:
+        ConfigError: it says what there is.
+    """
+    raise ConfigError(
+        "there is no ds.shuffle(): ds.shuffled(buffer_size) shuffles within a buffer, and sources "
+        "such as DataFromList take shuffle=True for a new order of the whole epoch"
+    )
 
 
 def batch(
@@ -121,7 +134,7 @@ def attach(cls: type[DataFlow]) -> None:
     steps = (
         *(map_, map_component, filter_, select, augment),
         *(shuffled, repeat, take, shard, concat, mix, zip_),
-        *(batch, prefetch),
+        *(batch, prefetch, shuffle),
     )
     for step in steps:
         name = step.__name__.rstrip("_")

@@ -187,15 +187,16 @@ def _has_memory_alone(array: np.ndarray) -> bool:
     """Whether an array's memory can be reached by way of this array only."""
     if array.dtype.hasobject:
         return False
-    base = array.base
+    base: Any = array.base
     while isinstance(base, np.ndarray):
         if getrefcount(base) > _HELD_ONCE:
             return False
         base = base.base
-    owner: Any = base.obj if isinstance(base, memoryview) else base
-    if owner is None or type(owner) is bytes or isinstance(owner, ExclusiveMemory):
+    if isinstance(base, memoryview):
+        base = base.obj
+    if base is None or type(base) is bytes or isinstance(base, ExclusiveMemory):
         return True
-    return type(owner) is bytearray and getrefcount(owner) <= _HELD_ONCE
+    return type(base) is bytearray and getrefcount(base) <= _HELD_ONCE
 
 
 def _is_tensor(value: Any) -> bool:
@@ -221,7 +222,8 @@ def _has_storage_alone(tensor: Any) -> bool:
 @functools.cache
 def _storage_held_once() -> int:
     torch = sys.modules["torch"]
-    storage = torch.empty(1).untyped_storage()
+    tensor = torch.empty(1)
+    storage = tensor.untyped_storage()
     return int(torch._C._storage_Use_Count(storage._cdata))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import threading
+from collections.abc import Iterator
 
 import pytest
 from patience import patient
@@ -257,3 +258,110 @@ def test_another_thread_may_close_what_is_iterated() -> None:
             found.append(dp[0])
     closing.join()
     assert found == [0, 1, 2, 3]
+
+
+def every_flow_over(ds: df.DataFlow) -> list[df.DataFlow]:
+    return [
+        df.MapData(ds, lambda dp: dp),
+        df.BatchData(ds, 1),
+        df.LocallyShuffleData(ds, 2),
+        df.RepeatedDataPoint(ds, 1),
+        df.CacheData(ds),
+        df.MultiThreadMapData(ds, 1, lambda dp: dp),
+        df.PrefetchDataZMQ(ds, 1),
+        df.ConcatData([ds, df.DataFromList([])]),
+    ]
+
+
+def test_reset_state_runs_once_whoever_calls_it() -> None:
+    """A user's need not call `super()`, and may not bear to be called twice."""
+
+    class Growing(df.DataFlow):
+        def __init__(self) -> None:
+            self.held: list[int] = []
+
+        def reset_state(self) -> None:
+            self.held += [1, 2, 3]
+
+        def __iter__(self) -> Iterator[list[int]]:
+            yield from ([i] for i in self.held)
+
+    for number in range(len(every_flow_over(Growing()))):
+        ds = every_flow_over(Growing())[number]
+        for _ in range(2):
+            ds.reset_state()
+        with ds:
+            for _ in range(2):
+                assert len(list(ds)) == 3, type(ds).__name__
+    ds = Growing()
+    ds.reset_state()
+    assert len(list(ds)) == len(list(ds)) == 3
+
+
+def test_a_chain_of_overrides_runs_each_once() -> None:
+    calls = []
+
+    class Base(df.ProxyDataFlow):
+        def reset_state(self) -> None:
+            super().reset_state()
+            calls.append("base")
+
+    class Own(Base):
+        def reset_state(self) -> None:
+            super().reset_state()
+            calls.append("own")
+
+    ds = Own(df.DataFromList([[1]]))
+    ds.reset_state()
+    assert list(ds) == [[1]] and calls == ["base", "own"]
+
+
+def test_a_reset_state_that_failed_runs_again() -> None:
+    class Failing(df.DataFlow):
+        tried = 0
+
+        def reset_state(self) -> None:
+            self.tried += 1
+            if self.tried == 1:
+                raise OSError("not yet")
+
+        def __iter__(self) -> Iterator[list[int]]:
+            yield [self.tried]
+
+    ds = Failing()
+    with pytest.raises(OSError, match="not yet"):
+        list(ds)
+    assert list(ds) == [[2]]
+
+
+class Files(df.RNGDataFlow):
+    def __init__(self, names: str) -> None:
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for index in self.rng.permutation(len(self.names)):
+            yield [self.names[index]]
+
+
+@pytest.mark.parametrize("wrap", [lambda ds: ds, lambda ds: ds.map(lambda dp: dp)])
+def test_own_sources_in_one_chain_draw_differently(wrap) -> None:
+    """Unpaired data is not paired by chance; and it is the same in every run."""
+
+    def make() -> df.DataFlow:
+        ds = df.JoinData([wrap(Files("abcdefgh")), wrap(Files("ABCDEFGH"))])
+        return ds.seed(5)
+
+    epochs = [list(ds) for ds in [make()] * 2]
+    assert epochs[0] != epochs[1]
+    for epoch in epochs:
+        assert any(
+            one.lower() != other.lower()
+            for one, other in zip(*zip(*epoch, strict=True), strict=True)
+        )
+    ds = make()
+    assert [list(ds), list(ds)] == epochs
+    # One by itself draws as it did before there were branches.
+    assert list(Files("abcdefgh").seed(5)) == list(Files("abcdefgh").map(lambda dp: dp).seed(5))

@@ -106,8 +106,7 @@ def test_names_that_scripts_use() -> None:
         getattr(df.dataset, name) for name in df.dataset.__all__
     }
     assert df.utils.image.Viewer is Viewer
-    assert issubclass(df.DataFlowTerminated, BaseException)
-    assert not issubclass(df.DataFlowTerminated, Exception)
+    assert issubclass(df.DataFlowTerminated, df.DataFlowError)
 
 
 def test_the_version() -> None:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -431,3 +432,56 @@ def test_a_stage_that_asks_for_the_state_of_its_own_flow_is_told_so() -> None:
         list(flows[0])
     flows = [numbers(3, False).map(asking)]
     assert list(flows[0]) == [[0, 0], [1, 0], [2, 0]]
+
+
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_one_size_within_another_over_shuffled_batches(keep_state: bool) -> None:
+    """Where the state would lead elsewhere in the next epoch, there is none."""
+
+    def make() -> Any:
+        ds = df.DataFromList([[i] for i in range(10)], shuffle=True).batch(2)
+        ds = df.FixedSizeData(df.LocallyShuffleData(ds, 3), 5, keep_state=keep_state)
+        return df.FixedSizeData(ds, 3, keep_state=keep_state).seed(3)
+
+    def plain(points: Any) -> list[Any]:
+        return [dp[0].tolist() for dp in points]
+
+    ds = make()
+    expected = [plain(ds) for _ in range(3)]
+    ds = make()
+    iterator = iter(ds)
+    found = plain(islice(iterator, 2))
+    if keep_state:
+        with pytest.raises(df.NotResumable, match="keep_state=False"):
+            ds.state_dict()
+        return
+    state = ds.state_dict()
+    ds = make()
+    ds.load_state_dict(state)
+    assert [found + plain(ds), plain(ds)] == expected[:2]
+
+
+@pytest.mark.parametrize("uneven", ["pad", "drop", "keep"])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_a_state_at_the_end_of_what_ends_by_chance(ranks: int, uneven: Any) -> None:
+    """The inputs of a random choice have more; whoever goes on from beyond the end gets nothing."""
+
+    def make(rank: int) -> Any:
+        inputs = [df.DataFromList([[i] for i in range(n)], shuffle=True) for n in (7, 6)]
+        return df.ShardData(df.RandomChooseData(inputs), rank, ranks, uneven=uneven)
+
+    for seed in range(8):
+        for rank in range(ranks):
+            ds = make(rank).seed(seed)
+            epochs = [list(ds) for _ in range(2)]
+            ds = make(rank).seed(seed)
+            state = ds.state_dict()
+            for place, _ in enumerate(ds, start=1):
+                state = ds.state_dict()
+                if place == len(epochs[0]):
+                    break  # in the last loop body
+            ds = make(rank)
+            ds.load_state_dict(state)
+            if epochs[0]:
+                assert list(ds) == []
+            assert list(ds) == epochs[1 if epochs[0] else 0]

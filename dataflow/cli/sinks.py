@@ -124,7 +124,7 @@ class _Subscribers:
             empty = True
             with closing(iter(ds)) as datapoints:
                 for datapoint in datapoints:
-                    next(turn).send(datapoint)
+                    next(turn).send_datapoint(datapoint)
                     empty = False
             if empty and epochs is None:
                 raise ConfigError("the dataflow is empty, and was to be served for ever")

@@ -72,6 +72,7 @@ class NetworkImages(KeyedSource):
         *("timeout", "max_trials", "max_bytes", "max_pixels"),
     )
 
+    shuffle: bool = False
     datapoints: Any = ()
     on_error: OnError = "skip"
     cache_dir: str | os.PathLike[str] | None = None

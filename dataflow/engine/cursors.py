@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.epoch import Epoch
@@ -152,14 +152,15 @@ class Cursors:
         """
         for check in self._needed:
             check()
-        if any(one._goes_on and not keeps for one, keeps in self._nested):
+        nested = list(self._all_nested())
+        if any(one._goes_on and not keeps for one, keeps in nested):
             raise NotResumable(
                 "a FixedSizeData goes on from epoch to epoch, upstream of one that starts over. "
                 "Give both the same keep_state"
             )
-        if finished and not any(one._refused for one, keeps in self._nested if keeps):
+        if finished and not any(one._refused for one, keeps in nested if keeps):
             return None  # the next pass begins afresh
-        inner: list[tuple[Cursors, bool]] = [(self, False), *self._nested]
+        inner: list[tuple[Cursors, bool]] = [(self, False), *nested]
         if (lost := next((one.lost for one, _ in inner if one.lost), None)) is not None:
             raise NotResumable(lost)
         why = next((one._refused for one, _ in inner if one._refused), None)
@@ -178,6 +179,12 @@ class Cursors:
                 "does not lead there. Give it keep_state=False"
             )
         return why
+
+    def _all_nested(self) -> Iterator[tuple[Cursors, bool]]:
+        """Those within this one, at any depth; and whether they, or one around them, outlive it."""
+        for one, keeps in self._nested:
+            yield one, keeps
+            yield from ((inner, keeps or its_own) for inner, its_own in one._all_nested())
 
     @property
     def _goes_on(self) -> bool:

@@ -27,13 +27,13 @@ def drive(run: Run, executor: Executor, redo: list[tuple[int, Task]]) -> Iterato
         idle = True
         while done := run.take(most):
             idle = False
-            begun = perf_counter()
+            begun, count = perf_counter(), len(done)
             yield done
             if redo:
                 run.redo(*redo.pop())
             run.was_away()
             now = perf_counter()
-            most = run.worth_taking(len(done), now - begun)
+            most = run.worth_taking(count, now - begun)
             # Workers may have run dry while the loop was away; but a look at the sockets for each
             # of many cheap datapoints would cost more than they do.
             if now > next_look:

@@ -56,12 +56,13 @@ def regrouped(
     numbers: list[int] = []
     tags: list[Tag] = []
     held: list[Datapoint] = []
-    for number, task, outcome in outcomes:
+    for number, task, *made in outcomes:
         members: list[Task] = task.key
         places = range(number * size, number * size + len(members))
-        if not isinstance(outcome, Loose) and not (ordered and numbers):
-            yield places, task.tag, whole(task, outcome)
+        if not isinstance(made[0], Loose) and not (ordered and numbers):
+            yield places, task.tag, whole(task, made.pop())  # which nothing here holds then
             continue
+        outcome = made.pop()
         if isinstance(outcome, Loose):
             parts = outcome.outcomes
         elif isinstance(outcome, Whole):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
-from itertools import chain, islice
+from itertools import islice
 from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -190,13 +190,15 @@ class Session(Cursors):
         def datapoints() -> Stream:
             tasks = remaining.of(fragment.tasks(fragment.index_sources[0], epoch, remaining.start))
             made = consumer.make_all(tasks)
-            for task, datapoint in islice(made, _LOOKED_AT):
-                keep_memory_of(size_of(datapoint))
+            # In a list, so that nothing here holds the datapoint while others have it: they may
+            # count who does, see `dataflow.ownership`.
+            for task, *one in islice(made, _LOOKED_AT):
+                keep_memory_of(size_of(one[0]))
                 progress.deliver(next(places))
-                yield task.tag, datapoint
-            for task, datapoint in made:
+                yield task.tag, one.pop()
+            for task, *one in made:
                 progress.deliver(next(places))
-                yield task.tag, datapoint
+                yield task.tag, one.pop()
 
         return consumer.watch(datapoints())
 
@@ -238,8 +240,8 @@ class Session(Cursors):
             with _ToldOfErrors(
                 runner._outcomes(fragment, epoch, [groups], ordered, again)
             ) as outcomes:
-                for places, tags, batch in regrouped(
-                    chain.from_iterable(outcomes),
+                for places, tags, *batch in regrouped(
+                    _drained(outcomes),
                     stage,
                     ordered=ordered,
                     member=consumer.settle,
@@ -248,7 +250,7 @@ class Session(Cursors):
                     build=build,
                 ):
                     progress.deliver_all(remaining.all_of(places))
-                    yield tags, batch
+                    yield tags, batch.pop()
 
         return consumer.watch(datapoints())
 
@@ -268,6 +270,17 @@ class Session(Cursors):
                 for bunch in outcomes:
                     if settled is None:
                         progress.expect([place(number) for number, _, _ in bunch])
+                    if len(bunch) == 1:  # dear ones: nothing here holds it, as above
+                        ((number, task, *one),) = bunch
+                        bunch.clear()
+                        if not idle or type(one[0]) is Failed:
+                            one = [consumer.settle(task, one.pop())]
+                        if settled is None:
+                            progress.given += 1
+                        else:
+                            settled.append((progress, place(number)))
+                        yield task.tag, one.pop()
+                        continue
                     for number, task, outcome in bunch:
                         if not idle or type(outcome) is Failed:
                             outcome = consumer.settle(task, outcome)
@@ -278,6 +291,14 @@ class Session(Cursors):
                         yield task.tag, outcome
 
         return consumer.watch(datapoints())
+
+
+def _drained(bunches: Iterator[_Bunch]) -> Iterator[tuple[int, Task, Any]]:
+    """The outcomes one by one; whoever has one has it alone."""
+    for bunch in bunches:
+        bunch.reverse()
+        while bunch:
+            yield bunch.pop()
 
 
 class _ToldOfErrors:

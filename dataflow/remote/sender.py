@@ -12,6 +12,7 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.node import is_flow, reset
+from dataflow.ownership import own
 from dataflow.remote.places import GoBack, load, place_of
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 
@@ -56,8 +57,8 @@ class Sender:
     has taken; until then the sender keeps it, and sends it again when a connection breaks. When a
     receiver is replaced by another one, that one gets what was not acknowledged.
 
-    Large arrays are sent from where they are, possibly later: a dataflow that writes into an array
-    again after it was yielded needs ``copy=True``.
+    Large arrays are sent from where they are, possibly later. What the dataflow may write into
+    again, since it holds it as well, is copied before.
 
     Args:
         address: one or several of ``tcp://HOST:PORT`` and ``ipc://PATH``.
@@ -66,7 +67,7 @@ class Sender:
             ``"all"``: to each of them.
         receivers: nothing is sent before so many are there; by default one, or with
             ``copies="all"`` one an address where this side connects.
-        copy: copy arrays as they come.
+        copy: copy all arrays as they come.
         keys: folder of keys (see `dataflow.transport.keys`): connections are encrypted, and only
             allowed keys get in.
         server_key: public key, or its file, of the receivers that bind; by default one's own.
@@ -132,6 +133,7 @@ class Sender:
         self._outbox.wake = self._exchange.wake
         self._outbox.on_wait = Notice("receiver", self._exchange.addresses)
         self._begun = monotonic()
+        self._copy = copy
         self._exchange.start()
         self._finalizer = weakref.finalize(self, self._exchange.stop)
 
@@ -177,6 +179,8 @@ class Sender:
             outbox.mark(place_of(ds))
             with closing(closable(ds)) as datapoints:
                 for datapoint in datapoints:
+                    if not self._copy:  # it is sent from where it lies, later
+                        datapoint = own(datapoint)
                     if outbox.add(datapoint):
                         outbox.mark(place_of(ds))
             outbox.end_epoch()

@@ -26,6 +26,7 @@ class KeyedSource(RNGDataFlow):
 
     _kind = "source"
     _has_keys = True
+    shuffle: bool = False
     __last: tuple[tuple[int, ...], Permutation] | None = None
 
     def keys(self) -> Sequence[Any]:

@@ -264,7 +264,12 @@ class RandomChooseData(OrderStage, _AtOnce):
         first = next(blocks)
         skipped = np.bincount(first[: start % _BLOCK], minlength=len(sources))
         begun = [a + int(b) for a, b in zip(begun, skipped, strict=True)]
-        pairs = [source.open(epoch.input(i), begun[i]) for i, source in enumerate(sources)]
+        pairs = [
+            source.open(epoch.input(i), max(0, begun[i] - 1)) for i, source in enumerate(sources)
+        ]
+        # Where it was to be gone on from may lie beyond its end: an input had less than was chosen.
+        if any(n and next(inner, None) is None for n, inner in zip(begun, pairs, strict=True)):
+            return
         numbers = first[start % _BLOCK :].tolist()
         while True:
             for number in numbers:

@@ -82,10 +82,10 @@ def ports(number: int) -> list[int]:
     return found
 
 
-def check(batch: Any, size: int) -> list[int]:
+def check(batch: Any, size: int, dtype: Any = np.int32) -> list[int]:
     """The labels of a batch, after a look whether the images are of them."""
     xs, ys = batch
-    assert (xs.dtype, ys.dtype) == (np.uint8, np.int32)
+    assert (xs.dtype, ys.dtype) == (np.uint8, dtype)
     assert xs.shape == (len(ys), size, size, 3)
     for image, label in zip(xs, ys, strict=True):
         middle = image.mean(axis=(0, 1))
@@ -143,7 +143,7 @@ def test_two_jobs_get_every_batch_of_shards(start: Start, run: Run, shards: Path
     assert (server.returncode, out) == (0, "") and "Traceback" not in err
     assert "11 images of 2 shards" in err and "20/22" in err and "2 left out" in err
     np.testing.assert_equal(mine, others)
-    epochs = [[label for batch in epoch for label in check(batch, 32)] for epoch in mine]
+    epochs = [[label for batch in epoch for label in check(batch, 32, np.int64)] for epoch in mine]
     assert [[len(ys) for _, ys in epoch] for epoch in mine] == [[4, 4, 2]] * 2
     assert [sorted(epoch) for epoch in epochs] == [[0] * EACH + [1] * EACH] * 2
     assert epochs[0] != epochs[1], "shuffled"

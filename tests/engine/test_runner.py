@@ -258,7 +258,6 @@ class Odd(Exception):
         (lambda: ValueError("bad 7"), "builtins.ValueError"),
         (lambda: Odd("this", "that"), "Odd"),
         (lambda: type("Local", (Exception,), {"lock": threading.Lock()})("unpicklable"), "Local"),
-        (lambda: SystemExit(3), "builtins.SystemExit"),
     ],
 )
 def test_an_exception_arrives_with_type_and_traceback(runner, raised, name) -> None:

@@ -176,7 +176,7 @@ def test_mnist(digits: Path, cache: Path, tmp_path: Path) -> None:
 def test_cifar10(cache: Path, tmp_path: Path) -> None:
     write(tmp_path, cifar10(20))
     out, _ = run("cifar10.py", "--dir", tmp_path, cache=cache, folder=tmp_path)
-    assert out.startswith("images (64, 32, 32, 3) float32, labels int32: cifar10.png\n")
+    assert out.startswith("images (64, 32, 32, 3) float32, labels int64: cifar10.png\n")
     assert (tmp_path / "cifar10.png").exists()
 
 

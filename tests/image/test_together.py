@@ -102,7 +102,7 @@ def test_what_came_in_stays_as_it_is(augmentors) -> None:
 
 def test_without_copies() -> None:
     image = grid()
-    flow = df.DataFromList([[image, image[:, :, 0]]])
+    flow = df.DataFromGenerator(lambda: iter([[image, image[:, :, 0]]]))  # which keeps nothing
     (found,) = df.AugmentImageComponents(flow, [imgaug.CenterCrop(8)], copy=False)
     assert np.may_share_memory(found[0], image)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,3 +181,59 @@ def test_mixing_flows_of_a_users_class() -> None:
 
 def test_repeating_batches_that_are_never_full_ends() -> None:
     assert list(numbers(2).batch(5).repeat(-1)) == []
+
+
+def shuffled(size: int = 8) -> df.DataFlow:
+    return df.DataFromList([[i] for i in range(size)], shuffle=True)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        lambda ds: ds,
+        lambda ds: df.LocallyShuffleData(ds, 3),
+        lambda ds: df.LocallyShuffleData(ds, 3, num_reuse=2),
+        lambda ds: df.RandomMixData([ds, df.DataFromList([[9], [10]])]),
+        lambda ds: df.CacheData(ds, shuffle=True),
+        lambda ds: df.RepeatedData(ds, 2),
+        lambda ds: df.LocallyShuffleData(ds.batch(2), 2),
+        lambda ds: df.PrefetchDataZMQ(ds.map(lambda dp: dp), 1),
+    ],
+)
+def test_what_inputs_have_in_common_comes_in_the_same_order(stage: Any) -> None:
+    """Features and targets of one shuffled source belong together."""
+    common = stage(shuffled())
+    both = df.JoinData([common.map(lambda dp: [dp[0] * 1]), common.map(lambda dp: [dp[0] * 10])])
+    with both.seed(3) as ds:
+        for _ in range(2):
+            epoch = list(ds)
+            assert len(epoch) >= 4
+            assert all(np.array_equal(one * 10, other) for one, other in epoch)
+        for place in (0, 3):
+            with suppress(TypeError):
+                one, other = ds[place]
+                assert np.array_equal(one * 10, other)
+
+
+class Own(df.DataFlow):
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from ([i] for i in range(4))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: df.FixedSizeData(shuffled(), 5),
+        Own,
+        lambda: Own().batch(2),
+        lambda: df.DataFromGenerator(lambda: iter([[1], [2]])),
+        lambda: df.FixedSizeData(shuffled(), 5).map(lambda dp: dp),
+    ],
+)
+@pytest.mark.parametrize("kind", [df.JoinData, df.RandomMixData, df.RandomChooseData])
+def test_what_cannot_be_iterated_twice_at_once(kind: Any, make: Any) -> None:
+    flow = make()
+    for inputs in ([flow, flow], [flow.map(lambda dp: dp), df.DataFromList([[1]]), flow]):
+        with pytest.raises(df.ConfigError, match=r"\[0\] and df_lists\[[12]\] have the"):
+            kind(inputs)
+    df.ConcatData([flow, flow])  # one after the other

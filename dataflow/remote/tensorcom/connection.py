@@ -9,6 +9,8 @@ from numbers import Integral, Real
 from types import NoneType
 from typing import Any
 
+import numpy as np
+
 from dataflow.base import DataFlow
 from dataflow.codec.tensor import bad
 from dataflow.codec.tensorcom import (
@@ -22,6 +24,7 @@ from dataflow.epoch import Epoch, Stream
 from dataflow.errors import CodecError, ConfigError
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.node import is_flow, reset
+from dataflow.ownership import own
 from dataflow.remote.setup import MESSAGE_BYTES, Notice
 from dataflow.remote.tensorcom import convert
 from dataflow.remote.tensorcom.statistics import Report, Statistics
@@ -208,6 +211,19 @@ class Connection(DataFlow):
         line.send(frames, self._notice, copy=self._copy, timeout=self.timeout)
         self.stats.add(size)
 
+    def send_datapoint(self, data: Sequence[Any]) -> None:
+        """Send a datapoint of a dataflow, which may go on writing into what it still holds.
+
+        Integers of 64 bits, which batches of Python's have, go as int32 where all of them can,
+        unless `allow64` is set.
+
+        Raises:
+            CodecError, PeerTimeout: as `send`.
+        """
+        if not self._copy:
+            data = own(data)
+        self.send(data if self.raw or self.allow64 else [_narrowed(part) for part in data])
+
     def write(self, data: Sequence[Any]) -> None:
         """`send`."""
         self.send(data)
@@ -224,7 +240,7 @@ class Connection(DataFlow):
         told = Report(self.stats, report if report > 0 else self.report)
         try:
             for data in iterator:
-                self.send(data)
+                self.send_datapoint(data)
                 told.after(self._samples(data))
         finally:
             if callable(close := getattr(iterator, "close", None)):
@@ -396,3 +412,11 @@ def _whole_frames(data: Iterable[Any]) -> list[Any]:
         if not contiguous:
             bad("unsupported", "a frame is not contiguous in memory")
     return frames
+
+
+def _narrowed(part: Any) -> Any:
+    """An array of int64 as int32, if that holds its values."""
+    if not isinstance(part, np.ndarray) or part.dtype != np.int64:
+        return part
+    narrow = part.astype(np.int32)
+    return narrow if np.array_equal(narrow, part) else part

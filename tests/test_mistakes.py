@@ -1,0 +1,97 @@
+"""What people write first: it works, or the error has the value and says what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dataflow as df
+from dataflow.dataset import NetworkImages
+
+
+def numbers(size: int = 6) -> df.DataFlow:
+    return df.DataFromList([[i] for i in range(size)], shuffle=False)
+
+
+class Frame:
+    """As far as it is looked at, a pandas DataFrame."""
+
+    iloc = None
+
+    def __len__(self) -> int:
+        return 2
+
+
+def images(datapoints: Any) -> NetworkImages:
+    ds = NetworkImages()
+    ds.datapoints = datapoints
+    return ds
+
+
+URL = "http://127.0.0.1:1/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda: df.MapData([[1], [2]], print), ["MapData", "[[1], [2]]", "DataFromList("]),
+        (lambda: df.BatchData(np.zeros((3, 2)), 2), ["BatchData", "ndarray", "DataFromList("]),
+        (lambda: df.PrefetchDataZMQ("abc", 1), ["PrefetchDataZMQ", "'abc'"]),
+        (lambda: df.BatchData(df.DataFromList, 2), ["class DataFromList", "call it"]),
+        (lambda: df.CacheData(7), ["CacheData", "7"]),
+        (lambda: numbers().batch("32"), ["batch_size='32'", "give 32"]),
+        (lambda: numbers().batch(32.0), ["batch_size=32.0", "give 32"]),
+        (lambda: numbers().batch(True), ["batch_size=True"]),
+        (lambda: numbers().shuffled("9"), ["buffer_size='9'", "give 9"]),
+        (lambda: df.PrefetchDataZMQ(numbers(), 2.0), ["num_proc=2.0", "give 2"]),
+        (lambda: df.PrefetchDataZMQ(numbers(), 2, hwm="50"), ["buffer_size='50'", "give 50"]),
+        (lambda: df.RepeatedData(numbers(), "2"), ["num='2'"]),
+        (lambda: df.FixedSizeData(numbers(), None), ["size=None"]),
+        (lambda: images([[URL]]).parallel("4"), ["num_threads='4'"]),
+        (lambda: numbers().map(print).shuffle(9), ["shuffled(buffer_size)", "shuffle=True"]),
+        (lambda: df.ConcatData(numbers(), numbers()), ["ConcatData([a, b])"]),
+        (lambda: df.RandomChooseData(numbers(), numbers()), ["RandomChooseData([a, b])"]),
+        (lambda: df.JoinData(numbers()), ["JoinData([a, b])"]),
+        (lambda: list(images([URL, URL])), [URL, "[[url] for url in urls]"]),
+        (lambda: list(images([{"url": URL, "label": 1}])), ["d['url'], d['label']"]),
+        (lambda: list(images(Frame())), ["Frame", "values.tolist()"]),
+        (lambda: df.DataFromList(Frame()), ["Frame", "values.tolist()"]),
+        (lambda: df.PrefetchDataZMQ(numbers(), 1, init=3), ["init=3"]),
+    ],
+)
+def test_it_says_what_to_write(mistake: Callable[[], Any], words: list[str]) -> None:
+    with pytest.raises(df.ConfigError) as caught:
+        mistake()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_dicts_with_a_common_key() -> None:
+    ds = df.JoinData([df.DataFromList([{"a": 1, "b": 2}]), df.DataFromList([{"b": 3}])])
+    with pytest.raises(df.ConfigError, match="key 'b'"):
+        list(ds)
+
+
+def test_places_from_the_end_and_slices() -> None:
+    ds = numbers(6)
+    assert ds[-1] == [5] and ds[-6] == [0]
+    assert ds[2:5] == [[2], [3], [4]] and ds[::2] == [[0], [2], [4]] and ds[-2:] == [[4], [5]]
+    assert ds[9:] == [] and ds[::-1][0] == [5]
+    with pytest.raises(IndexError, match="-7"):
+        ds[-7]
+    assert ds.filter(lambda dp: dp[0] % 2)[0:4] == [[1], [3]]
+    endless = ds.repeat(-1)
+    assert endless[4:8] == [[4], [5], [0], [1]]
+    with pytest.raises(TypeError, match="unknown length"):
+        endless[-3:]
+
+
+def test_what_can_be_iterated_will_do() -> None:
+    class Own:
+        def __iter__(self) -> Any:
+            return iter([[1], [2]])
+
+    assert list(df.MapData(Own(), lambda dp: dp)) == [[1], [2]]
