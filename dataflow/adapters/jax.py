@@ -18,6 +18,7 @@ import numpy as np
 
 from dataflow.adapters.structure import each_leaf
 from dataflow.errors import ConfigError
+from dataflow.ownership import own
 from dataflow.utils.extras import missing
 
 try:
@@ -56,7 +57,14 @@ def iterate(ds: Iterable[Any], sharding: Any = None, *, ahead: int = 1) -> Itera
             return jax.make_array_from_process_local_data(sharding, array)
         return jax.device_put(array, sharding)
 
-    return _ahead((each_leaf(put, datapoint) for datapoint in ds), ahead)
+    return _ahead((each_leaf(put, datapoint) for datapoint in _kept(ds)), ahead)
+
+
+def _kept(ds: Iterable[Any]) -> Iterator[Any]:
+    """The datapoints; whoever made them may go on writing into what it holds of them."""
+    for datapoint in ds:
+        kept = own(datapoint)
+        yield kept
 
 
 def _ahead(transferred: Iterator[Any], ahead: int) -> Iterator[Any]:
