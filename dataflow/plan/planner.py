@@ -394,6 +394,8 @@ def _with_batches(found: _Found, site: Site) -> Fragment:
     fragment.note(BATCH_TO_WORKERS)
     fragment.batch = stage = found.batch.flow
     fragment.batching = len(fragment.chains)
+    for chain in fragment.chains:
+        chain.lends = chain.loader is None  # a batch may be made again, of the same datapoints
     added = [BatchChain(batch=stage), BatchChain(batch=stage)]
     for number, chain in enumerate(added, fragment.batching):
         fragment.chains.append(chain)

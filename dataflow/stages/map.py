@@ -33,10 +33,7 @@ class MapData(ItemStage):
         self.func = func
 
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
-        kind = type(datapoint)
-        if kind is list or kind is dict:  # as `copy` does it, for less
-            return self.func(datapoint.copy())
-        return self.func(copy(datapoint) if isinstance(datapoint, (list, dict)) else datapoint)
+        return self.func(datapoint)
 
 
 class MapDataComponent(MapData):
