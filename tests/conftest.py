@@ -229,7 +229,7 @@ def _pooled(thread: object) -> bool:
     from dataflow.dataset import network
 
     name = getattr(thread, "name", "")
-    shared = network._fetcher.cache_info().currsize > 0
+    shared = bool(network._fetcher.made)
     return (
         (name == "dataflow-fetch" and shared)
         or "tqdm" in type(thread).__name__.lower()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -283,11 +283,26 @@ def _check(source: NetworkImages, rows: Any) -> None:
         )
 
 
-@functools.lru_cache(maxsize=4)
-def _fetcher(max_trials: int) -> Fetcher:
-    """One for all calls of `request`, which may come from many threads."""
-    return make_fetcher(FetchPolicy(max_trials=max_trials), concurrency=64)
+class _Fetchers:
+    """One for each number of trials, for the calls of `request` of all threads."""
+
+    def __init__(self) -> None:
+        self._making = threading.Lock()
+        self.made: dict[int, Fetcher] = {}
+        self._of_the_parent: list[dict[int, Fetcher]] = []
+
+    def __call__(self, max_trials: int) -> Fetcher:
+        with self._making:
+            if max_trials not in self.made:
+                policy = FetchPolicy(max_trials=max_trials)
+                self.made[max_trials] = make_fetcher(policy, concurrency=64)
+            return self.made[max_trials]
+
+    def forget(self) -> None:
+        """A forked process has none of the threads that fetch, and must not end its parent's."""
+        self._of_the_parent.append(self.made)
+        self._making, self.made = threading.Lock(), {}
 
 
-# A forked process has none of the threads that fetch.
-os.register_at_fork(after_in_child=_fetcher.cache_clear)
+_fetcher = _Fetchers()
+os.register_at_fork(after_in_child=_fetcher.forget)

@@ -42,12 +42,23 @@ def pack(chains: list[OpChain], flows: Iterable[Any]) -> bytes:
     try:
         return _pack(chains, detached, without_remade=True)
     except Exception as error:
-        parts = [part for chain in chains for part in (chain.loader, *chain.stages)]
-        raise TypeError(
-            f"{_culprit(parts, detached) or 'a stage'} cannot be sent to a worker process: "
-            f"{error}. Open files, locks and connections must be made in the function that uses "
-            "them, or in the stage's reset_state"
-        ) from error
+        raise TypeError(_why_not(chains, detached, error)) from error
+
+
+def _why_not(chains: list[OpChain], detached: set[int], error: Exception) -> str:
+    """Which stage cannot be sent, and what in it."""
+    for chain in chains:
+        for part in (chain.loader, *chain.stages):
+            if not _can_be_packed(part, detached):
+                flow = getattr(part, "flow", part)  # of what iterates one in a worker
+                what = _culprit(part, detached)
+                return (
+                    f"{type(flow).__name__} cannot be sent to a worker process"
+                    f"{f', because of {what}' if what else ''}: {error}. Open files, locks and "
+                    "connections must be made in the function that uses them, or in the stage's "
+                    "reset_state"
+                )
+    return f"a stage cannot be sent to a worker process: {error}"
 
 
 def why_not_sent(value: Any) -> str | None:
@@ -172,10 +183,10 @@ def _parts(value: Any, detached: set[int]) -> Iterator[tuple[str, Any]]:
             cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
             for name, cell in cells:
                 with suppress(ValueError):  # it has nothing yet
-                    yield f"{name!r}, a variable that {who} uses,", cell.cell_contents
+                    yield f"{name!r}, a variable that {who} uses", cell.cell_contents
             for name in value.__code__.co_names:
                 if name in value.__globals__ and value.__module__ == "__main__":
-                    yield f"{name!r}, a variable that {who} uses,", value.__globals__[name]
+                    yield f"{name!r}, a variable that {who} uses", value.__globals__[name]
         case MethodType():
             yield kind, value.__self__
         case Node():

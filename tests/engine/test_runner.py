@@ -368,7 +368,7 @@ def test_a_worker_that_cannot_start_says_why() -> None:
 
 def test_what_cannot_be_sent_is_named() -> None:
     lock = threading.Lock()
-    with pytest.raises(TypeError, match="MapData cannot be sent to a worker"):
+    with pytest.raises(TypeError, match=r"MapData cannot be sent .*, because of 'lock', a var"):
         list(df.PrefetchDataZMQ(numbers(3).map(lambda dp: lock and dp)))
 
 

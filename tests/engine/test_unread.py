@@ -179,6 +179,12 @@ class Opening(Stage):
         self.opened = Opened()
 
 
+class OwnHolding(Own):
+    def __init__(self, points: list[Any]) -> None:
+        super().__init__(points)
+        self.lock = threading.Lock()
+
+
 class OwnOpening(Own):
     def __init__(self, points: list[Any]) -> None:
         super().__init__(points)
@@ -193,17 +199,19 @@ def listed() -> df.DataFlow:
 
 
 @pytest.mark.parametrize(
-    ("make", "name"),
+    ("make", "stage", "name"),
     [
-        (lambda: df.MapData(listed(), Work()), "Opened.lock"),
-        (lambda: df.MapData(listed(), a_function()), "Opened.lock"),
-        (lambda: Stage(listed()), "Opened.lock"),
+        (lambda: df.MapData(listed(), Work()), "MapData", "Opened.lock"),
+        (lambda: df.MapData(listed(), a_function()), "MapData", "Opened.lock"),
+        (lambda: Stage(listed()), "Stage", "Opened.lock"),
+        (lambda: OwnHolding([[0]]), "OwnHolding", "OwnHolding.lock"),
     ],
 )
-def test_what_cannot_be_sent_is_named(make: Any, name: str) -> None:
+def test_what_cannot_be_sent_is_named(make: Any, stage: str, name: str) -> None:
     with df.PrefetchDataZMQ(make(), 1) as ds, pytest.raises(TypeError) as caught:
         list(ds)
-    assert str(caught.value).startswith(f"{name} cannot be sent")
+    assert str(caught.value).startswith(f"{stage} cannot be sent to a worker process, because of")
+    assert f"of {name}:" in str(caught.value)
     assert "FlowLoader" not in str(caught.value) and "reset_state" in str(caught.value)
 
 
