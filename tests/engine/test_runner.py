@@ -483,18 +483,23 @@ def test_workers_stay_when_the_loop_is_left_early(runner) -> None:
 
 
 def test_a_worker_that_hangs_in_an_epoch_that_was_left_is_not_waited_for(tmp_path) -> None:
-    release = tmp_path / "release"
+    begun, release = tmp_path / "begun", tmp_path / "release"
 
     def work(dp):
+        if dp[0] == 1:
+            begun.touch()
         while dp[0] == 1 and not release.exists():
             time.sleep(0.01)
         return [dp[0], os.getpid()]
 
+    deadline = time.monotonic() + patient(30)
     with df.PrefetchDataZMQ(numbers(4).map(work), 1) as ds:
         for _, pid in ds:  # noqa: B007 - what is left of the loop
+            while not begun.exists():  # or the worker would give it back
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             break
         (executor,) = ds._executors.values()
-        deadline = time.monotonic() + patient(20)
         while not any(held.seconds > 1.2 for held in executor.in_progress(executor.workers[0])):
             assert time.monotonic() < deadline
             time.sleep(0.02)
