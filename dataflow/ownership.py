@@ -57,7 +57,7 @@ _UNCHANGING = frozenset(
 _UNKNOWN: list[Any] = []
 
 
-def own(datapoint: Any) -> Any:
+def own(datapoint: Any, empty: Empty | None = None) -> Any:
     """A datapoint to be kept: itself, where nobody else holds any of it.
 
     What somebody else holds is copied, and put in its place where that is in a list or dict of
@@ -66,6 +66,7 @@ def own(datapoint: Any) -> Any:
     Args:
         datapoint: any object. It has to be in one local variable of the caller, and in no other
             place that the caller knows of: as an expression it would count as held once less.
+        empty: makes room for large arrays that have to be copied, as `numpy.empty` does.
     """
     if type(datapoint) is list:
         for part in datapoint:
@@ -74,7 +75,7 @@ def own(datapoint: Any) -> Any:
         else:
             return datapoint if getrefcount(datapoint) <= _ALONE else datapoint.copy()
         part = None  # or it would count as a holder
-    return _own(getrefcount(datapoint) <= _ALONE, datapoint)
+    return _own(getrefcount(datapoint) <= _ALONE, datapoint, empty)
 
 
 def copied(datapoint: Any, empty: Empty | None = None) -> Any:
@@ -92,44 +93,48 @@ def copied(datapoint: Any, empty: Empty | None = None) -> Any:
     return _copied(datapoint, empty)
 
 
-def _own(alone: bool, value: Any) -> Any:
+def _own(alone: bool, value: Any, empty: Empty | None) -> Any:
     """As `own`.
 
     Args:
         alone: nobody else holds it. (First, since an argument before the count would count, too.)
         value: what is to be kept.
+        empty: as of `own`.
     """
     kind = type(value)
     if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
         return value
     if not alone:
-        return _copied(value)
+        return _copied(value, empty)
     if isinstance(value, np.ndarray):
-        return value if _has_memory_alone(value) else _copied(value)
+        return value if _has_memory_alone(value) else _copied(value, empty)
     if kind is list or kind is dict:
         for place in range(len(value)) if kind is list else value:
             part = value[place]
-            kept = _own(getrefcount(part) <= _HELD_ONCE, part)
+            kept = _own(getrefcount(part) <= _HELD_ONCE, part, empty)
             if kept is not part:
                 value[place] = kept
         return value
     if _is_tensor(value):
-        return value if _has_storage_alone(value) else _copied(value)
+        return value if _has_storage_alone(value) else _copied(value, empty)
     for part in _parts(value):
-        if _own(getrefcount(part) <= _HELD_ONCE, part) is not part:
-            return _copied(value)
+        if _own(getrefcount(part) <= _HELD_ONCE, part, empty) is not part:
+            return _copied(value, empty)
     return value
 
 
 def _copied(value: Any, empty: Empty | None = None) -> Any:
     """As `copied`."""
     kind = type(value)
+    large = kind is np.ndarray and value.nbytes >= LARGE
+    if large and empty is not None and value.flags.writeable and not value.dtype.hasobject:
+        return _placed(value, empty)
     if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
         return value
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        if value.base is None and not value.flags.writeable:
+        if _is_frozen(value):
             return value
-        if empty is not None and kind is np.ndarray and value.nbytes >= LARGE:
+        if large and empty is not None:
             return _placed(value, empty)
         return value.copy(order="K")
     if kind is list:
@@ -148,7 +153,8 @@ def _copied(value: Any, empty: Empty | None = None) -> Any:
 
 def _placed(array: np.ndarray, empty: Empty) -> np.ndarray:
     """A copy in memory that `empty` makes room in; it lies there as the array does, if densely."""
-    turned = array.flags.f_contiguous and not array.flags.c_contiguous
+    flags = array.flags
+    turned = not flags.c_contiguous and flags.f_contiguous
     source = array.T if turned else array
     place = empty(source.shape, source.dtype)
     np.copyto(place, source)
@@ -181,6 +187,15 @@ def _parts(value: Any) -> Iterator[Any]:
 
 class ExclusiveMemory:
     """Memory that arrays lie in, each in a part that no other one has: that of a message."""
+
+
+def _is_frozen(array: np.ndarray) -> bool:
+    """Whether nobody can write into an array, nor into the one that it is a part of."""
+    base = array.base
+    return not array.flags.writeable and (
+        base is None
+        or (type(base) is np.ndarray and base.base is None and not base.flags.writeable)
+    )
 
 
 def _has_memory_alone(array: np.ndarray) -> bool:

@@ -180,6 +180,8 @@ def test_arrays_that_are_frozen_are_shared() -> None:
     array = np.arange(3)
     array.flags.writeable = False
     assert own([array])[0] is copied([array])[0] is array
+    part = array[1:]
+    assert copied([part])[0] is part
     buffer = np.arange(3)
     frozen = buffer.view()
     frozen.flags.writeable = False

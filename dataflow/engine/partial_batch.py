@@ -26,6 +26,10 @@ BLOCK_BYTES = 64 << 10
 class Blocks(Protocol):
     """Where there is memory that carries arrays to the consumer."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether there is such memory; otherwise arrays go through a socket."""
+
     def block(self) -> Block | None:
         """Some of it, waiting until there is; None where there is no such memory."""
 

@@ -24,7 +24,7 @@ from dataflow.engine.partial_batch import BLOCK_BYTES, Blocks, PartialBatch, byt
 from dataflow.engine.unread import readable
 from dataflow.epoch import DROPPED
 from dataflow.node import reset
-from dataflow.ownership import copied, own
+from dataflow.ownership import own
 from dataflow.plan.ops import BatchChain, OpChain
 from dataflow.plan.tasks import EXHAUSTED
 from dataflow.stages.item import AsyncStage
@@ -162,10 +162,6 @@ class Worker:
                 if thread.relieve():
                     self.watched.set()
 
-    def spare_block(self) -> Block | None:
-        """Memory for a batch, as long as there is enough for the results of every thread."""
-        return None if self.blocks is None else self.blocks.spare(self.in_progress.threads + 1)
-
     def close(self) -> None:
         """End the asynchronous stages' own threads."""
         for chain in self.chains:
@@ -211,20 +207,23 @@ class _Thread:
         start = self._start if whole else self._make
         # Of cheap datapoints that follow others, this is all:
         ops, results, watched, me = self._ops, self._results, worker.watched, self._number
-        tasks, seed = lease.tasks, lease.seed
+        tasks, seed, shared = lease.tasks, lease.seed, worker.blocks is not None
         while not worker.stopped:
             try:
                 index = pending.popleft()
             except IndexError:
                 break
             begin(me, number, index)
-            if ops.timed or whole or not results or self._enough <= _FEW:
+            if ops.timed or whole or not results:
                 start(lease, index)
                 continue
             self._at = lease, index
             outcome = ops.make(seed, tasks[index])
             if type(outcome) is Raised or outcome is PENDING or len(results) + 1 >= self._enough:
                 self._put(lease, index, [outcome])
+            elif self._enough <= _FEW and shared and not _is_ours(outcome):
+                made, outcome = [outcome], None
+                self._place(number, index, made)
             else:
                 self._finished += 1
                 if outcome is not DROPPED:
@@ -246,11 +245,22 @@ class _Thread:
         if not isinstance(chain, BatchChain):
             self._make(lease, index)
             return
-        group = PartialBatch((lease, index), chain, self._worker.spare_block)
+        group = PartialBatch((lease, index), chain, self._room)
         for member in range(len(group.tasks)):
             if member:
                 self._in_progress.begin(self._number, lease.number, index)  # each has its own time
             self._make(group, member)
+
+    def _room(self) -> Block | None:
+        """Memory for a batch that is carried to the consumer in it, if there is any."""
+        blocks = self._worker.blocks
+        if blocks is None:
+            return None
+        if any(chain.transfers for chain in self._worker.chains):
+            # Many batches may be begun. The results of every thread need some, too.
+            return blocks.spare(self._in_progress.threads + 1)
+        self.report()  # before it may have to wait
+        return blocks.block()
 
     def _make(self, lease: Lease | PartialBatch, index: int) -> None:
         """Load, and run the stages."""
@@ -303,7 +313,7 @@ class _Thread:
         # Arrays go where those of the message will lie: the user's code may refill its own.
         shared = self._worker.blocks is not None
         if shared and not last and size >= BLOCK_BYTES and not _is_ours(made[0]):
-            self._place(lease.number, index, made[0])
+            self._place(lease.number, index, made)
             return
         outcome = made.pop()
         # What is sent at once, to another process, nobody holds any longer.
@@ -321,23 +331,25 @@ class _Thread:
         if not self._worker.watched.is_set():
             self._worker.watched.set()
 
-    def _place(self, lease: int, index: int, outcome: Any) -> None:
-        """Enter an outcome whose arrays are copied to memory that carries them to the consumer."""
+    def _place(self, lease: int, index: int, made: list[Any]) -> None:
+        """Enter an outcome with arrays that others may hold as well.
+
+        Those are copied at once, to memory that carries them to the consumer.
+        """
         blocks = self._worker.blocks
         assert blocks is not None, "who calls this looked"
-        placed: Any = PENDING
-        while placed is PENDING:
+        while made:
             if self._block is None:
                 self.report()  # before it may have to wait
-                if (block := blocks.block()) is None:
-                    self._results.append((lease, index, copied(outcome)))
-                    break
-                self._block = block
+                self._block = blocks.block()
             begun = perf_counter()
             with self._reporting:
-                if self._block is not None:  # or the watcher has just sent it
-                    placed = copied(outcome, self._block.empty)
-                    self._results.append((lease, index, placed))
+                block = self._block
+                # The watcher may have sent it just now. There may be none at all.
+                if block is not None or not blocks.shared:
+                    outcome = made.pop()
+                    outcome = own(outcome, None if block is None else block.empty)
+                    self._results.append((lease, index, outcome))
             blocks.spent(perf_counter() - begun)
         self._finished += 1
         if not self._worker.watched.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -47,6 +47,9 @@ class Collation:
         self._held: list[Any] = []  # arrays that are in their places left out
         self._count = 0
         self._places: dict[Any, np.ndarray] = {}
+        self._kind: Any = list  # of the first one
+        self._length = 0
+        self._like: list[tuple[Any, tuple[int, ...], Any]] = []  # key, shape and dtype of each
 
     def __len__(self) -> int:
         return self._count
@@ -60,15 +63,17 @@ class Collation:
         begun = perf_counter()
         if not self._count and self._build is None:
             self._begin(datapoint)
-        self._held.extend([None] * (number + 1 - len(self._held)))
-        if self._places and not self._fits(datapoint):
-            self._take_back()
+        if number >= len(self._held):
+            self._held.extend([None] * (number + 1 - len(self._held)))
         rest = datapoint
         if self._places:
-            rest = datapoint.copy() if isinstance(datapoint, dict) else list(datapoint)
-            for key, place in self._places.items():
-                np.copyto(place[number], datapoint[key])
-                rest[key] = None
+            if self._fits(datapoint):
+                rest = list(datapoint) if self._kind is tuple else datapoint.copy()
+                for key, place in self._places.items():
+                    place[number] = rest[key]
+                    rest[key] = None
+            else:
+                self._take_back()
         self._held[number] = copied(rest)
         self._count += 1
         self.seconds += perf_counter() - begun
@@ -104,22 +109,29 @@ class Collation:
 
     def _begin(self, first: Datapoint) -> None:
         """Make room for what the first one has."""
-        large = {key: value for key, value in _components(first) if _is_large(value)}
+        self._kind = type(first)
+        if self._kind not in (list, tuple, dict):
+            return
+        parts = first.items() if self._kind is dict else enumerate(first)
+        large = {key: value for key, value in parts if _is_large(value)}
+        self._length = len(first)
         if self._size * sum(value.nbytes for value in large.values()) <= _MOST:
             for key, value in large.items():
                 self._places[key] = self._empty((self._size, *value.shape), value.dtype)
+                self._like.append((key, value.shape, value.dtype))
 
     def _fits(self, datapoint: Datapoint) -> bool:
-        first = next((one for one in self._held if one is not None), datapoint)
-        if isinstance(datapoint, dict) != isinstance(first, dict) or len(datapoint) != len(first):
+        """Whether its large arrays are like those of the first one."""
+        if type(datapoint) is not self._kind or len(datapoint) != self._length:
             return False
-        found = dict(_components(datapoint))
-        return all(
-            _is_large(found.get(key))
-            and found[key].shape == place.shape[1:]
-            and found[key].dtype == place.dtype
-            for key, place in self._places.items()
-        )
+        try:
+            for key, shape, dtype in self._like:
+                value = datapoint[key]
+                if type(value) is not np.ndarray or value.shape != shape or value.dtype != dtype:
+                    return False
+        except LookupError:
+            return False
+        return True
 
     def _take_back(self) -> None:
         """Put the arrays back into their datapoints."""
@@ -132,12 +144,6 @@ class Collation:
 def _is_large(value: Any) -> bool:
     """Whether it is an array of numbers that goes to its place at once."""
     return type(value) is np.ndarray and value.nbytes >= LARGE and value.dtype.kind in "biufc"
-
-
-def _components(datapoint: Datapoint) -> Iterable[tuple[Any, Any]]:
-    if isinstance(datapoint, dict):
-        return datapoint.items()
-    return enumerate(datapoint) if isinstance(datapoint, (list, tuple)) else ()
 
 
 def aggregated(

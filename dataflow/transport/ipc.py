@@ -208,6 +208,11 @@ class WorkerEnd:
         """Give back memory of slots that has no use now; returns whether to look again soon."""
         return self._writer is not None and self._writer.trim()
 
+    @property
+    def shared(self) -> bool:
+        """Whether arrays go through shared memory, and not through the socket."""
+        return self._writer is not None
+
     def block(self) -> Block | None:
         """A free slot to build a message's arrays in; None where arrays go through the socket."""
         if self._writer is None:
