@@ -81,50 +81,51 @@ class OpExecutor:
         self._steps: list[list[_Step] | None] = [None] * len(chains)  # as of their first use
         self.timed = True
 
-    def make(self, seed: int, task: Task) -> Any:
+    def make(self, seed: int, task: Task, first: int = LOADER, value: Any = None) -> Any:
         """Load a task's datapoint and run all stages.
+
+        Args:
+            seed: the pass's.
+            task: which.
+            first: the stage to go on with, with `value`; before all of them, it is loaded.
+            value: what the stages before gave.
 
         Returns:
             The datapoint, or `DROPPED`, `EXHAUSTED`, `PENDING` or a `Raised`.
         """
-        value = task.key
-        if value is DROPPED:
-            return DROPPED
-        if type(value) is Unread:
-            return Raised(value.error, LOADER)
-        loader = self._loaders[task.chain]
-        if loader is not None:
-            counts = self._counters.counts[task.chain][0]
-            timed = self.timed
-            begun = perf_counter() if timed else 0.0
-            enter(seed, task.tag, 0)
-            try:
-                value = loader(value)
-            except self._catches as error:
-                return Raised(error, LOADER)  # at once: a variable here would hold its traceback
-            finally:
-                leave()
-                counts[0] += 1
-                if timed:
-                    counts[1] += 1
-                    counts[2] += perf_counter() - begun
-            if value is None:
+        tag, number, key = task
+        timed = self.timed
+        if first == LOADER:
+            first, value = 0, key
+            if value is DROPPED:
                 return DROPPED
-            if value is EXHAUSTED:
-                counts[0] -= 1  # beyond the end there is nothing to count
-                return EXHAUSTED
-            if self._takes[task.chain]:
-                value = own(value)
-        elif self._lent[task.chain]:
-            value = copied(value)
-        return self.go_on(seed, task, 0, value)
-
-    def go_on(self, seed: int, task: Task, first: int, value: Any) -> Any:
-        """Run the stages from number `first` on; returns as `make` does."""
-        tag, number, _ = task
+            if type(value) is Unread:
+                return Raised(value.error, LOADER)
+            if (loader := self._loaders[number]) is not None:
+                counts = self._counters.counts[number][0]
+                begun = perf_counter() if timed else 0.0
+                enter(seed, tag, 0)
+                try:
+                    value = loader(value)
+                except self._catches as error:
+                    return Raised(error, LOADER)  # a variable here would hold its traceback
+                finally:
+                    leave()
+                    counts[0] += 1
+                    if timed:
+                        counts[1] += 1
+                        counts[2] += perf_counter() - begun
+                if value is None:
+                    return DROPPED
+                if value is EXHAUSTED:
+                    counts[0] -= 1  # beyond the end there is nothing to count
+                    return EXHAUSTED
+                if self._takes[number]:
+                    value = own(value)
+            elif self._lent[number]:
+                value = copied(value)
         if (steps := self._steps[number]) is None:
             steps = self._steps[number] = self._steps_of(number)
-        timed = self.timed
         begun = perf_counter() if timed else 0.0
         here = place()
         try:

@@ -94,7 +94,7 @@ class Consumer:
         """What the stages make of a datapoint that comes from a stream."""
         if not self._prepared[task.chain]:
             self._prepare(task.chain, 0)
-        return self._settled(task, self._ops.go_on(self._seed, task, 0, datapoint))
+        return self._settled(task, self._ops.make(self._seed, task, 0, datapoint))
 
     @property
     def is_idle(self) -> bool:
@@ -158,7 +158,7 @@ class Consumer:
             return datapoint if replaced else self._passed(datapoint)
         if not self._prepared[task.chain]:
             self._prepare(task.chain, first)
-        outcome = self._ops.go_on(self._seed, task, first, datapoint)
+        outcome = self._ops.make(self._seed, task, first, datapoint)
         return self._settled(task, outcome, replaced=replaced)
 
     def _settled(self, task: Task, outcome: Any, *, replaced: bool = False) -> Any:

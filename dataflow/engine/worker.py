@@ -207,7 +207,9 @@ class _Thread:
         start = self._start if whole else self._make
         # Of cheap datapoints that follow others, this is all:
         ops, results, watched, me = self._ops, self._results, worker.watched, self._number
-        tasks, seed, shared = lease.tasks, lease.seed, worker.blocks is not None
+        tasks, seed = lease.tasks, lease.seed
+        shared = worker.blocks is not None
+        few = shared and self._enough <= _FEW  # results make a message
         while not worker.stopped:
             try:
                 index = pending.popleft()
@@ -216,12 +218,13 @@ class _Thread:
             begin(me, number, index)
             if ops.timed or whole or not results:
                 start(lease, index)
+                few = shared and self._enough <= _FEW
                 continue
             self._at = lease, index
             outcome = ops.make(seed, tasks[index])
             if type(outcome) is Raised or outcome is PENDING or len(results) + 1 >= self._enough:
                 self._put(lease, index, [outcome])
-            elif self._enough <= _FEW and shared and not _is_ours(outcome):
+            elif few and not _is_ours(outcome):
                 made, outcome = [outcome], None
                 self._place(number, index, made)
             else:
@@ -286,7 +289,7 @@ class _Thread:
     def _advance(self, lease: Lease | PartialBatch, index: int, first: int, value: Any) -> None:
         """Run the stages from number `first` on, up to the end or to one that takes its time."""
         self._at = lease, index
-        self._put(lease, index, [self._ops.go_on(lease.seed, lease.tasks[index], first, value)])
+        self._put(lease, index, [self._ops.make(lease.seed, lease.tasks[index], first, value)])
 
     def _begin(self, stage: AsyncStage, value: Any, number: int) -> None:
         """Have an asynchronous stage begin on the datapoint that is being made."""

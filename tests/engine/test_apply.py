@@ -49,7 +49,7 @@ def task(key: Any) -> Task:
 def test_load_and_run() -> None:
     ops, counted = executor(Does(lambda x: x + 1), Does(lambda x: x * 2), loader=len)
     assert ops.make(1, task("abc")) == 8
-    assert ops.go_on(1, task("abc"), 1, 5) == 10
+    assert ops.make(1, task("abc"), 1, 5) == 10
     assert counted() == [1, 1, 2]
 
 
@@ -114,7 +114,7 @@ def test_random_numbers_are_those_of_datapoint_and_stage() -> None:
     ops, _ = executor(Does(draws), Does(draws))
     first, second = ops.make(1, task([])), ops.make(1, task([]))
     assert first == second and first[0] != first[1]
-    assert ops.go_on(1, task([]), 1, first[:1]) == first
+    assert ops.make(1, task([]), 1, first[:1]) == first
     assert ops.make(2, task([])) != first
 
 

@@ -48,7 +48,7 @@ class Refill:
         self.buffers: dict[int, list[Any]] = {}
 
     def __call__(self, dp: list[Any]) -> list[Any]:
-        out = self.buffers.setdefault(threading.get_ident(), [np.zeros_like(dp[0]), None])
+        out = self.buffers.setdefault(threading.get_ident(), [np.zeros(len(dp[0])), None])
         out[0][:] = dp[0] + 1
         out[1] = dp[1]
         return out
