@@ -35,6 +35,8 @@ Empty: TypeAlias = Callable[[tuple[int, ...], Any], np.ndarray]
 LARGE = 2048
 """Bytes from which on an array has a place of its own in a message: before, it is not worth it."""
 
+_Memo: TypeAlias = dict[int, Any]  # as `copy.deepcopy` has it
+
 # Nobody can write into these, whoever holds them.
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
 _UNCHANGING = frozenset(
@@ -75,7 +77,7 @@ def own(datapoint: Any, empty: Empty | None = None) -> Any:
         else:
             return datapoint if getrefcount(datapoint) <= _ALONE else datapoint.copy()
         part = None  # or it would count as a holder
-    return _own(getrefcount(datapoint) <= _ALONE, datapoint, empty)
+    return _own(getrefcount(datapoint) <= _ALONE, datapoint, empty, {})
 
 
 def copied(datapoint: Any, empty: Empty | None = None) -> Any:
@@ -88,67 +90,72 @@ def copied(datapoint: Any, empty: Empty | None = None) -> Any:
     if type(datapoint) is list:
         for part in datapoint:
             if type(part) not in _PLAIN:
-                return [_copied(part, empty) for part in datapoint]
+                memo: _Memo = {}
+                return [_copied(part, empty, memo) for part in datapoint]
         return datapoint.copy()
-    return _copied(datapoint, empty)
+    return _copied(datapoint, empty, {})
 
 
-def _own(alone: bool, value: Any, empty: Empty | None) -> Any:
+def _own(alone: bool, value: Any, empty: Empty | None, memo: _Memo) -> Any:
     """As `own`.
 
     Args:
         alone: nobody else holds it. (First, since an argument before the count would count, too.)
         value: what is to be kept.
         empty: as of `own`.
+        memo: the copies so far.
     """
     kind = type(value)
     if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
         return value
     if not alone:
-        return _copied(value, empty)
+        return _copied(value, empty, memo)
     if isinstance(value, np.ndarray):
-        return value if _has_memory_alone(value) else _copied(value, empty)
+        return value if _has_memory_alone(value) else _copied(value, empty, memo)
     if kind is list or kind is dict:
         for place in range(len(value)) if kind is list else value:
             part = value[place]
-            kept = _own(getrefcount(part) <= _HELD_ONCE, part, empty)
+            kept = _own(getrefcount(part) <= _HELD_ONCE, part, empty, memo)
             if kept is not part:
                 value[place] = kept
         return value
     if _is_tensor(value):
-        return value if _has_storage_alone(value) else _copied(value, empty)
+        return value if _has_storage_alone(value) else _copied(value, empty, memo)
     for part in _parts(value):
-        if _own(getrefcount(part) <= _HELD_ONCE, part, empty) is not part:
-            return _copied(value, empty)
+        if _own(getrefcount(part) <= _HELD_ONCE, part, empty, memo) is not part:
+            return _copied(value, empty, memo)
     return value
 
 
-def _copied(value: Any, empty: Empty | None = None) -> Any:
-    """As `copied`."""
+def _copied(value: Any, empty: Empty | None, memo: _Memo) -> Any:
+    """As `copied`; what is in the datapoint twice is in the copy twice, too."""
     kind = type(value)
-    large = kind is np.ndarray and value.nbytes >= LARGE
-    if large and empty is not None and value.flags.writeable and not value.dtype.hasobject:
-        return _placed(value, empty)
     if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
         return value
+    if (known := memo.get(id(value))) is not None:
+        return known
+    made: Any
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         if _is_frozen(value):
             return value
-        if large and empty is not None:
-            return _placed(value, empty)
-        return value.copy(order="K")
-    if kind is list:
-        return [_copied(part, empty) for part in value]
-    if kind is dict:
-        return {key: _copied(part, empty) for key, part in value.items()}
-    if kind is tuple:
-        return tuple([_copied(part, empty) for part in value])
-    if _is_tensor(value) and not value.requires_grad:
-        return value.clone()
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # an open file, say; or whatever the user's `__deepcopy__` does
-        return value
+        large = kind is np.ndarray and value.nbytes >= LARGE and empty is not None
+        made = _placed(value, empty) if large and empty else value.copy(order="K")
+    elif kind is list:
+        made = [_copied(part, empty, memo) for part in value]
+    elif kind is dict:
+        made = {key: _copied(part, empty, memo) for key, part in value.items()}
+    elif kind is tuple:
+        made = tuple([_copied(part, empty, memo) for part in value])
+    elif _is_tensor(value) and not value.requires_grad:
+        made = value.clone()
+    else:
+        try:
+            return copy.deepcopy(value, memo)
+        except Exception:  # an open file, say; or whatever the user's `__deepcopy__` does
+            return value
+    # All that is in the datapoint lives until all of it is copied: no number is used again.
+    memo[id(value)] = made
+    return made
 
 
 def _placed(array: np.ndarray, empty: Empty) -> np.ndarray:

@@ -219,3 +219,14 @@ def test_tensors() -> None:
         buffer[:], array[:] = 7, 7
         assert not np.asarray(kept[0]).any()
         buffer[:], array[:] = 0, 0
+
+
+def test_what_is_in_it_twice_stays_one() -> None:
+    array, inner = np.zeros(3), [1]
+    given = [array, Sample(array), {"again": array, "list": inner}, inner]
+    for made in (copied(given), copied(given, np.empty), own([array, Sample(array), {}, inner])):
+        made[0][:] = 5
+        assert made[1].image.tolist() == [5, 5, 5]
+    made = copied(given)
+    assert made[2]["again"] is made[0] and made[2]["list"] is made[3] is not inner
+    assert not array.any()
