@@ -15,6 +15,7 @@ import copy
 import functools
 import logging
 import operator
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["DataFlow", "DataFlowTerminated"]
 
 logger = logging.getLogger(__name__)
-
-
-def _no_more_to_say() -> None:
-    """The rest of an epoch that is resumed may be empty."""
 
 
 def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -141,7 +138,6 @@ class DataFlow(Node):
 
         Positions below 0 count from the end. A slice gives a list of datapoints, without those that
         stages drop.
-
         The epoch is the one set by `set_epoch`, or 0; iterating does not move it. Positions count
         what stages drop, too. Flows without end have every position.
 
@@ -471,7 +467,11 @@ class DataFlow(Node):
             logger.warning("%s", runtime().why_nothing(self))
 
     def _open(self) -> EpochIterator:
-        """The public iterator of the next pass; ends the one before."""
+        """The public iterator of the next pass; ends the one before, or that of another thread."""
+        with self.__dict__.setdefault("_DataFlow__opening", threading.RLock()):
+            return self.__open_pass()
+
+    def __open_pass(self) -> EpochIterator:
         if (old := self._iterator()) is not None:
             old.terminate("a newer iterator was opened on the same dataflow")
         # A subclass's own method that called this through super() has begun the pass already.
@@ -484,7 +484,7 @@ class DataFlow(Node):
         self.__pass = Pass(epoch)
         native = is_native(self)
         pairs = runtime().stream(self, epoch) if native else self._stream(epoch)
-        empty = _no_more_to_say if saved else self._tell_of_nothing
+        empty = (lambda: None) if saved else self._tell_of_nothing
         iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all, empty)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
             pass
@@ -495,6 +495,6 @@ class DataFlow(Node):
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry no running iterator."""
         state = self.__dict__.copy()
-        for name in ("iterator", "meter", "ready", "made", "pass", "pending", "access"):
+        for name in ("iterator", "opening", "meter", "ready", "made", "pass", "pending", "access"):
             state.pop(f"_DataFlow__{name}", None)
         return state
