@@ -12,7 +12,6 @@ and its outputs are numbered.
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 import operator
 import threading
@@ -27,6 +26,7 @@ from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
 from dataflow.failures import FailedDatapoint, error_policies
 from dataflow.meter import Meter
 from dataflow.node import Node, is_native, reset, walk
+from dataflow.overrides import begins_epoch, runs_once
 from dataflow.randomness import Tag, fresh_seed
 from dataflow.records import Opaque, Record, Streamed
 from dataflow.runtime import runtime
@@ -38,33 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["DataFlow", "DataFlowTerminated"]
 
 logger = logging.getLogger(__name__)
-
-
-def _begins_epoch(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Wrap a user's own `__iter__` or `get_data`: make the flow ready before it runs."""
-
-    @functools.wraps(method)
-    def begin(self: DataFlow) -> Any:
-        # Only for the outermost method: `super().__iter__()` belongs to the pass already begun.
-        if getattr(type(self), method.__name__) is begin:
-            self._begin()
-        return method(self)
-
-    return begin
-
-
-def _runs_once(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Wrap a class's own `reset_state`: it runs once, whoever calls it, and calls no `super()`."""
-
-    @functools.wraps(method)
-    def reset_state(self: DataFlow) -> None:
-        # Only for the outermost method, as above.
-        if type(self).reset_state is reset_state:
-            self._make_ready(method)
-        else:
-            method(self)
-
-    return reset_state
 
 
 class DataFlow(Node):
@@ -98,9 +71,9 @@ class DataFlow(Node):
         super().__init_subclass__(**kwargs)
         for name in ("__iter__", "get_data"):
             if name in cls.__dict__:
-                setattr(cls, name, _begins_epoch(cls.__dict__[name]))
+                setattr(cls, name, begins_epoch(cls.__dict__[name]))
         if "reset_state" in cls.__dict__:
-            setattr(cls, "reset_state", _runs_once(cls.__dict__["reset_state"]))  # noqa: B010
+            setattr(cls, "reset_state", runs_once(cls.__dict__["reset_state"]))  # noqa: B010
 
     # -- what users call ---------------------------------------------------------------------
 

@@ -53,11 +53,11 @@ def _opaque_stream(flow: Any, epoch: Epoch) -> Stream:
     iterator = iter(flow)
     try:
         for position in count():
-            one = [next(iterator, _END)]
-            if one[0] is _END:
+            datapoint = [next(iterator, _END)]
+            if datapoint[0] is _END:
                 return
             # Nothing here holds the datapoint while others have it, so they may count who does.
-            yield (epoch.number, position, *epoch.path), one.pop()
+            yield (epoch.number, position, *epoch.path), datapoint.pop()
     finally:
         if callable(close := getattr(iterator, "close", None)):
             close()

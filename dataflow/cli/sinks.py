@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import zmq
 
 from dataflow.errors import ConfigError
+from dataflow.ownership import own
 from dataflow.remote.sender import Sender
 from dataflow.remote.tensorcom import Connection
 from dataflow.remote.tensorcom.urls import expanded, parse
@@ -124,6 +125,7 @@ class _Subscribers:
             empty = True
             with closing(iter(ds)) as datapoints:
                 for datapoint in datapoints:
+                    datapoint = own(datapoint)  # it is sent from where it lies, later
                     next(turn).send_datapoint(datapoint)
                     empty = False
             if empty and epochs is None:

@@ -109,11 +109,26 @@ def _guarded(step: Callable[[Any], None], taken: int) -> Callable[[Any], None]:
     return guarded
 
 
+def _guarded_several(step: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The same for a step that takes all values from a mark on, and gives them to the one below."""
+
+    def guarded(unpickler: Any) -> None:
+        try:
+            step(unpickler)
+        except Exception as error:
+            unpickler.stack[-1] = Unreadable(error)
+
+    return guarded
+
+
+for _opcode in (pickle.APPENDS, pickle.SETITEMS, pickle.ADDITEMS):
+    _Unpickler.dispatch[_opcode[0]] = _guarded_several(_Steps.dispatch[_opcode[0]])
 for _opcode, _taken in (
     (pickle.REDUCE, 2),
     (pickle.NEWOBJ, 2),
     (pickle.NEWOBJ_EX, 3),
     (pickle.BUILD, 2),
     (pickle.SETITEM, 3),
+    (pickle.APPEND, 2),
 ):
     _Unpickler.dispatch[_opcode[0]] = _guarded(_Steps.dispatch[_opcode[0]], _taken)

@@ -18,11 +18,11 @@ from dataflow.plan.fragment import Fragment
 from dataflow.plan.tasks import LOADER, Task, members_of
 from dataflow.randomness import first_of
 from dataflow.stages.batch import BatchData
+from dataflow.utils.arguments import shortened
 
 __all__ = ["Consumer"]
 
 _COUNT_TOGETHER = 64
-_LONGEST = 300  # characters that are shown of a key
 
 
 class Consumer:
@@ -218,8 +218,7 @@ def _in_words(task: Task, key: Any) -> str:
     members = members_of(task) or [task]
     epoch, *positions = first_of(task.tag)[0], *(first_of(one.tag)[1] for one in members)
     which = f"position {positions[0]}" if len(positions) == 1 else f"positions {positions}"
-    text = "" if key is None else f", key {key!r}"
-    return f"{which} of epoch {epoch}{text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}"
+    return f"{which} of epoch {epoch}" + ("" if key is None else f", key {shortened(key)}")
 
 
 def _reach(policies: list[ErrorPolicy | None], place: int, policy: ErrorPolicy) -> int:

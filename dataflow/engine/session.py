@@ -124,10 +124,10 @@ class Session(Cursors):
 
         def parcels() -> Iterator[Any]:
             with closing(made):  # type: ignore[type-var]
-                for pair in made:
+                for tag, *one in made:  # in a list, as in `_alone`
                     noted = settled.copy()
                     settled.clear()
-                    yield pair, noted
+                    yield tag, one, noted
 
         return _taken(behind(parcels(), flow._interrupt), meter_of(flow))
 
@@ -270,9 +270,9 @@ class Session(Cursors):
                 for bunch in outcomes:
                     if settled is None:
                         progress.expect([place(number) for number, _, _ in bunch])
-                    if len(bunch) == 1:  # dear ones: nothing here holds it, as above
-                        ((number, task, *one),) = bunch
-                        bunch.clear()
+                    bunch.reverse()
+                    while bunch:
+                        number, task, *one = bunch.pop()  # nothing here holds it, as above
                         if not idle or type(one[0]) is Failed:
                             one = [consumer.settle(task, one.pop())]
                         if settled is None:
@@ -280,15 +280,6 @@ class Session(Cursors):
                         else:
                             settled.append((progress, place(number)))
                         yield task.tag, one.pop()
-                        continue
-                    for number, task, outcome in bunch:
-                        if not idle or type(outcome) is Failed:
-                            outcome = consumer.settle(task, outcome)
-                        if settled is None:
-                            progress.given += 1
-                        else:
-                            settled.append((progress, place(number)))
-                        yield task.tag, outcome
 
         return consumer.watch(datapoints())
 
@@ -327,7 +318,7 @@ class _ToldOfErrors:
         self._outcomes.close()
 
 
-def _taken(parcels: Iterator[tuple[Any, list[tuple[Any, int]]]], meter: Meter) -> Stream:
+def _taken(parcels: Iterator[tuple[Tag, list[Any], list[tuple[Any, int]]]], meter: Meter) -> Stream:
     """What was made behind the loop; its places are entered as it goes to the loop.
 
     Meanwhile the workers are waited for as long as the loop waits here.
@@ -339,7 +330,7 @@ def _taken(parcels: Iterator[tuple[Any, list[tuple[Any, int]]]], meter: Meter) -
             meter.idle += max(0.0, perf_counter() - begun - (meter.starting - starting))
             if parcel is None:
                 return
-            pair, noted = parcel
+            tag, one, noted = parcel
             for progress, place in noted:
                 progress.deliver(place)
-            yield pair
+            yield tag, one.pop()

@@ -91,8 +91,10 @@ class BatchData(ProxyDataFlow):
             if datapoint is not DROPPED:
                 held.add(datapoint)
                 if len(held) == self.batch_size:
-                    yield tags, self._built(held, tags, epoch)
+                    # Nothing here holds the batch while others have it: they may count who does.
+                    batch, made_of = [self._built(held, tags, epoch)], tags
                     tags, held = [], self._collation()
+                    yield made_of, batch.pop()
             del datapoint  # its memory may be wanted where it was made
         if len(held) and self.remainder:
             yield tags, self._built(held, tags, epoch)

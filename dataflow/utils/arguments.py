@@ -9,7 +9,7 @@ from dataflow.errors import ConfigError
 
 __all__ = ["shortened", "whole_number"]
 
-_LONGEST = 120
+_LONGEST = 300
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

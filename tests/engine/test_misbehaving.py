@@ -24,6 +24,7 @@ from machines import Machine
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
+from dataflow.ownership import own
 
 
 def of_the_script(cls: Any) -> Any:
@@ -311,3 +312,28 @@ def test_what_holds_datapoints(holder: str, function: str, runner: str | None, w
     more = function == "refill"
     times = 2 if holder in ("reuse", "copies") else 1
     assert sorted(found) == sorted([(i + more, i) for i in range(40)] * times)
+
+
+def fresh(dp: list[Any]) -> list[Any]:
+    return [np.full(3000, float(dp[0])), dp[0]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda ds: ds,
+        lambda ds: df.BatchData(ds, 4),
+        lambda ds: ThreadRunner(ds, 1),
+        lambda ds: df.BatchData(ThreadRunner(ds, 2), 4),
+        lambda ds: df.BatchData(df.PrefetchDataZMQ(ds, 1), 4),
+        lambda ds: df.PrefetchDataZMQ(df.BatchData(ds, 4), 1),
+    ],
+)
+def test_nobody_else_holds_what_a_loop_gets(make: Any) -> None:
+    """So whoever sends or keeps it need not copy."""
+    source = df.DataFromList([[i] for i in range(12)], shuffle=False)
+    with make(df.MapData(source, fresh)) as ds:
+        for dp in ds:
+            before = [id(part) for part in dp]
+            kept = own(dp)
+            assert kept is dp and [id(part) for part in kept] == before

@@ -36,7 +36,28 @@ def _of_nowhere() -> Any:
     raise ImportError("no module of that name")
 
 
-MAKERS: list[Callable[[], Any]] = [NoPickle, NoUnpickle, NoModule, threading.Lock]
+class NoAppend(list[int]):
+    """A list that cannot be filled again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        list.extend(self, [1, 2])
+
+    def __reduce__(self) -> Any:
+        return _empty_one, (), None, iter(self)
+
+    def append(self, value: int) -> None:
+        raise RuntimeError("no appending")
+
+    def extend(self, values: Any) -> None:
+        raise RuntimeError("no extending")
+
+
+def _empty_one() -> NoAppend:
+    return NoAppend.__new__(NoAppend)
+
+
+MAKERS: list[Callable[[], Any]] = [NoPickle, NoUnpickle, NoModule, NoAppend, threading.Lock]
 
 
 class Own(df.DataFlow):

@@ -212,7 +212,7 @@ class Connection(DataFlow):
         self.stats.add(size)
 
     def send_datapoint(self, data: Sequence[Any]) -> None:
-        """Send a datapoint of a dataflow, which may go on writing into what it still holds.
+        """Send a datapoint of a dataflow.
 
         Integers of 64 bits, which batches of Python's have, go as int32 where all of them can,
         unless `allow64` is set.
@@ -220,8 +220,6 @@ class Connection(DataFlow):
         Raises:
             CodecError, PeerTimeout: as `send`.
         """
-        if not self._copy:
-            data = own(data)
         self.send(data if self.raw or self.allow64 else [_narrowed(part) for part in data])
 
     def write(self, data: Sequence[Any]) -> None:
@@ -240,6 +238,8 @@ class Connection(DataFlow):
         told = Report(self.stats, report if report > 0 else self.report)
         try:
             for data in iterator:
+                if not self._copy:  # it is sent from where it lies, later
+                    data = own(data)
                 self.send_datapoint(data)
                 told.after(self._samples(data))
         finally:
