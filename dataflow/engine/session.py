@@ -270,9 +270,9 @@ class Session(Cursors):
                 for bunch in outcomes:
                     if settled is None:
                         progress.expect([place(number) for number, _, _ in bunch])
-                    bunch.reverse()
-                    while bunch:
-                        number, task, *one = bunch.pop()  # nothing here holds it, as above
+                    if len(bunch) == 1:  # a dear one, which nothing here holds, as above
+                        ((number, task, *one),) = bunch
+                        bunch.clear()
                         if not idle or type(one[0]) is Failed:
                             one = [consumer.settle(task, one.pop())]
                         if settled is None:
@@ -280,6 +280,16 @@ class Session(Cursors):
                         else:
                             settled.append((progress, place(number)))
                         yield task.tag, one.pop()
+                        continue
+                    # Of cheap ones, taking each out of the list would be a tenth of all.
+                    for number, task, outcome in bunch:
+                        if not idle or type(outcome) is Failed:
+                            outcome = consumer.settle(task, outcome)
+                        if settled is None:
+                            progress.given += 1
+                        else:
+                            settled.append((progress, place(number)))
+                        yield task.tag, outcome
 
         return consumer.watch(datapoints())
 

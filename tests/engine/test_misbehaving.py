@@ -323,7 +323,6 @@ def fresh(dp: list[Any]) -> list[Any]:
     [
         lambda ds: ds,
         lambda ds: df.BatchData(ds, 4),
-        lambda ds: ThreadRunner(ds, 1),
         lambda ds: df.BatchData(ThreadRunner(ds, 2), 4),
         lambda ds: df.BatchData(df.PrefetchDataZMQ(ds, 1), 4),
         lambda ds: df.PrefetchDataZMQ(df.BatchData(ds, 4), 1),
