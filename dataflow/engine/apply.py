@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from dataflow.engine.counters import Counters
 from dataflow.engine.unread import Unread
@@ -16,10 +16,10 @@ from dataflow.epoch import DROPPED
 from dataflow.ownership import copied, own
 from dataflow.plan.ops import OpChain
 from dataflow.plan.tasks import EXHAUSTED, LOADER, Task
-from dataflow.randomness import enter, leave, place
+from dataflow.randomness import Place, Tag, enter, leave, place
 from dataflow.stages.item import AsyncStage
 
-__all__ = ["PENDING", "Begin", "OpExecutor", "Raised"]
+__all__ = ["PENDING", "Begin", "Maker", "OpExecutor", "Raised"]
 
 PENDING = object()
 """The outcome of a datapoint that an asynchronous stage is at."""
@@ -40,15 +40,25 @@ class Raised(NamedTuple):
     stage: int
 
 
-_Step: TypeAlias = tuple[int, Callable[[Any], Any] | None, tuple[int], list[float]]
-"""A stage's index, its function, its number in the keys of random numbers, and its counts.
+_Step: TypeAlias = tuple[int, Any, bool, Callable[[Any], Any], tuple[int], list[float]]
+"""A stage: its index, itself, whether it is asynchronous and only begins, its function, its number
+in the keys of random numbers, and its row of the counters."""
 
-Without a function: an asynchronous stage, which only begins.
-"""
+
+class Maker(Protocol):
+    """Makes the datapoints of one chain; the arguments are those of `OpExecutor.make`."""
+
+    def __call__(self, seed: int, tag: Tag, value: Any, first: int = LOADER) -> Any: ...
+
+
+_NO_KEYS = frozenset({type(DROPPED), Unread})  # what there may be in the place of one
 
 
 class OpExecutor:
     """Runs op chains for one thread.
+
+    What is the same for all datapoints of a chain is looked up once, and bound in functions: of a
+    cheap datapoint, looking it up would be the larger part.
 
     Args:
         chains: by the number that tasks have.
@@ -56,9 +66,7 @@ class OpExecutor:
         catches: what counts as a failure of the datapoint; everything else ends the thread's loop.
         begin: how asynchronous stages begin; None: they are waited for.
         keeps: the caller sees to it that results are its own, as it keeps them for long.
-
-    Attributes:
-        timed: whether to time the next datapoint.
+        here: the place of the thread; None: it may be another thread each time.
     """
 
     def __init__(
@@ -69,17 +77,15 @@ class OpExecutor:
         catches: type[BaseException],
         begin: Begin | None = None,
         keeps: bool = False,
+        here: Place | None = None,
     ) -> None:
         self._chains = chains
         self._counters = counters
         self._catches = catches
         self._begin = begin
-        self._loaders = [chain.loader for chain in chains]
-        self._lent = [chain.lends for chain in chains]
-        # Stages may write into what they get; what a loader returns may be a part of what it holds.
-        self._takes = [not keeps or bool(chain.stages) for chain in chains]
-        self._steps: list[list[_Step] | None] = [None] * len(chains)  # as of their first use
-        self.timed = True
+        self._keeps = keeps
+        self._here = here
+        self._makers: list[Maker | None] = [None] * len(chains)  # as of their first use
 
     def make(self, seed: int, task: Task, first: int = LOADER, value: Any = None) -> Any:
         """Load a task's datapoint and run all stages.
@@ -94,78 +100,109 @@ class OpExecutor:
             The datapoint, or `DROPPED`, `EXHAUSTED`, `PENDING` or a `Raised`.
         """
         tag, number, key = task
-        timed = self.timed
-        if first == LOADER:
-            first, value = 0, key
-            if value is DROPPED:
-                return DROPPED
-            if type(value) is Unread:
-                return Raised(value.error, LOADER)
-            if (loader := self._loaders[number]) is not None:
-                counts = self._counters.counts[number][0]
-                begun = perf_counter() if timed else 0.0
-                enter(seed, tag, 0)
-                try:
-                    value = loader(value)
-                except self._catches as error:
-                    return Raised(error, LOADER)  # a variable here would hold its traceback
-                finally:
-                    leave()
-                    counts[0] += 1
-                    if timed:
-                        counts[1] += 1
-                        counts[2] += perf_counter() - begun
-                if value is None:
-                    return DROPPED
-                if value is EXHAUSTED:
-                    counts[0] -= 1  # beyond the end there is nothing to count
-                    return EXHAUSTED
-                if self._takes[number]:
-                    value = own(value)
-            elif self._lent[number]:
-                value = copied(value)
-        if (steps := self._steps[number]) is None:
-            steps = self._steps[number] = self._steps_of(number)
-        begun = perf_counter() if timed else 0.0
-        here = place()
-        try:
-            for at, apply, path, counts in steps[first:] if first else steps:
-                if apply is None:
-                    assert self._begin is not None, "checked in init"
-                    here.seed = None
-                    value = own(value)  # others of the user's calls come before it is through
-                    try:
-                        self._begin(self._chains[number].stages[at], value, at)  # type: ignore[arg-type]
-                    except self._catches as error:
-                        return Raised(error, at)
-                    return PENDING
-                here.seed = seed  # as `enter` does it, for less
-                here.tag = tag
-                here.path = path
-                here.serial += 1
-                try:
-                    value = apply(value)
-                except self._catches as error:
-                    return Raised(error, at)
-                finally:
-                    counts[0] += 1
-                    if timed:
-                        ended = perf_counter()
-                        counts[1] += 1
-                        counts[2] += ended - begun
-                        begun = ended
-                if value is None:
-                    return DROPPED
-            return value
-        finally:
-            here.seed = None
-            self.timed = self._counters.dear
+        return self.maker(number)(seed, tag, key if first == LOADER else value, first)
 
-    def _steps_of(self, number: int) -> list[_Step]:
+    def maker(self, number: int) -> Maker:
+        """What makes the datapoints of one chain."""
+        maker = self._makers[number]
+        if maker is None:
+            maker = self._makers[number] = self._maker(number)
+        return maker
+
+    def _maker(self, number: int) -> Maker:
+        # None of these functions knows this object: a circle would keep the user's flows alive.
+        load = self._loader(number)
+        lends = load is None and self._chains[number].lends
+        steps, counters, catches = self._steps(number), self._counters, self._catches
+        begin, mine = self._begin, self._here
+
+        def make(seed: int, tag: Tag, value: Any, first: int = LOADER) -> Any:
+            if first == LOADER:
+                if type(value) in _NO_KEYS:
+                    return DROPPED if value is DROPPED else Raised(value.error, LOADER)
+                if load is not None:
+                    value = load(seed, tag, value)
+                    if value is DROPPED or value is EXHAUSTED or type(value) is Raised:
+                        return value
+                elif lends:
+                    value = copied(value)
+            timed = counters.timed
+            begun = perf_counter() if timed else 0.0
+            here = mine or place()
+            try:
+                for at, stage, begins, apply, path, counts in steps[first:] if first > 0 else steps:
+                    if begins:
+                        assert begin is not None, "otherwise none begins"
+                        here.seed = None
+                        value = own(value)  # others of the user's calls come before it is through
+                        try:
+                            begin(stage, value, at)
+                        except catches as error:
+                            return Raised(error, at)
+                        return PENDING
+                    here.seed = seed  # as `enter` does it, for less
+                    here.tag = tag
+                    here.path = path
+                    here.serial += 1
+                    try:
+                        value = apply(value)
+                    except catches as error:
+                        return Raised(error, at)
+                    finally:
+                        counts[0] += 1
+                        if timed:
+                            ended = perf_counter()
+                            counts[1] += 1
+                            counts[2] += ended - begun
+                            begun = ended
+                    if value is None:
+                        return DROPPED
+                return value
+            finally:
+                here.seed = None
+                if timed:
+                    counters.timed = counters.dear
+
+        return make
+
+    def _loader(self, number: int) -> Callable[[int, Tag, Any], Any] | None:
+        chain, counters, catches = self._chains[number], self._counters, self._catches
+        counts = counters.counts[number][0]
+        # Stages may write into what they get; what a loader returns may be a part of what it holds.
+        takes = not self._keeps or bool(chain.stages)
+        loader = chain.loader
+        if loader is None:
+            return None
+
+        def load(seed: int, tag: Tag, key: Any) -> Any:
+            timed = counters.timed
+            begun = perf_counter() if timed else 0.0
+            enter(seed, tag, 0)
+            try:
+                value = loader(key)
+            except catches as error:
+                return Raised(error, LOADER)  # a variable here would hold its traceback
+            finally:
+                leave()
+                counts[0] += 1
+                if timed:
+                    counts[1] += 1
+                    counts[2] += perf_counter() - begun
+            if value is None:
+                return DROPPED
+            if value is EXHAUSTED:
+                counts[0] -= 1  # beyond the end there is nothing to count
+            elif takes:
+                value = own(value)
+            return value
+
+        return load
+
+    def _steps(self, number: int) -> list[_Step]:
         begins = self._begin is not None
         chain, rows = self._chains[number], self._counters.counts[number]
         return [
-            (at, None if begins and isinstance(stage, AsyncStage) else stage.apply, (path,), row)
+            (at, stage, begins and isinstance(stage, AsyncStage), stage.apply, (path,), row)
             for at, (stage, path, row) in enumerate(
                 zip(chain.stages, chain.numbers, rows[1:], strict=True)
             )

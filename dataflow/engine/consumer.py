@@ -74,7 +74,7 @@ class Consumer:
             task = next(tasks, None)
             if task is None:
                 return
-            if self._ops.timed:
+            if self._counters.timed:
                 spent = perf_counter() - begun - sum(meter.below for meter in sources)
                 self._counters.counts[task.chain][0][2] += spent
             yield task, self.make(task)
@@ -85,7 +85,7 @@ class Consumer:
         if chain.loader is None and task.key is not DROPPED:
             counts = self._counters.counts[task.chain][0]
             counts[0] += 1
-            counts[1] += self._ops.timed
+            counts[1] += self._counters.timed
         if self._rest[task.chain] and not self._prepared[task.chain]:
             self._prepare(task.chain, 0)
         return self._settled(task, self._ops.make(self._seed, task))
@@ -205,7 +205,6 @@ class Consumer:
             meter = self._meter(chain, stage)
             meter.items += items
             meter.busy += busy
-        self._ops.timed = True
 
     def _meter(self, chain: int, stage: int) -> Meter:
         if stage == UNSENT:

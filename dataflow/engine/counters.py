@@ -23,6 +23,7 @@ class Counters:
         counts: by op chain, then loader and stages in order: datapoints, those of them that were
             timed, and their seconds, since the beginning.
         dear: whether to time every datapoint.
+        timed: whether to time the next one.
     """
 
     def __init__(self, stages: list[int]) -> None:
@@ -31,7 +32,7 @@ class Counters:
         self._told: list[list[list[float]]] = [[[0, 0, 0.0] for _ in range(n + 1)] for n in stages]
         # The seconds of one datapoint there, as it was when last one was timed.
         self._means = [[0.0] * (n + 1) for n in stages]
-        self.dear = True
+        self.dear = self.timed = True
         self._began = perf_counter()
 
     def take(self, finished: int) -> list[tuple[int, int, int, float]]:
@@ -58,4 +59,5 @@ class Counters:
         passed, self._began = now - self._began, now
         # A dear one may be among those that were not timed, but not without the time passing.
         self.dear = cost > CHEAP_SECONDS * finished or passed > _IDLE_SECONDS * finished
+        self.timed = True
         return work

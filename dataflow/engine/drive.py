@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import perf_counter
 
-from dataflow.engine.run import LOOK_SECONDS, Deliveries, Run
+from dataflow.engine.deliveries import Deliveries
+from dataflow.engine.run import LOOK_SECONDS, Run
 from dataflow.executor.events import Executor
 from dataflow.plan.tasks import Task
 
@@ -13,7 +14,7 @@ __all__ = ["drive"]
 
 
 def drive(run: Run, executor: Executor, redo: list[tuple[int, Task]]) -> Iterator[Deliveries]:
-    """Every task with its number and outcome, as it may be delivered; some at a time.
+    """Every task with its outcome, as it may be delivered; some at a time.
 
     Args:
         run: the pass.
@@ -25,7 +26,7 @@ def drive(run: Run, executor: Executor, redo: list[tuple[int, Task]]) -> Iterato
     while not run.finished:
         more = run.hand_out()
         idle = True
-        while done := run.take(most):
+        while (done := run.take(most)) is not None:
             idle = False
             begun, count = perf_counter(), len(done)
             yield done

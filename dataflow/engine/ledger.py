@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from typing import Any, NamedTuple
 
+from dataflow.engine.deliveries import Arrived, Deliveries
 from dataflow.engine.isolation import Entry, Isolation
 from dataflow.engine.messages import Lease
 from dataflow.plan.tasks import EXHAUSTED, Task
@@ -110,8 +111,9 @@ class Ledger:
         self._out: dict[int, _Open] = {}
         self._out_count = 0
         self._frontier = 0  # the first place not delivered, where ordered
-        self._waiting: dict[int, tuple[int, Task, Any]] = {}
-        self._arrived: deque[tuple[int, Task, Any]] = deque()
+        self._waiting: dict[int, Arrived] = {}  # by the first place, where ordered
+        self._arrived: deque[Arrived] = deque()  # may be delivered at once
+        self._ready = 0
         self._end: int | None = None  # the place from which on there is nothing
 
     @property
@@ -120,7 +122,7 @@ class Ledger:
         return (
             self._all_issued
             and not self._out_count
-            and not (self._returned or self._isolation or self._waiting or self._arrived)
+            and not (self._returned or self._isolation or self._ready)
         )
 
     @property
@@ -136,16 +138,16 @@ class Ledger:
     @property
     def ready(self) -> int:
         """How many outcomes are here and not delivered."""
-        return len(self._waiting) + len(self._arrived)
+        return self._ready
 
     def lease(self, worker: int, size: int) -> Lease | None:
         """The next lease for a worker, of up to `size` tasks; None where there is none now."""
-        places: list[int] = []
+        places: Sequence[int] = []
         tasks: list[Task] = []
         while self._returned and len(tasks) < size:
             place, task, _ = self._returned.popleft()
             if self._end is None or place < self._end:
-                places.append(place)
+                places = [*places, place]
                 tasks.append(task)
         room = self.window - (self._issued - self._frontier if self._ordered else self._held())
         wanted = min(size, room) - len(tasks)
@@ -154,7 +156,8 @@ class Ledger:
             tasks.extend(islice(self._tasks, wanted))
             fresh = len(tasks) - before
             self._all_issued = fresh < wanted
-            places.extend(range(self._issued, self._issued + fresh))
+            following = range(self._issued, self._issued + fresh)
+            places = [*places, *following] if before else following
             self._issued += fresh
         return self._hand_out(worker, _Open(worker, places, tasks)) if tasks else None
 
@@ -174,8 +177,8 @@ class Ledger:
         self._out[number] = lease
         return Lease(number, self._seed, lease.tasks)
 
-    def settle(self, number: int, first: int, outcomes: Sequence[Any]) -> tuple[int, int] | None:
-        """Enter the outcomes of tasks that follow each other in a lease.
+    def settle(self, number: int, first: int, outcomes: list[Any]) -> tuple[int, int] | None:
+        """Enter the outcomes of tasks that follow each other in a lease; the list is kept.
 
         Returns:
             The worker whose lease it is, and how many of the outcomes count; None where all of
@@ -191,18 +194,15 @@ class Ledger:
             self.condemn(entry, outcomes[0])
             return lease.worker, 1
         places, tasks = lease.places, lease.tasks
-        if isinstance(indices, range):
-            span = slice(indices.start, indices.stop)
-            arrived = list(zip(places[span], tasks[span], outcomes, strict=False))
+        whole = isinstance(indices, range) and isinstance(places, range)
+        # By their types, as comparing the user's objects may do anything.
+        if whole and self._end is None and type(EXHAUSTED) not in map(type, outcomes):
+            span = slice(indices[0], indices[-1] + 1)
+            del outcomes[len(indices) :]
+            self._put(Arrived(places[span], tasks[span], outcomes))
         else:
-            arrived = [(places[index], tasks[index], outcomes[index - first]) for index in indices]
-        if self._end is not None or any(outcome is EXHAUSTED for outcome in outcomes):
-            for one in arrived:
-                self._enter(*one)
-        elif self._ordered:  # as `_enter` does it, for less
-            self._waiting.update((one[0], one) for one in arrived)
-        else:
-            self._arrived.extend(arrived)
+            for index in indices:
+                self._enter(places[index], tasks[index], outcomes[index - first])
         return lease.worker, len(indices)
 
     def _close(self, number: int, first: int, count: int) -> Sequence[int]:
@@ -220,10 +220,14 @@ class Ledger:
         if outcome is EXHAUSTED:
             self._end_at(place)
         elif self._end is None or place < self._end:
-            if self._ordered:
-                self._waiting[place] = (place, task, outcome)
-            else:
-                self._arrived.append((place, task, outcome))
+            self._put(Arrived(range(place, place + 1), [task], [outcome]))
+
+    def _put(self, arrived: Arrived) -> None:
+        self._ready += len(arrived)
+        if self._ordered:
+            self._waiting[arrived.first] = arrived
+        else:
+            self._arrived.append(arrived)
 
     def take_back(self, number: int, index: int) -> int | None:
         """A worker gives back a task that it had not begun; it goes out again.
@@ -288,35 +292,37 @@ class Ledger:
     def redo(self, place: int, task: Task) -> None:
         """Take back what `take` gave last, in a fixed order, and have it done as `task`."""
         assert self._ordered and self._frontier == place + 1, "only the last one is still known"
+        if self._arrived:  # the rest of what it came with
+            arrived = self._arrived.popleft()
+            self._waiting[arrived.first] = arrived
         self._frontier = place
         self._returned.appendleft(Entry(place, task))
 
-    def take(self, most: int) -> list[tuple[int, Task, Any]]:
-        """The next tasks to deliver, `most` of them, as far as they have come.
-
-        Each with its number and outcome.
-        """
-        if not self._ordered:
-            arrived = self._arrived
-            if len(arrived) <= most:
-                everything = list(arrived)
-                arrived.clear()
-                return everything
-            return [arrived.popleft() for _ in range(most)]
-        taken: list[tuple[int, Task, Any]] = []
-        while len(taken) < most and self._frontier in self._waiting:
-            taken.append(self._waiting.pop(self._frontier))
-            self._frontier += 1
+    def take(self, most: int) -> Deliveries | None:
+        """The next tasks to deliver, up to `most` of them; None where none has come."""
+        if self._ordered and not self._arrived and self._frontier in self._waiting:
+            self._arrived.append(self._waiting.pop(self._frontier))
+        if not self._arrived:
+            return None
+        taken = self._arrived[0].take(most)
+        if not self._arrived[0]:
+            self._arrived.popleft()
+        self._ready -= len(taken)
+        self._frontier += len(taken)
         return taken
 
     def _held(self) -> int:
-        return self._out_count + len(self._arrived)
+        return self._out_count + self._ready
 
     def _end_at(self, place: int) -> None:
         """Nothing from this place on exists."""
         self._all_issued = True
         if self._end is None or place < self._end:
             self._end = place
-            for beyond in [p for p in self._waiting if p >= place]:
-                del self._waiting[beyond]
+            for arrived in (*self._waiting.values(), *self._arrived):
+                self._ready -= len(arrived)
+                arrived.cut(place)
+                self._ready += len(arrived)
+            self._waiting = {first: one for first, one in self._waiting.items() if one}
+            self._arrived = deque(filter(None, self._arrived))
             self._returned = deque(entry for entry in self._returned if entry.place < place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress, count
+from operator import length_hint
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,72 +23,69 @@ class Progress:
 
     Attributes:
         frontier: that place.
-        given: how many of those that were expected went to the user; to be counted from outside, as
-            that costs less for each than a call.
     """
 
     def __init__(self, saved: dict[str, Any]) -> None:
         self.frontier = int(saved.get("next", 0))
-        self.given = 0
         self._expected: Sequence[int] = ()
-        self._beyond: set[int] = set()
+        self._left: Iterator[Any] = iter(())
+        # By the place where a run of delivered ones begins, where it ends.
+        self._beyond: dict[int, int] = {}
         if packed := saved.get("beyond"):
             octets = np.frombuffer(base64.b64decode(packed), np.uint8)
             places = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
-            self._beyond = set((places + self.frontier).tolist())
+            self._beyond = {place: place + 1 for place in (places + self.frontier).tolist()}
 
     def deliver(self, place: int) -> None:
         """A place went to the user, or was dropped."""
-        if place != self.frontier:
-            self._beyond.add(place)
-            return
-        self.frontier += 1
-        beyond = self._beyond
-        while beyond and self.frontier in beyond:
-            beyond.discard(self.frontier)
-            self.frontier += 1
-
-    def expect(self, places: Sequence[int]) -> None:
-        """These go to the user one after the other, each when `given` is raised."""
-        self._enter()
-        self._expected = places
-
-    def _enter(self) -> None:
-        """Bring the frontier up to date."""
-        given, places = self.given, self._expected
-        self.given, self._expected = 0, places[given:]
-        if given == 1:
-            self.deliver(places[0])
-        elif given:
-            first, last = places[0], places[given - 1]
-            places = places[:given]
-            in_order = first == self.frontier and last - first == given - 1
-            if in_order and given > 2:
-                in_order = places == list(range(first, last + 1))
-            self.deliver_all(range(first, last + 1) if in_order else places)
+        self._add(place, place + 1)
 
     def deliver_all(self, places: Sequence[int]) -> None:
         """Several places."""
-        if isinstance(places, range) and places.start == self.frontier:
-            self.frontier = places.stop
+        if isinstance(places, range):
+            self._add(places.start, places.stop)
         else:
-            self._beyond.update(places)
+            for place in places:
+                self._add(place, place + 1)
+
+    def _add(self, start: int, stop: int) -> None:
+        if start != self.frontier:
+            self._beyond[start] = stop
+            return
         beyond = self._beyond
-        while beyond and self.frontier in beyond:
-            beyond.discard(self.frontier)
-            self.frontier += 1
+        while beyond and stop in beyond:
+            stop = beyond.pop(stop)
+        self.frontier = stop
+
+    def expect(self, places: Sequence[int], left: Iterator[Any]) -> None:
+        """These go to the user one after the other, out of an iterator of a list of as many.
+
+        How many are left in there tells which went, without a call for each.
+        """
+        self._enter()
+        self._expected, self._left = places, left
+
+    def _enter(self) -> None:
+        """Bring the frontier up to date."""
+        given = len(self._expected) - length_hint(self._left)
+        if given:
+            self.deliver_all(self._expected[:given])
+            self._expected = self._expected[given:]
 
     def remaining(self) -> Remaining:
         """What is not delivered at this moment."""
         self._enter()
-        return Remaining(self.frontier, self._beyond)
+        return Remaining(self.frontier, self._places_beyond())
+
+    def _places_beyond(self) -> set[int]:
+        return {place for run in self._beyond.items() for place in range(*run)}
 
     def state(self) -> dict[str, Any]:
         """In numbers and text: a bit for each place between the frontier and the last delivered."""
         self._enter()
         state: dict[str, Any] = {"next": self.frontier}
-        if self._beyond:
-            places = np.fromiter(self._beyond, np.int64) - self.frontier
+        if beyond := self._places_beyond():
+            places = np.fromiter(beyond, np.int64) - self.frontier
             bits = np.zeros(places.max() + 1, np.uint8)
             bits[places] = 1
             state["beyond"] = base64.b64encode(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
-from typing import Any, TypeAlias
 
 from dataflow.engine.budget import RestartBudget
 from dataflow.engine.deadlines import Deadlines
 from dataflow.engine.death_report import death_report, poisoned
+from dataflow.engine.deliveries import Deliveries
 from dataflow.engine.flow_control import FlowControl
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import RECALL, UNSENT, Failed, Lease, Report
@@ -29,12 +29,9 @@ from dataflow.plan.fragment import Fragment
 from dataflow.plan.tasks import Task
 from dataflow.utils.machine import usable_cores
 
-__all__ = ["LOOK_SECONDS", "Deliveries", "Run"]
+__all__ = ["LOOK_SECONDS", "Run"]
 
 logger = logging.getLogger(__name__)
-
-Deliveries: TypeAlias = list[tuple[int, Task, Any]]
-"""Number, task and outcome of some tasks."""
 
 LOOK_SECONDS = 0.002  # between two looks at the workers, while the loop has enough
 _BUNCH = 64
@@ -158,8 +155,8 @@ class Run:
         """Whether everything was taken."""
         return all(ledger.finished for ledger in self._ledgers)
 
-    def take(self, most: int) -> Deliveries:
-        """Number, task and outcome of what may be delivered now, up to `most` of them.
+    def take(self, most: int) -> Deliveries | None:
+        """What may be delivered now, up to `most` of it; None where nothing may.
 
         Where the loop may be away for long soon, workers are given more before.
         """
@@ -167,14 +164,14 @@ class Run:
             most = min(most, self._stride)
         for _ in self._ledgers:
             ledger = self._ledgers[self._turn]
-            if done := ledger.take(most):
+            if (done := ledger.take(most)) is not None:
                 self._taken += len(done)
                 if self._taken >= self._stride > 1:
                     self._taken = 0
                     self.hand_out()
                 return done
             self._turn = (self._turn + 1) % len(self._ledgers)
-        return []
+        return None
 
     def redo(self, place: int, task: Task) -> None:
         """What was taken last is to be done again, as another task; in a fixed order only."""

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from dataflow.base import DataFlow
+from dataflow.engine.deliveries import Deliveries
 from dataflow.engine.drive import drive
 from dataflow.engine.metrics import Gauges
 from dataflow.engine.options import RunnerOptions
@@ -176,8 +177,8 @@ class Runner(ProxyDataFlow):
         tasks: list[Iterator[Task]],
         ordered: bool,
         redo: list[tuple[int, Task]],
-    ) -> Generator[list[tuple[int, Task, Any]], None, None]:
-        """Every task with its number and its outcome, from workers; see `drive`."""
+    ) -> Generator[Deliveries, None, None]:
+        """Every task with its outcome, from workers; see `drive`."""
         key = fragment.key(epoch)
         executor = self._executors.get(key)
         version = self._version(fragment)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from time import perf_counter
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 from dataflow.engine.behind import behind
 from dataflow.engine.consumer import Consumer
 from dataflow.engine.cursors import Cursors
+from dataflow.engine.deliveries import Deliveries
 from dataflow.engine.messages import Failed, Whole
 from dataflow.engine.progress import Progress
 from dataflow.engine.regroup import grouped, regrouped
@@ -40,7 +42,7 @@ __all__ = ["Session"]
 
 _LOOKED_AT = 4  # datapoints of a pass whose size decides about the allocator
 
-_Bunch: TypeAlias = list[tuple[int, Task, Any]]
+_tag_of = itemgetter(0)  # of a task
 
 
 class Session(Cursors):
@@ -241,7 +243,7 @@ class Session(Cursors):
                 runner._outcomes(fragment, epoch, [groups], ordered, again)
             ) as outcomes:
                 for places, tags, *batch in regrouped(
-                    _drained(outcomes),
+                    chain.from_iterable(bunch.drained() for bunch in outcomes),
                     stage,
                     ordered=ordered,
                     member=consumer.settle,
@@ -268,38 +270,23 @@ class Session(Cursors):
             idle, place, settled = consumer.is_idle, remaining.place, epoch.settled
             with _ToldOfErrors(runner._outcomes(fragment, epoch, tasks, ordered, [])) as outcomes:
                 for bunch in outcomes:
-                    if settled is None:
-                        progress.expect([place(number) for number, _, _ in bunch])
-                    if len(bunch) == 1:  # a dear one, which nothing here holds, as above
-                        ((number, task, *one),) = bunch
-                        bunch.clear()
+                    several = len(bunch) > 1 and idle and settled is None
+                    if several and Failed not in map(type, bunch.outcomes):
+                        # Of cheap ones, taking each out of the list would be a tenth of all.
+                        left = iter(bunch.outcomes)
+                        progress.expect(remaining.all_of(bunch.numbers), left)
+                        yield from zip(map(_tag_of, bunch.tasks), left, strict=True)
+                        continue
+                    for number, task, *one in bunch.drained():  # in a list, as in `_alone`
                         if not idle or type(one[0]) is Failed:
                             one = [consumer.settle(task, one.pop())]
                         if settled is None:
-                            progress.given += 1
+                            progress.deliver(place(number))
                         else:
                             settled.append((progress, place(number)))
                         yield task.tag, one.pop()
-                        continue
-                    # Of cheap ones, taking each out of the list would be a tenth of all.
-                    for number, task, outcome in bunch:
-                        if not idle or type(outcome) is Failed:
-                            outcome = consumer.settle(task, outcome)
-                        if settled is None:
-                            progress.given += 1
-                        else:
-                            settled.append((progress, place(number)))
-                        yield task.tag, outcome
 
         return consumer.watch(datapoints())
-
-
-def _drained(bunches: Iterator[_Bunch]) -> Iterator[tuple[int, Task, Any]]:
-    """The outcomes one by one; whoever has one has it alone."""
-    for bunch in bunches:
-        bunch.reverse()
-        while bunch:
-            yield bunch.pop()
 
 
 class _ToldOfErrors:
@@ -309,10 +296,10 @@ class _ToldOfErrors:
     left alive in a circle, and the workers with them.
     """
 
-    def __init__(self, outcomes: Generator[_Bunch, None, None]) -> None:
+    def __init__(self, outcomes: Generator[Deliveries, None, None]) -> None:
         self._outcomes = outcomes
 
-    def __enter__(self) -> Iterator[_Bunch]:
+    def __enter__(self) -> Iterator[Deliveries]:
         return self._outcomes
 
     def __exit__(

@@ -19,14 +19,16 @@ import numpy as np
 from dataflow.codec.flawed import Flawed
 from dataflow.engine.apply import PENDING, OpExecutor, Raised
 from dataflow.engine.counters import Counters
-from dataflow.engine.messages import RECALL, Failed, Lease, Loose, Outcomes, Report, Whole
+from dataflow.engine.messages import RECALL, Failed, Lease, Loose, Report, Whole
 from dataflow.engine.partial_batch import BLOCK_BYTES, Blocks, PartialBatch, bytes_of
+from dataflow.engine.results import Results
 from dataflow.engine.unread import readable
 from dataflow.epoch import DROPPED
 from dataflow.node import reset
 from dataflow.ownership import own
 from dataflow.plan.ops import BatchChain, OpChain
 from dataflow.plan.tasks import EXHAUSTED
+from dataflow.randomness import place
 from dataflow.stages.item import AsyncStage
 from dataflow.transport.in_progress import InProgress, Untimed
 from dataflow.transport.slots import Block
@@ -79,6 +81,8 @@ class Worker:
         blocks: Blocks | None = None,
     ) -> None:
         self.chains = chains
+        # Asynchronous stages begin on the datapoint that their thread is at.
+        self.begins = [chain.transfers > 0 for chain in chains]
         self.blocks = blocks
         self.emit = emit
         self.in_progress = in_progress
@@ -180,15 +184,19 @@ class _Thread:
         self._number = number
         self._in_progress = worker.in_progress
         self.part: _Part | None = None
-        # The thread appends, the watcher may take out: a deque needs no lock for that.
-        self._results: deque[tuple[int, int, Any]] = deque()
+        self._results = Results()
         self._reported = perf_counter()
         self._reporting = threading.Lock()
         self._finished = 0  # since the last report of the tally
         self._counters = Counters([len(chain.stages) for chain in worker.chains])
         # The user's code may raise anything, `SystemExit` too, and the thread must go on.
         self._ops = OpExecutor(
-            worker.chains, self._counters, catches=BaseException, begin=self._begin, keeps=True
+            worker.chains,
+            self._counters,
+            catches=BaseException,
+            begin=self._begin,
+            keeps=True,
+            here=place(),
         )
         self._block: Block | None = None  # where arrays of results lie
         self._at: tuple[Lease | PartialBatch, int]  # the datapoint that is being made
@@ -199,41 +207,22 @@ class _Thread:
         """Work on tasks, until none is left or the worker is stopped."""
         lease, pending = part
         self.part = part
-        self._ops.timed = True
-        worker, begin, number = self._worker, self._in_progress.begin, lease.number
+        self._counters.timed = True
+        worker = self._worker
         if len(pending) > 1 and worker.in_progress.threads > 1:
             worker.watched.set()
         whole = any(isinstance(chain, BatchChain) for chain in worker.chains)
         start = self._start if whole else self._make
-        # Of cheap datapoints that follow others, this is all:
-        ops, results, watched, me = self._ops, self._results, worker.watched, self._number
-        tasks, seed = lease.tasks, lease.seed
-        shared = worker.blocks is not None
-        few = shared and self._enough <= _FEW  # results make a message
+        mark = self._in_progress.marker(self._number, lease.number)
         while not worker.stopped:
             try:
                 index = pending.popleft()
             except IndexError:
                 break
-            begin(me, number, index)
-            if ops.timed or whole or not results:
-                start(lease, index)
-                few = shared and self._enough <= _FEW
-                continue
-            self._at = lease, index
-            outcome = ops.make(seed, tasks[index])
-            if type(outcome) is Raised or outcome is PENDING or len(results) + 1 >= self._enough:
-                self._put(lease, index, [outcome])
-            elif few and not _is_ours(outcome):
-                made, outcome = [outcome], None
-                self._place(number, index, made)
-            else:
-                self._finished += 1
-                if outcome is not DROPPED:
-                    outcome = own(outcome)
-                results.append((number, index, outcome))
-                if not watched.is_set():  # the watcher may have taken those before just now
-                    watched.set()
+            mark(index)
+            start(lease, index)
+            if not (self._counters.timed or whole):
+                self._go_on(part, index + 1, mark)
         self.part = None
         # Many make a message worth it. If they waited for the next lease to be done, the consumer
         # could not send the one after it in time.
@@ -241,6 +230,52 @@ class _Thread:
             self._results and self._due()
         ):
             self.report()
+
+    def _go_on(self, part: _Part, following: int, mark: Callable[[int], None]) -> None:
+        """Work on cheap datapoints that follow others, until one needs a closer look.
+
+        What is the same for all of them is looked up once, and for each only the least is done.
+        """
+        (lease, pending), worker, results = part, self._worker, self._results
+        seed, tasks = lease.seed, lease.tasks
+        if results.following(lease.number) != following:
+            return
+        outcomes, room = results.outcomes, self._enough - len(results)
+        few = worker.blocks is not None and self._enough <= _FEW  # results make a message
+        latest, make = -1, None
+        done = 0
+        while outcomes and not worker.stopped:
+            try:
+                index = pending.popleft()
+            except IndexError:
+                break
+            mark(index)
+            tag, chain, key = tasks[index]
+            if make is None or chain != latest:
+                latest, make = chain, self._ops.maker(chain)
+            if worker.begins[chain]:
+                self._at = lease, index
+            outcome = make(seed, tag, key)
+            room -= 1
+            odd = type(outcome) is Raised or outcome is PENDING
+            if odd or few or room <= 0 or index != following:
+                made, outcome = [outcome], None
+                self._add(done)
+                self._put(lease, index, made)
+                return
+            if outcome is not DROPPED:
+                outcome = own(outcome)
+            outcomes.append(outcome)
+            if len(outcomes) == 1:  # the watcher has just taken those before
+                worker.watched.set()
+            following += 1
+            done += 1
+        self._add(done)
+
+    def _add(self, done: int) -> None:
+        """So many outcomes were appended to the last run."""
+        self._results.added(done)
+        self._finished += done
 
     def _start(self, lease: Lease, index: int) -> None:
         """Work on a task, which may be a whole batch."""
@@ -275,7 +310,7 @@ class _Thread:
         lease, index, stage, result = arrived
         place = lease.outer[1] if isinstance(lease, PartialBatch) else index
         self._in_progress.begin(self._number, lease.number, place)
-        self._ops.timed = True
+        self._counters.timed = True
         counts = self._counters.counts[lease.tasks[index].chain][stage + 1]
         counts[0] += 1  # its seconds are among the stage's own figures
         counts[1] += 1
@@ -312,7 +347,7 @@ class _Thread:
         if not self._results:
             self._enough = max(1, min(_GATHER_ITEMS, _GATHER_BYTES // size))
         # After cheap ones the clock is read once a lease; the watcher sees to what takes longer.
-        last = (self._ops.timed and self._due()) or len(self._results) + 1 >= self._enough
+        last = (self._counters.timed and self._due()) or len(self._results) + 1 >= self._enough
         # Arrays go where those of the message will lie: the user's code may refill its own.
         shared = self._worker.blocks is not None
         if shared and not last and size >= BLOCK_BYTES and not _is_ours(made[0]):
@@ -327,10 +362,10 @@ class _Thread:
             self._in_progress.end(self._number)
             # Under the lock, so that the watcher does not take it away from its figures.
             with self._reporting:
-                self._results.append((lease.number, index, outcome))
+                self._results.add(lease.number, index, outcome)
                 self._tell()
             return
-        self._results.append((lease.number, index, outcome))
+        self._results.add(lease.number, index, outcome)
         if not self._worker.watched.is_set():
             self._worker.watched.set()
 
@@ -352,7 +387,7 @@ class _Thread:
                 if block is not None or not blocks.shared:
                     outcome = made.pop()
                     outcome = own(outcome, None if block is None else block.empty)
-                    self._results.append((lease, index, outcome))
+                    self._results.add(lease, index, outcome)
             blocks.spent(perf_counter() - begun)
         self._finished += 1
         if not self._worker.watched.is_set():
@@ -376,7 +411,7 @@ class _Thread:
                 if self._results:
                     self._tell()  # by themselves, as they lie elsewhere
                 self._finished += 1
-                self._results.append((lease.number, index, outcome))
+                self._results.add(lease.number, index, outcome)
                 self._tell(block)
         elif isinstance(outcome, Whole) and self._worker.chains[number].stages:
             self._advance(lease, index, 0, outcome.batch)
@@ -399,14 +434,10 @@ class _Thread:
                 if figures := stage.gauges():
                     gauges.append((number, at, figures))
         finished, self._finished = self._finished, 0
-        self._ops.timed = True
         work = self._counters.take(finished)
         if block is None:
             block, self._block = self._block, None
-        self._worker.emit(Report(self._gathered(), work, gauges, finished=finished), block)
-
-    def _gathered(self) -> list[Outcomes]:
-        return _joined([self._results.popleft() for _ in range(len(self._results))])
+        self._worker.emit(Report(self._results.take(), work, gauges, finished=finished), block)
 
     def relieve(self) -> bool:
         """Take from the thread what should not wait; returns whether to look again soon.
@@ -415,7 +446,7 @@ class _Thread:
         """
         if self._results and self._due():
             with self._reporting:
-                results, block = self._gathered(), self._block
+                results, block = self._results.take(), self._block
                 self._block = None
             # Not under the lock: it may wait for a slot, and the thread may be about to send one.
             if results or block is not None:
@@ -433,20 +464,6 @@ class _Thread:
 def _is_ours(outcome: Any) -> bool:
     """Whether it is nothing that the user's code may hold."""
     return outcome is DROPPED or outcome is EXHAUSTED or isinstance(outcome, (Whole, Loose, Failed))
-
-
-def _joined(results: list[tuple[int, int, Any]]) -> list[Outcomes]:
-    """(lease number, index, outcome) of each task, as a report has them."""
-    runs: list[Outcomes] = []
-    outcomes: list[Any] = []
-    latest = following = -1
-    for number, index, outcome in results:
-        if number != latest or index != following:
-            latest, outcomes = number, []
-            runs.append(Outcomes(number, index, outcomes))
-        outcomes.append(outcome)
-        following = index + 1
-    return runs
 
 
 def _taken(part: _Part) -> list[int]:

@@ -78,13 +78,20 @@ class Notice:
 
     _patience = 5.0  # seconds before it is told
     _pause = 60.0  # before it is told again
+    _gap = 3.0  # seconds between two calls after which it was this process that stood still
 
     def __init__(self, whom: str, addresses: Sequence[str]) -> None:
         self._text = f"waiting for a {whom} at {', '.join(addresses)}"
         self._next = 0.0
+        self._called = 0.0
+        self._before = 0.0  # seconds that do not count
 
     def __call__(self, seconds: float) -> None:
-        """Nobody has been there for so many seconds."""
-        if seconds > self._patience and monotonic() > self._next:
-            self._next = monotonic() + self._pause
+        """Nobody has been there for so many seconds; to be called every second or so."""
+        now = monotonic()
+        if now - self._called > self._gap:
+            self._before = seconds
+        self._called, self._before = now, min(self._before, seconds)
+        if seconds - self._before > self._patience and now > self._next:
+            self._next = now + self._pause
             logger.warning("%s", self._text)

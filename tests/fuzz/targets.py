@@ -346,7 +346,8 @@ def reported(data: bytes) -> None:
                 ledger.settle(*run)
             for pair in event.report.returned:
                 ledger.take_back(*pair)
-        delivered += ledger.take(100)
+        while (done := ledger.take(100)) is not None:
+            delivered += done.drained()
     places = [place for place, _, _ in delivered]
     assert len(places) == len(set(places)) and set(places) <= set(range(8))
     bell.close()
