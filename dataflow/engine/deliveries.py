@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dataflow.plan.tasks import Task
+from dataflow.plan.tasks import Task, Tasks
 
 __all__ = ["Arrived", "Deliveries"]
 
@@ -25,7 +25,7 @@ class Deliveries:
 
     __slots__ = ("numbers", "outcomes", "tasks")
 
-    def __init__(self, numbers: Sequence[int], tasks: list[Task], outcomes: list[Any]) -> None:
+    def __init__(self, numbers: Sequence[int], tasks: Tasks, outcomes: list[Any]) -> None:
         self.numbers = numbers
         self.tasks = tasks
         self.outcomes = outcomes
@@ -52,7 +52,7 @@ class Arrived:
 
     __slots__ = ("_done", "_numbers", "_outcomes", "_tasks")
 
-    def __init__(self, numbers: Sequence[int], tasks: list[Task], outcomes: list[Any]) -> None:
+    def __init__(self, numbers: Sequence[int], tasks: Tasks, outcomes: list[Any]) -> None:
         self._numbers = numbers
         self._tasks = tasks
         self._outcomes = outcomes

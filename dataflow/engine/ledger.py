@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Collection, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from dataflow.engine.deliveries import Arrived, Deliveries
 from dataflow.engine.isolation import Entry, Isolation
 from dataflow.engine.messages import Lease
-from dataflow.plan.tasks import EXHAUSTED, Task
+from dataflow.plan.tasks import EXHAUSTED, Feed, Task, Tasks
 
 __all__ = ["Ledger", "Lost"]
 
@@ -29,7 +29,7 @@ class _Open:
     __slots__ = ("_settled", "awaited", "places", "suspect", "tasks", "worker")
 
     def __init__(
-        self, worker: int, places: Sequence[int], tasks: list[Task], suspect: Entry | None = None
+        self, worker: int, places: Sequence[int], tasks: Tasks, suspect: Entry | None = None
     ) -> None:
         self.worker = worker
         self.places = places
@@ -99,7 +99,7 @@ class Ledger:
     # Never used twice: what a dead worker sent may arrive as late as in another epoch.
     _numbers = count(1)
 
-    def __init__(self, tasks: Iterator[Task], *, seed: int, window: int, ordered: bool) -> None:
+    def __init__(self, tasks: Feed, *, seed: int, window: int, ordered: bool) -> None:
         self._tasks = tasks
         self._seed = seed
         self.window = window
@@ -143,22 +143,22 @@ class Ledger:
     def lease(self, worker: int, size: int) -> Lease | None:
         """The next lease for a worker, of up to `size` tasks; None where there is none now."""
         places: Sequence[int] = []
-        tasks: list[Task] = []
-        while self._returned and len(tasks) < size:
+        again: list[Task] = []
+        while self._returned and len(again) < size:
             place, task, _ = self._returned.popleft()
             if self._end is None or place < self._end:
                 places = [*places, place]
-                tasks.append(task)
+                again.append(task)
         room = self.window - (self._issued - self._frontier if self._ordered else self._held())
-        wanted = min(size, room) - len(tasks)
+        wanted = min(size, room) - len(again)
+        tasks = Tasks.of(again)
         if wanted > 0 and not self._all_issued:
-            before = len(tasks)
-            tasks.extend(islice(self._tasks, wanted))
-            fresh = len(tasks) - before
-            self._all_issued = fresh < wanted
-            following = range(self._issued, self._issued + fresh)
-            places = [*places, *following] if before else following
-            self._issued += fresh
+            fresh = self._tasks.take(wanted)
+            self._all_issued = len(fresh) < wanted
+            following = range(self._issued, self._issued + len(fresh))
+            self._issued += len(fresh)
+            places = [*places, *following] if again else following
+            tasks = tasks + fresh if again else fresh
         return self._hand_out(worker, _Open(worker, places, tasks)) if tasks else None
 
     def lease_alone(self, worker: int) -> Lease | None:
@@ -169,7 +169,7 @@ class Ledger:
         entry = self._isolation.next()
         if entry is None:
             return None
-        return self._hand_out(worker, _Open(worker, [entry.place], [entry.task], entry))
+        return self._hand_out(worker, _Open(worker, [entry.place], Tasks.of([entry.task]), entry))
 
     def _hand_out(self, worker: int, lease: _Open) -> Lease:
         number = next(self._numbers)
@@ -220,7 +220,7 @@ class Ledger:
         if outcome is EXHAUSTED:
             self._end_at(place)
         elif self._end is None or place < self._end:
-            self._put(Arrived(range(place, place + 1), [task], [outcome]))
+            self._put(Arrived(range(place, place + 1), Tasks.of([task]), [outcome]))
 
     def _put(self, arrived: Arrived) -> None:
         self._ready += len(arrived)

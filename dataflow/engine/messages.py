@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from dataflow.codec import functions
 from dataflow.errors import DatapointError, WorkerError
-from dataflow.plan.tasks import Task
-from dataflow.randomness import Tag
+from dataflow.plan.tasks import Tasks
 
 __all__ = [
     "RECALL",
@@ -38,46 +35,10 @@ class Lease:
 
     number: int
     seed: int
-    tasks: list[Task]
+    tasks: Tasks
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # As columns: a class of its own for each task would make most of the message.
-        if len(self.tasks) == 1:
-            ((tag, chain, key),) = self.tasks
-            return _lease, (self.number, self.seed, [tag], chain, (key,))
-        tags, chains, keys = (list(map(column, self.tasks)) for column in _COLUMNS)
-        return _lease, (self.number, self.seed, _common(tags), _same(chains), keys)
-
-
-_COLUMNS = tuple(map(itemgetter, range(3)))  # of a task; `zip(*tasks)` takes four times as long
-
-
-def _common(tags: list[Tag]) -> tuple[int, list[int]] | list[Tag]:
-    """The epoch and the positions, where the tags are nothing else; otherwise the tags."""
-    if set(map(type, tags)) == {tuple} and set(map(len, tags)) == {2}:
-        epoch, positions = (list(map(column, tags)) for column in _COLUMNS[:2])
-        if type(_same(epoch)) is int:
-            return epoch[0], positions
-    return tags
-
-
-def _same(values: list[Any]) -> Any:
-    """One value, if all are that."""
-    return values[0] if values.count(values[0]) == len(values) else values
-
-
-def _lease(
-    number: int,
-    seed: int,
-    tags: tuple[int, list[int]] | list[Tag],
-    chains: int | list[int],
-    keys: Sequence[Any],
-) -> Lease:
-    each: Iterable[Tag] = tags if isinstance(tags, list) else zip(repeat(tags[0]), tags[1])
-    numbers: Iterable[int] = repeat(chains) if isinstance(chains, int) else chains
-    # What `Task._make` does, without a call of a Python function for each.
-    columns = zip(each, numbers, keys)  # noqa: B905
-    return Lease(number, seed, list(map(_new, repeat(Task), columns)))
+        return Lease, (self.number, self.seed, self.tasks)
 
 
 _new: Any = tuple.__new__

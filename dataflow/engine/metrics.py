@@ -17,7 +17,7 @@ from dataflow.meter import Meter
 from dataflow.node import meter_of
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.ops import BatchChain
-from dataflow.plan.tasks import LOADER, Task, members_of
+from dataflow.plan.tasks import LOADER, Tasks, members_of
 from dataflow.transport.traffic import Traffic
 
 __all__ = ["Gauges", "Metrics"]
@@ -114,7 +114,7 @@ class Metrics:
         """Seconds that flows upstream of the sources took so far."""
         return sum(meter.below for meter in self._sources)
 
-    def _by_chain(self, tasks: list[Task]) -> Iterable[tuple[int, int]]:
+    def _by_chain(self, tasks: Tasks) -> Iterable[tuple[int, int]]:
         if len(self._fragment.chains) == 1:
             return [(0, len(tasks))]
         each = (one.chain for task in tasks for one in members_of(task) or (task,))

@@ -7,7 +7,7 @@ goes to the executor. Nothing waits here; `dataflow.engine.drive` does, in which
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from time import perf_counter
 
 from dataflow.engine.budget import RestartBudget
@@ -26,7 +26,7 @@ from dataflow.errors import WorkerDied
 from dataflow.executor.events import Died, Event, Executor, Left, Reported, Started
 from dataflow.meter import Meter
 from dataflow.plan.fragment import Fragment
-from dataflow.plan.tasks import Task
+from dataflow.plan.tasks import Feed, Task
 from dataflow.utils.machine import usable_cores
 
 __all__ = ["LOOK_SECONDS", "Run"]
@@ -64,7 +64,7 @@ class Run:
         fragment: Fragment,
         executor: Executor,
         epoch: Epoch,
-        tasks: list[Iterator[Task]],
+        tasks: list[Feed],
         *,
         ordered: bool,
         workers: int,

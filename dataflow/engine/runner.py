@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,7 @@ from dataflow.node import mark_ready, walk
 from dataflow.opening import at, stream
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.planner import lower, stages_for_workers
-from dataflow.plan.tasks import Task
+from dataflow.plan.tasks import Feed, Task
 from dataflow.randomness import Tag
 from dataflow.records import Record, RunnerOp
 from dataflow.utils.machine import memory, memory_limit
@@ -174,7 +174,7 @@ class Runner(ProxyDataFlow):
         self,
         fragment: Fragment,
         epoch: Epoch,
-        tasks: list[Iterator[Task]],
+        tasks: list[Feed],
         ordered: bool,
         redo: list[tuple[int, Task]],
     ) -> Generator[Deliveries, None, None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import chain, islice
-from operator import itemgetter
 from time import perf_counter
 from types import TracebackType
 from typing import Any
@@ -33,7 +32,7 @@ from dataflow.plan.planner import (
     lower,
     ops_over_stream,
 )
-from dataflow.plan.tasks import LOADER, Members, Task
+from dataflow.plan.tasks import LOADER, Feed, Members, Task
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import IndexSource
@@ -41,8 +40,6 @@ from dataflow.stages.order import IndexSource
 __all__ = ["Session"]
 
 _LOOKED_AT = 4  # datapoints of a pass whose size decides about the allocator
-
-_tag_of = itemgetter(0)  # of a task
 
 
 class Session(Cursors):
@@ -238,7 +235,7 @@ class Session(Cursors):
 
         def datapoints() -> Stream:
             tasks = remaining.of(fragment.tasks(fragment.index_sources[0], epoch, remaining.start))
-            groups = grouped(tasks, stage.batch_size, current_chain)
+            groups = Feed(grouped(tasks, stage.batch_size, current_chain))
             with _ToldOfErrors(
                 runner._outcomes(fragment, epoch, [groups], ordered, again)
             ) as outcomes:
@@ -264,7 +261,7 @@ class Session(Cursors):
 
         def datapoints() -> Stream:
             tasks = [
-                remaining.of(fragment.tasks(source, epoch, remaining.start))
+                fragment.feed(source, epoch, remaining.start, remaining.of)
                 for source in fragment.index_sources
             ]
             idle, place, settled = consumer.is_idle, remaining.place, epoch.settled
@@ -275,7 +272,7 @@ class Session(Cursors):
                         # Of cheap ones, taking each out of the list would be a tenth of all.
                         left = iter(bunch.outcomes)
                         progress.expect(remaining.all_of(bunch.numbers), left)
-                        yield from zip(map(_tag_of, bunch.tasks), left, strict=True)
+                        yield from zip(bunch.tasks.tags, left, strict=True)
                         continue
                     for number, task, *one in bunch.drained():  # in a list, as in `_alone`
                         if not idle or type(one[0]) is Failed:

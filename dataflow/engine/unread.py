@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dataflow.codec import local
 from dataflow.codec.flawed import Flawed, unreadable_in
 from dataflow.engine.messages import UNSENT, Failed, Lease, Loose, Report
-from dataflow.plan.tasks import Members, Task
+from dataflow.plan.tasks import Members, Task, Tasks
 
 __all__ = ["Unread", "readable", "sendable"]
 
@@ -30,7 +30,7 @@ class Unread(NamedTuple):
 
 def sendable(lease: Lease) -> Lease:
     """A lease that could not be pickled, without the keys for which it could not."""
-    return Lease(lease.number, lease.seed, _checked(lease.tasks, _why_not_sent))
+    return Lease(lease.number, lease.seed, Tasks.of(_checked(lease.tasks, _why_not_sent)))
 
 
 def readable(message: Any) -> Any:
@@ -39,7 +39,7 @@ def readable(message: Any) -> Any:
         return message
     whole = message.message
     if isinstance(whole, Lease):
-        return Lease(whole.number, whole.seed, _checked(whole.tasks, _why_not_read))
+        return Lease(whole.number, whole.seed, Tasks.of(_checked(whole.tasks, _why_not_read)))
     if isinstance(whole, Report):
         for _, _, outcomes in whole.results:
             outcomes[:] = map(_read, outcomes)

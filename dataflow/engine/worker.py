@@ -237,7 +237,7 @@ class _Thread:
         What is the same for all of them is looked up once, and for each only the least is done.
         """
         (lease, pending), worker, results = part, self._worker, self._results
-        seed, tasks = lease.seed, lease.tasks
+        seed, (tags, chains, keys) = lease.seed, lease.tasks.columns
         if results.following(lease.number) != following:
             return
         outcomes, room = results.outcomes, self._enough - len(results)
@@ -250,12 +250,12 @@ class _Thread:
             except IndexError:
                 break
             mark(index)
-            tag, chain, key = tasks[index]
+            chain = chains[index]
             if make is None or chain != latest:
                 latest, make = chain, self._ops.maker(chain)
             if worker.begins[chain]:
                 self._at = lease, index
-            outcome = make(seed, tag, key)
+            outcome = make(seed, tags[index], keys[index])
             room -= 1
             odd = type(outcome) is Raised or outcome is PENDING
             if odd or few or room <= 0 or index != following:
@@ -284,10 +284,12 @@ class _Thread:
             self._make(lease, index)
             return
         group = PartialBatch((lease, index), chain, self._room)
-        for member in range(len(group.tasks)):
-            if member:
-                self._in_progress.begin(self._number, lease.number, index)  # each has its own time
-            self._make(group, member)
+        mark = self._in_progress.marker(self._number, lease.number)
+        for number, (tag, of, key) in enumerate(group.tasks):
+            if number:
+                mark(index)  # each has its own time
+            self._at = group, number
+            self._put(group, number, [self._ops.maker(of)(lease.seed, tag, key)])
 
     def _room(self) -> Block | None:
         """Memory for a batch that is carried to the consumer in it, if there is any."""

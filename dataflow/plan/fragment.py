@@ -9,7 +9,7 @@ random numbers and state are the same with any runners and without.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from dataflow.node import mark_ready, stays, walk
 from dataflow.plan.index import Keys
 from dataflow.plan.ops import OpChain
 from dataflow.plan.packing import pack
-from dataflow.plan.tasks import LOADER, Task, members_of
+from dataflow.plan.tasks import LOADER, ColumnFeed, Feed, Task, members_of
 from dataflow.stages.batch import BatchData
 from dataflow.stages.order import IndexSource
 
@@ -84,6 +84,18 @@ class Fragment:
         if isinstance(source, Keys):
             return source.tasks(epoch, start)
         return (Task(tag, chain, key) for tag, (chain, key) in source.open(epoch, start))
+
+    def feed(
+        self,
+        source: IndexSource,
+        epoch: Epoch,
+        start: int,
+        of: Callable[[Iterator[Any]], Iterator[Any]],
+    ) -> Feed:
+        """The same, to be taken some at a time; `of` leaves out those that are not wanted."""
+        if isinstance(source, Keys):
+            return ColumnFeed(*map(of, source.columns(epoch, start)))
+        return Feed(of(self.tasks(source, epoch, start)))
 
     def key(self, epoch: Epoch) -> Any:
         """What tells the fragment from others of the same runner, now and in later epochs."""

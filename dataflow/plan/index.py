@@ -12,6 +12,7 @@ from dataflow.node import inputs, is_native, is_runner, meter_of
 from dataflow.opening import own_stream
 from dataflow.ownership import own
 from dataflow.plan.tasks import Task
+from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.order import IndexSource, OrderStage
 
@@ -39,10 +40,14 @@ class Keys:
 
     def tasks(self, epoch: Epoch, start: int = 0) -> Iterator[Task]:
         """The same as tasks, which costs less than to make them of pairs."""
-        self._source._prepare()
         # Not `Task(…)`, which is a Python function that does the same.
-        tags, keys = self._source._columns(epoch, start)
+        tags, keys = self.columns(epoch, start)
         return map(_new, repeat(Task), zip(tags, repeat(0), keys, strict=False))
+
+    def columns(self, epoch: Epoch, start: int = 0) -> tuple[Iterator[Tag], Iterator[Any]]:
+        """Tags, of which there may be more, and keys."""
+        self._source._prepare()
+        return self._source._columns(epoch, start)
 
     def places(self) -> int | None:
         return len(self._source.keys())

@@ -16,7 +16,7 @@ from dataflow.codec.wire import Kind
 from dataflow.engine.messages import UNSENT, Failed, Lease, Loose, Outcomes, Report, Whole
 from dataflow.epoch import DROPPED
 from dataflow.errors import CodecError, DatapointError
-from dataflow.plan.tasks import EXHAUSTED, Members, Task
+from dataflow.plan.tasks import EXHAUSTED, Members, Task, Tasks
 from dataflow.transport.in_progress import Held
 
 __all__ = ["Sent", "held_of", "pack_held", "pack_lease", "pack_report", "read_lease", "read_report"]
@@ -60,7 +60,7 @@ def read_lease(fields: dict[str, Any], frames: Sequence[Any], chains: int) -> Le
     found = decode(fields["count"], fields["arrays"], frames, tuples=True)
     if len(found) != 1:
         bad("count", f"a lease of {len(found)} values")
-    return Lease(fields["lease"], fields["seed"], _tasks(found[0], chains, 0))
+    return Lease(fields["lease"], fields["seed"], Tasks.of(_tasks(found[0], chains, 0)))
 
 
 def _columns(tasks: Sequence[Task]) -> list[Any]:

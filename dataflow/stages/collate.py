@@ -49,6 +49,7 @@ class Collation:
         self._places: dict[Any, np.ndarray] = {}
         self._kind: Any = list  # of the first one
         self._length = 0
+        self._others: list[Any] = []  # keys of the rest
         self._like: list[tuple[Any, tuple[int, ...], Any]] = []  # key, shape and dtype of each
 
     def __len__(self) -> int:
@@ -72,9 +73,12 @@ class Collation:
                 for key, place in self._places.items():
                     place[number] = rest[key]
                     rest[key] = None
+                if all(type(rest[key]) in PLAIN for key in self._others):
+                    self._held[number], rest = rest, None
             else:
                 self._take_back()
-        self._held[number] = copied(rest)
+        if rest is not None:
+            self._held[number] = copied(rest)
         self._count += 1
         self.seconds += perf_counter() - begun
 
@@ -119,6 +123,8 @@ class Collation:
             for key, value in large.items():
                 self._places[key] = self._empty((self._size, *value.shape), value.dtype)
                 self._like.append((key, value.shape, value.dtype))
+        keys = first if self._kind is dict else range(len(first))
+        self._others = [key for key in keys if key not in self._places]
 
     def _fits(self, datapoint: Datapoint) -> bool:
         """Whether its large arrays are like those of the first one."""

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from dataflow.engine.ledger import Ledger
 from dataflow.engine.messages import Lease
-from dataflow.plan.tasks import EXHAUSTED, Task
+from dataflow.plan.tasks import EXHAUSTED, Feed, Task
 
 
 def tasks(size: int):
-    return (Task((0, i), 0, i) for i in range(size))
+    return Feed(Task((0, i), 0, i) for i in range(size))
 
 
 def taken(ledger: Ledger, most: int = 100) -> list:
@@ -99,7 +99,7 @@ def test_a_slow_task_does_not_stop_the_others_within_the_window() -> None:
 
 def test_the_feed_is_read_no_further_than_the_window() -> None:
     read = []
-    feed = (read.append(i) or Task((0, i), 0, i) for i in count())
+    feed = Feed(read.append(i) or Task((0, i), 0, i) for i in count())
     ledger = Ledger(feed, seed=0, window=7, ordered=False)
     while ledger.lease(0, 3):
         pass
@@ -123,7 +123,8 @@ def test_of_a_run_of_outcomes_only_those_count_that_are_awaited() -> None:
 
 def test_exhausted_ends_an_endless_feed() -> None:
     for ordered in (False, True):
-        ledger = Ledger((Task((0, i), 0, i) for i in count()), seed=0, window=8, ordered=ordered)
+        feed = Feed(Task((0, i), 0, i) for i in count())
+        ledger = Ledger(feed, seed=0, window=8, ordered=ordered)
         lease = ledger.lease(0, 8)
         outcomes = ["a", "b", EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED, EXHAUSTED]
         for index in (7, 3, 0, 2, 1, 4, 5, 6):

@@ -19,7 +19,7 @@ from dataflow.epoch import Epoch
 from dataflow.executor.events import Died, Event, Left, Reported, Started
 from dataflow.meter import Meter
 from dataflow.plan.planner import Site, fragment_of, lower
-from dataflow.plan.tasks import Task
+from dataflow.plan.tasks import Feed, Task
 from dataflow.transport.in_progress import Held
 from dataflow.transport.traffic import Traffic
 
@@ -124,7 +124,7 @@ def run_of(
     runner = df.PrefetchDataZMQ(source, workers)
     fragment = fragment_of(lower(runner), Site())
     assert fragment is not None
-    tasks = iter([Task((0, number), 0, number) for number in range(size)])
+    tasks = Feed(Task((0, number), 0, number) for number in range(size))
     clock = Clock()
     given_options: dict[str, Any] = {
         "ordered": ordered,

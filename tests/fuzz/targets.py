@@ -20,7 +20,7 @@ from dataflow.codec.wire import Kind, Message
 from dataflow.engine.ledger import Ledger
 from dataflow.errors import CodecError
 from dataflow.executor.events import Reported
-from dataflow.plan.tasks import Members, Task
+from dataflow.plan.tasks import Feed, Members, Task
 from dataflow.remote.forms import pack_lease, read_lease
 from dataflow.remote.inbox import Inbox
 from dataflow.remote.outbox import Outbox
@@ -301,7 +301,8 @@ def reported(data: bytes) -> None:
     link.send = lambda *sent: None  # type: ignore[method-assign]
     tell(pool, link, Kind.JOIN, {"chain": ["A(8 datapoints)"], "procs": 1, "threads": 1})
     tell(pool, link, Kind.UP, {"part": 0, "worker": 0, "hands": 1, "pid": 1})
-    ledger = Ledger(iter(Task((0, i), i % 2, i) for i in range(8)), seed=0, window=8, ordered=False)
+    feed = Feed(Task((0, i), i % 2, i) for i in range(8))
+    ledger = Ledger(feed, seed=0, window=8, ordered=False)
     lease = ledger.lease(0, 8)
     assert lease is not None, "there are eight tasks"
     pool.send(0, 0, lease)
@@ -376,7 +377,7 @@ def leased(data: bytes) -> None:
     except CodecError:
         return  # it is deeper than what this side sends
     fields = wire.unpack(head).fields
-    assert str(read_lease(fields, frames, 2).tasks) == str(lease.tasks)
+    assert str([*read_lease(fields, frames, 2).tasks]) == str([*lease.tasks])
 
 
 def tell(box: Inbox | Outbox | Pool, link: Link, kind: Kind, fields: Any, parts: Any = ()) -> None:
