@@ -76,6 +76,9 @@ class Runner(ProxyDataFlow):
         # Those of this process see what changes in a stage, but not another stage in its place.
         return fragment.version() if self._sends_ops else [_Same(flow) for flow in walk(self.ds)]
 
+    def _tell_of_change(self) -> None:
+        """Stages were changed since the last pass, and workers get them anew."""
+
     def _reads_here(self, source: Any) -> None:
         """A source that could move to a worker is read where the loop is."""
 
@@ -182,8 +185,11 @@ class Runner(ProxyDataFlow):
         key = fragment.key(epoch)
         executor = self._executors.get(key)
         version = self._version(fragment)
-        if executor is not None and (_hangs(executor) or version != self._versions.get(key)):
+        changed = version != self._versions.get(key, version)
+        if executor is not None and (_hangs(executor) or changed):
             self._dismiss(key, executor)
+            if changed:
+                self._tell_of_change()
             executor = None
         self._versions[key] = version
         self._room = buffer = self._buffer_of(fragment, epoch)

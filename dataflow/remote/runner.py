@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from dataflow.transport.options import Options
 from dataflow.utils.spelling import renamed
 
 __all__ = ["PrefetchDataRemote"]
+
+logger = logging.getLogger(__name__)
 
 _opening = threading.Lock()  # one may ask for the addresses while another one begins the loop
 
@@ -129,6 +132,18 @@ class PrefetchDataRemote(Runner):
             self._listening = replace(self._listening, addresses=self._end.exchange.addresses)
             self._end = None
             self._finalizer()
+
+    def _version(self, fragment: Fragment) -> Any:
+        return fragment.version() if self.num_proc else super()._version(fragment)
+
+    def _tell_of_change(self) -> None:
+        if not self.peers():
+            return
+        logger.warning(
+            "a stage was changed since the last epoch: the worker processes here have it anew, but "
+            "those of other machines run it as their own program made it; start them again with "
+            "the change, or make it an argument of the stage from the beginning"
+        )
 
     def _workers_in_words(self, fragment: Fragment) -> str:
         helpers = f", and {super()._workers_in_words(fragment)} here" if self.num_proc else ""

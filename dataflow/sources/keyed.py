@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.epoch import Epoch, Stream
 from dataflow.flows import RNGDataFlow
@@ -12,6 +12,7 @@ from dataflow.randomness import Tag, generator
 from dataflow.records import KeySource, Record
 from dataflow.sources.columns import pick
 from dataflow.sources.permutation import Permutation
+from dataflow.sources.switch import Switch
 from dataflow.stages.item import ItemStage
 
 __all__ = ["KeyedSource"]
@@ -26,7 +27,13 @@ class KeyedSource(RNGDataFlow):
 
     _kind = "source"
     _has_keys = True
-    shuffle: bool = False
+    if TYPE_CHECKING:
+        shuffle: bool
+    else:
+        shuffle = Switch(
+            "ds.shuffled(buffer_size) shuffles within a buffer, and shuffle=True as an argument of "
+            "the source gives a new order of the whole epoch"
+        )
     __last: tuple[tuple[int, ...], Permutation] | None = None
 
     def keys(self) -> Sequence[Any]:

@@ -154,6 +154,29 @@ def test_processes_of_this_machine_help(work: Work) -> None:
         assert 0 < peer["datapoints"] < 300
 
 
+def test_a_changed_stage_goes_to_the_processes_of_this_machine() -> None:
+    stage = df.MapData(df.DataFromList([[i] for i in range(20)], shuffle=False), lambda dp: dp)
+    with pool(stage, num_proc=1, ordered=True) as ds:
+        assert list(ds) == [[i] for i in range(20)]
+        stage.func = lambda dp: [10 * dp[0]]
+        for _ in range(2):
+            assert list(ds) == [[10 * i] for i in range(20)]
+
+
+def test_of_a_changed_stage_other_machines_do_not_hear(
+    work: Work, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain = chains.slow()
+    with pool(chain, num_proc=1) as ds:
+        work("slow", ds.addresses[0])
+        assert numbers_of(list(ds)) == list(range(300))
+        until(lambda: ds.peers())
+        assert "anew" not in caplog.text
+        chain.note = "of no consequence"  # type: ignore[attr-defined]
+        assert numbers_of(list(ds)) == list(range(300))
+        assert caplog.text.count("those of other machines run it as their own program") == 1
+
+
 @pytest.mark.alone
 def test_a_machine_that_is_killed(work: Work, caplog: pytest.LogCaptureFixture) -> None:
     with pool(chains.slow()) as ds, caplog.at_level(logging.WARNING):
