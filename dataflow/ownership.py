@@ -115,7 +115,14 @@ def _own(alone: bool, value: Any, empty: Empty | None, memo: _Memo) -> Any:
     if kind is list or kind is dict:
         for place in range(len(value)) if kind is list else value:
             part = value[place]
-            kept = _own(getrefcount(part) <= _HELD_ONCE, part, empty, memo)
+            if type(part) in _PLAIN:
+                continue
+            if type(part) is np.ndarray:  # what a datapoint mostly consists of, without a call
+                if getrefcount(part) <= _HELD_ONCE and _has_memory_alone(part):
+                    continue
+                kept = _copied(part, empty, memo)
+            else:
+                kept = _own(getrefcount(part) <= _HELD_ONCE, part, empty, memo)
             if kept is not part:
                 value[place] = kept
         return value
@@ -130,16 +137,19 @@ def _own(alone: bool, value: Any, empty: Empty | None, memo: _Memo) -> Any:
 def _copied(value: Any, empty: Empty | None, memo: _Memo) -> Any:
     """As `copied`; what is in the datapoint twice is in the copy twice, too."""
     kind = type(value)
-    if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
+    array = kind is np.ndarray
+    if not array and (kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic)):
         return value
     if (known := memo.get(id(value))) is not None:
         return known
     made: Any
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        if _is_frozen(value):
+    if (array or isinstance(value, np.ndarray)) and not value.dtype.hasobject:
+        if not value.flags.writeable and _is_frozen(value):
             return value
-        large = kind is np.ndarray and value.nbytes >= LARGE and empty is not None
-        made = _placed(value, empty) if large and empty else value.copy(order="K")
+        if empty is not None and array and value.nbytes >= LARGE:
+            made = _placed(value, empty)
+        else:
+            made = value.copy(order="K")
     elif kind is list:
         made = [_copied(part, empty, memo) for part in value]
     elif kind is dict:
@@ -164,7 +174,7 @@ def _placed(array: np.ndarray, empty: Empty) -> np.ndarray:
     turned = not flags.c_contiguous and flags.f_contiguous
     source = array.T if turned else array
     place = empty(source.shape, source.dtype)
-    np.copyto(place, source)
+    place[...] = source
     return place.T if turned else place
 
 

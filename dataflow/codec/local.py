@@ -11,7 +11,7 @@ import io
 import pickle
 from collections.abc import Iterable
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,12 +19,52 @@ from dataflow.codec import flawed, functions
 from dataflow.codec.torch_tensors import reduced
 from dataflow.ownership import LARGE
 
-__all__ = ["decode", "encode"]
+__all__ = ["Laid", "decode", "encode"]
+
+
+class Laid(Protocol):
+    """Memory that goes to the other side, and in which arrays of a message lie already."""
+
+    def offset_of(self, array: np.ndarray) -> int | None:
+        """Where in it an array begins, in bytes; None where it lies elsewhere."""
+
+    def laid(self) -> Any:
+        """The bytes that such arrays take."""
+
+
+class _Memory:
+    """What is laid, as one buffer, for all arrays in it: each of its own would cost twice as much.
+
+    Args:
+        laid: the arrays.
+    """
+
+    def __init__(self, laid: Laid) -> None:
+        self.offset_of = laid.offset_of
+        self._laid = laid
+
+    def __reduce__(self) -> Any:
+        return _memory, (pickle.PickleBuffer(self._laid.laid()),)
+
+
+def _memory(buffer: Any) -> Any:
+    return buffer
+
+
+def _array(memory: Any, offset: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array in memory; a copy where that can only be read."""
+    array: np.ndarray = np.ndarray(shape, dtype, memory, offset)
+    return array if array.flags.writeable else array.copy()
 
 
 class _Pickler(pickle.Pickler):
+    memory: _Memory | None = None
+
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is np.ndarray:
+            memory = self.memory
+            if memory is not None and (offset := memory.offset_of(obj)) is not None:
+                return _array, (memory, offset, obj.shape, obj.dtype)
             # Only contiguous arrays can be taken out of band; a crop, for one, is not.
             if not (obj.flags.c_contiguous or obj.flags.f_contiguous):
                 return np.ascontiguousarray(obj).__reduce_ex__(5)
@@ -34,8 +74,12 @@ class _Pickler(pickle.Pickler):
         return reduced(obj) or NotImplemented
 
 
-def encode(value: Any) -> tuple[bytes, list[memoryview]]:
+def encode(value: Any, laid: Laid | None = None) -> tuple[bytes, list[memoryview]]:
     """The structure of `value` as bytes, and its large buffers, uncopied.
+
+    Args:
+        value: any object.
+        laid: where some of its arrays lie already. All these are one buffer.
 
     Raises:
         Exception: whatever the value's own pickling raises.
@@ -51,7 +95,9 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
 
     file = io.BytesIO()
     try:
-        _Pickler(file, protocol=5, buffer_callback=keep).dump(value)
+        pickler = _Pickler(file, protocol=5, buffer_callback=keep)
+        pickler.memory = None if laid is None else _Memory(laid)
+        pickler.dump(value)
         return file.getvalue(), buffers
     except (pickle.PicklingError, AttributeError, TypeError):
         # Functions and classes of the user's script: the slower pickler knows how to send them.

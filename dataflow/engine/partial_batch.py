@@ -130,13 +130,13 @@ class Built(NamedTuple):
 
 def bytes_of(outcome: Any) -> int:
     """Bytes of the arrays in a datapoint, at least 1."""
-    match outcome:
-        case Whole():
-            return bytes_of(outcome.batch)
-        case list() | tuple():
-            parts: Any = outcome
-        case dict():
-            parts = outcome.values()
-        case _:
-            parts = (outcome,)
-    return max(1, sum(getattr(part, "nbytes", 0) for part in parts))
+    if type(outcome) is Whole:
+        outcome = outcome.batch
+    if isinstance(outcome, (list, tuple)):
+        parts: Any = outcome
+    else:
+        parts = outcome.values() if isinstance(outcome, dict) else (outcome,)
+    size = 0
+    for part in parts:
+        size += getattr(part, "nbytes", 0)
+    return max(1, size)

@@ -258,24 +258,31 @@ class _Thread:
             outcome = make(seed, tags[index], keys[index])
             room -= 1
             odd = type(outcome) is Raised or outcome is PENDING
-            if odd or few or room <= 0 or index != following:
+            if odd or room <= 0 or index != following:
                 made, outcome = [outcome], None
                 self._add(done)
                 self._put(lease, index, made)
                 return
+            following += 1
+            if few and not _is_ours(outcome):
+                made, outcome = [outcome], None
+                self._place(lease.number, index, made)
+                continue
             if outcome is not DROPPED:
                 outcome = own(outcome)
             outcomes.append(outcome)
             if len(outcomes) == 1:  # the watcher has just taken those before
                 worker.watched.set()
-            following += 1
             done += 1
+            if few:
+                done = self._add(done)
         self._add(done)
 
-    def _add(self, done: int) -> None:
-        """So many outcomes were appended to the last run."""
+    def _add(self, done: int) -> int:
+        """So many outcomes were appended to the last run; returns how many more there are: 0."""
         self._results.added(done)
         self._finished += done
+        return 0
 
     def _start(self, lease: Lease, index: int) -> None:
         """Work on a task, which may be a whole batch."""

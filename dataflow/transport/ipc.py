@@ -6,8 +6,9 @@ in the worker's slots, and the message says where.
 
 The first frame is a header and a pickle. Of a message to a worker, the header is the number of
 slots that became free, and these; of one from a worker, its number, its slot or -1, the number of
-places in it, and of each the offset and the size. All are little-endian, 4 bytes for each number,
-8 for offsets and sizes. Where there is no slot, large buffers are further frames.
+places in it, the bytes of the arrays that were laid there, and of each place the offset and the
+size. All are little-endian, 4 bytes for each number, 8 for offsets and sizes. Where there is no
+slot, large buffers are further frames.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ WELCOME = "welcome"
 SLOTS = "slots"  # nothing but slots that became free
 
 _FREED = struct.Struct("<I")
-_HEAD = struct.Struct("<IiI")
+_HEAD = struct.Struct("<IiIQ")
 _PLACE = struct.Struct("<QQ")
 
 # The path of a Unix socket has at most 107 bytes.
@@ -130,7 +131,7 @@ class ConsumerEnd:
                 return None
             begun = perf_counter()
             head = frames[0].buffer
-            worker, slot, count = _HEAD.unpack_from(head)
+            worker, slot, count, laid = _HEAD.unpack_from(head)
             if worker in self._leases:
                 break  # otherwise it is removed: what it had went to others
         end = _HEAD.size + count * _PLACE.size
@@ -138,7 +139,8 @@ class ConsumerEnd:
         if slot < 0:
             message = local.decode(structure, [bytearray(f.buffer) for f in frames[1:]])
         else:
-            message = local.decode(structure, self._readers[worker].open(slot, places))
+            with self._readers[worker].open(slot, places, laid) as buffers:
+                message = local.decode(structure, buffers)
         arrays = sum(size for _, size in places)
         size = arrays + sum(len(frame.buffer) for frame in frames)
         self.traffic.bytes += size
@@ -248,16 +250,17 @@ class WorkerEnd:
             Exception: what pickling the message raises.
         """
         begun = perf_counter()
-        structure, buffers = local.encode(message)
+        structure, buffers = local.encode(message, block)
         size = sum(buffer.nbytes for buffer in buffers)
         if not any_size and self._writer is not None and size > self._writer.size:
             raise OversizeError(f"{size} bytes")
         slot, places = -1, list[Place]()
         if self._writer is not None and (buffers or block is not None):
             slot, places = self._writer.write(buffers, block) or (-1, [])
+        laid = block.laid().nbytes if block is not None else 0
         head = b"".join(
             [
-                _HEAD.pack(self._worker, slot, len(places)),
+                _HEAD.pack(self._worker, slot, len(places), laid),
                 *(_PLACE.pack(*place) for place in places),
                 structure,
             ]

@@ -20,7 +20,8 @@ import resource
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic, perf_counter
 from typing import Any, TypeAlias
 
@@ -87,23 +88,36 @@ class SlotReader:
         self._freed: deque[int] = deque()
         self._lent: dict[int, weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = {}
 
-    def open(self, slot: int, places: Sequence[Place]) -> list[memoryview]:
-        """The buffers of a message, in order: views, or copies where slots are short."""
+    @contextmanager
+    def open(self, slot: int, places: Sequence[Place], laid: int = 0) -> Iterator[list[memoryview]]:
+        """The buffers of a message, in order: views, or copies where slots are short.
+
+        Then, what was laid in the slot is a view that can only be read, as long as the context
+        lasts: whoever makes arrays of it copies them.
+
+        Args:
+            slot: its number.
+            places: of the buffers.
+            laid: bytes of what was laid in the slot.
+        """
         if self.slots - len(self._lent) > 1:
             owner = self._kind.from_buffer(self._map, slot * self.size)
             # The callback runs wherever the last array happens to die: it only appends.
             freed = self._freed
             self._lent[slot] = weakref.ref(owner, lambda _: freed.append(slot))
             whole = memoryview(owner).cast("B")
-            return [whole[offset : offset + size] for offset, size in places]
-        start = slot * self.size
-        copies = []
-        with memoryview(self._map) as whole:
-            for offset, size in places:
-                with whole[start + offset : start + offset + size] as part:
-                    copies.append(memoryview(bytearray(part)))
-        self._freed.append(slot)
-        return copies
+            yield [whole[offset : offset + size] for offset, size in places]
+            return
+        whole = memoryview(self._map)[slot * self.size : (slot + 1) * self.size]
+        buffers = []
+        for offset, size in places:
+            part = whole[offset : offset + size]
+            is_laid = offset == 0 and size == laid
+            buffers.append(part.toreadonly() if is_laid else memoryview(bytearray(part)))
+        try:
+            yield buffers
+        finally:
+            self._freed.append(slot)
 
     def take_freed(self) -> list[int]:
         """The slots that the worker may use again."""
@@ -138,20 +152,33 @@ class Block:
         self.slot = slot
         self._written = written
         self._memory = memory
+        self._size = len(memory)
         self._address = memory.ctypes.data
         self._used = 0
         self._built = 0  # bytes of arrays that `empty` made room for
+        self._offsets: dict[int, tuple[np.ndarray, int]] = {}  # of each, by its identity
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array in the slot, uninitialised; elsewhere where there is no room for it."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or not size or self._used + _padded(size) > len(self._memory):
+        end = self._used + _padded(size)
+        if not size or end > self._size or dtype.hasobject:
             return np.empty(shape, dtype)
         array: np.ndarray = np.ndarray(shape, dtype, self._memory, self._used)
-        self._used = self._built = self._used + _padded(size)
+        self._offsets[id(array)] = array, self._used
+        self._used = self._built = end
         self._note()
         return array
+
+    def offset_of(self, array: np.ndarray) -> int | None:
+        """Where an array begins that `empty` made; None of others."""
+        found = self._offsets.get(id(array))
+        return None if found is None else found[1]
+
+    def laid(self) -> np.ndarray:
+        """The bytes of all such arrays."""
+        return self._memory[: self._built]
 
     def add(self, buffers: Sequence[memoryview]) -> list[Place] | None:
         """Where each buffer lies in the slot, copied there if need be; None: no room for all."""
@@ -163,7 +190,7 @@ class Block:
             if not 0 <= offset < self._built:
                 offset = self._used
                 self._used += _padded(raw.nbytes)
-                if self._used > len(self._memory):
+                if self._used > self._size:
                     return None
                 self._note()
                 # NumPy's copy, unlike a memoryview's, lets other threads run meanwhile.
@@ -172,7 +199,8 @@ class Block:
         return places
 
     def _note(self) -> None:
-        self._written[self.slot] = max(self._written[self.slot], self._used)
+        if self._used > self._written[self.slot]:
+            self._written[self.slot] = self._used
 
 
 class SlotWriter:

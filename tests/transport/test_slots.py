@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import patient
 
+from dataflow.codec import local
 from dataflow.transport import slots
 from dataflow.transport.slots import SLOT_BYTES, SlotReader, SlotWriter
 
@@ -35,10 +37,11 @@ def pair() -> Iterator[tuple[SlotReader, SlotWriter]]:
 def send(writer: SlotWriter, reader: SlotReader, *arrays: np.ndarray) -> list[np.ndarray]:
     written = writer.write([memoryview(array).cast("B") for array in arrays])
     assert written is not None
-    views = reader.open(*written)
-    return [
-        np.frombuffer(view, a.dtype).reshape(a.shape) for view, a in zip(views, arrays, strict=True)
-    ]
+    with reader.open(*written) as views:
+        return [
+            np.frombuffer(view, a.dtype).reshape(a.shape)
+            for view, a in zip(views, arrays, strict=True)
+        ]
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=5))
@@ -123,13 +126,48 @@ def test_arrays_built_in_a_slot_are_written_once() -> None:
         assert written is not None and written[0] == block.slot
         assert [offset for offset, _ in written[1]] == [1216, 1280, 0]
         images[:] = 7  # the consumer reads where they were built
-        labels_, other_, images_ = (
-            np.frombuffer(view, a.dtype).reshape(a.shape)
-            for view, a in zip(reader.open(*written), arrays, strict=True)
-        )
+        with reader.open(*written) as views:
+            labels_, other_, images_ = (
+                np.frombuffer(view, a.dtype).reshape(a.shape)
+                for view, a in zip(views, arrays, strict=True)
+            )
         np.testing.assert_array_equal(labels_, expected[1])
         np.testing.assert_array_equal(other_, expected[2])
         assert (images_ == 7).all()
+
+
+def test_arrays_that_are_laid_in_a_slot_are_one_buffer() -> None:
+    """The reader's are views, where slots are short copies; in either case they can be written."""
+    with pair() as (reader, writer):
+        kept = []
+        for number in range(6):
+            block = writer.block()
+            image, mask = block.empty((40, 100), np.uint8), block.empty((10, 60), np.float32)
+            image[...], mask[...] = number, number / 8
+            message = [[image, number], [image, mask], mask[2:5], np.arange(500)]
+            structure, buffers = local.encode(message, block)
+            assert len(buffers) == 2, "what is laid, and what is not"
+            written = writer.write(buffers, block)
+            assert written is not None and written[0] == block.slot
+            with reader.open(*written, block.laid().nbytes) as given:
+                found = local.decode(structure, given)
+            for one, other in zip(_arrays(found), _arrays(message), strict=True):
+                np.testing.assert_array_equal(one, other)
+                assert one.flags.writeable and one.dtype == other.dtype
+                assert np.shares_memory(one, writer._memory) is False  # another mapping of it
+            assert found[0][0] is found[1][0], "one array is one array"
+            image[...] = 99
+            is_view = bool((found[0][0] == 99).all())
+            assert is_view == (number < 3), "the last free slot is not lent"
+            kept.append(found)
+            writer.give_back(reader.take_freed())
+        before = kept[4][0][0].copy()
+        kept[5][0][0][...] = 1
+        np.testing.assert_array_equal(kept[4][0][0], before)
+
+
+def _arrays(message: list[Any]) -> list[np.ndarray]:
+    return [message[0][0], *message[1], *message[2:]]
 
 
 def test_what_has_no_room_in_a_slot_is_made_elsewhere() -> None:
