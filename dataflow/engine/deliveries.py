@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dataflow.plan.tasks import Task, Tasks
+from dataflow.randomness import Tag
 
 __all__ = ["Arrived", "Deliveries"]
 
@@ -25,7 +26,7 @@ class Deliveries:
 
     __slots__ = ("numbers", "outcomes", "tasks")
 
-    def __init__(self, numbers: Sequence[int], tasks: Tasks, outcomes: list[Any]) -> None:
+    def __init__(self, numbers: Sequence[int], tasks: Sequence[Task], outcomes: list[Any]) -> None:
         self.numbers = numbers
         self.tasks = tasks
         self.outcomes = outcomes
@@ -33,9 +34,18 @@ class Deliveries:
     def __len__(self) -> int:
         return len(self.outcomes)
 
+    @property
+    def tags(self) -> list[Tag]:
+        """Of each task."""
+        tasks = self.tasks
+        return tasks.tags if isinstance(tasks, Tasks) else [task.tag for task in tasks]
+
     def drained(self) -> Iterator[tuple[int, Task, Any]]:
         """Number, task and outcome, one after the other; nothing here holds the outcome then."""
         outcomes = self.outcomes
+        if len(outcomes) == 1:  # large ones are delivered one by one
+            yield self.numbers[0], self.tasks[0], outcomes.pop()
+            return
         outcomes.reverse()
         for number, task in zip(self.numbers, self.tasks, strict=True):
             yield number, task, outcomes.pop()
@@ -72,8 +82,11 @@ class Arrived:
         end = self._done = min(begin + most, len(self._outcomes))
         if end - begin == len(self._outcomes):
             return Deliveries(self._numbers, self._tasks, self._outcomes)
-        numbers, tasks = self._numbers[begin:end], self._tasks[begin:end]
         outcomes = self._outcomes[begin:end]
+        if most == 1:
+            self._outcomes[begin] = None
+            return Deliveries((self._numbers[begin],), (self._tasks[begin],), outcomes)
+        numbers, tasks = self._numbers[begin:end], self._tasks[begin:end]
         self._outcomes[begin:end] = [None] * (end - begin)  # which are alone where they are now
         return Deliveries(numbers, tasks, outcomes)
 

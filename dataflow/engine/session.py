@@ -272,7 +272,7 @@ class Session(Cursors):
                         # Of cheap ones, taking each out of the list would be a tenth of all.
                         left = iter(bunch.outcomes)
                         progress.expect(remaining.all_of(bunch.numbers), left)
-                        yield from zip(bunch.tasks.tags, left, strict=True)
+                        yield from zip(bunch.tags, left, strict=True)
                         continue
                     for number, task, *one in bunch.drained():  # in a list, as in `_alone`
                         if not idle or type(one[0]) is Failed:

@@ -62,8 +62,8 @@ class Tasks(Sequence[Task]):
     @overload
     def __getitem__(self, place: slice) -> Tasks: ...
     def __getitem__(self, place: int | slice) -> Task | Tasks:
-        tags, chains, keys = self.tags[place], self.chains[place], self.keys[place]
-        return Tasks(tags, chains, keys) if isinstance(place, slice) else Task(tags, chains, keys)  # type: ignore[arg-type]
+        columns = self.tags[place], self.chains[place], self.keys[place]
+        return Tasks(*columns) if type(place) is slice else _new(Task, columns)  # type: ignore[arg-type]
 
     def __add__(self, others: Tasks) -> Tasks:
         tags, chains, keys = self.tags, self.chains, self.keys
