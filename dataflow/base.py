@@ -30,6 +30,7 @@ from dataflow.overrides import begins_epoch, runs_once
 from dataflow.randomness import Tag, fresh_seed
 from dataflow.records import Opaque, Record, Streamed
 from dataflow.runtime import runtime
+from dataflow.utils.arguments import whole_number
 from dataflow.utils.spelling import tell
 
 if TYPE_CHECKING:
@@ -161,15 +162,15 @@ class DataFlow(Node):
         Args:
             seed: any integer. Where none is set a fresh one is drawn, see ``stats()["seed"]``.
         """
+        whole = whole_number("seed", seed)
         for flow in walk(self):
             if isinstance(flow, DataFlow):
-                flow.__seed = int(seed)
+                flow.__seed = whole
         return self
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next `iter()` epoch number `epoch` (from 0)."""
-        if epoch < 0:
-            raise ValueError(f"epoch={epoch!r} must not be negative")
+        whole_number("epoch", epoch, 0)
         for flow in walk(self):
             if isinstance(flow, DataFlow):
                 flow.__epoch = flow.__looked_at = int(epoch)
@@ -433,11 +434,11 @@ class DataFlow(Node):
         seed, seeded = self._seed_of_chain()
         return Epoch(seed, number, seeded)
 
-    def _tell_of_nothing(self) -> None:
-        """An epoch delivered nothing; this is said once."""
+    def _tell_of_nothing(self, dropped: bool) -> None:
+        """An epoch delivered nothing, as stages drop everything or not; this is said once."""
         if not self.__told_of_nothing:
             self.__told_of_nothing = True
-            logger.warning("%s", runtime().why_nothing(self))
+            logger.warning("%s", runtime().why_nothing(self, dropped))
 
     def _open(self) -> EpochIterator:
         """The public iterator of the next pass; ends the one before, or that of another thread."""
@@ -446,7 +447,10 @@ class DataFlow(Node):
 
     def __open_pass(self) -> EpochIterator:
         if (old := self._iterator()) is not None:
-            old.terminate("a newer iterator was opened on the same dataflow")
+            old.terminate(
+                f"a newer iterator was opened on the same dataflow, {type(self).__name__}: for two "
+                "loops at once, build the chain twice"
+            )
         # A subclass's own method that called this through super() has begun the pass already.
         epoch = self._begin() if is_native(self) else self._epoch_number(self.__epoch - 1)
         saved, self.__pending = self.__pending or {}, None
@@ -457,7 +461,7 @@ class DataFlow(Node):
         self.__pass = Pass(epoch)
         native = is_native(self)
         pairs = runtime().stream(self, epoch) if native else self._stream(epoch)
-        empty = (lambda: None) if saved else self._tell_of_nothing
+        empty = (lambda _: None) if saved else self._tell_of_nothing
         iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all, empty)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
             pass

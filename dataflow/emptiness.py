@@ -11,14 +11,20 @@ from dataflow.node import inputs, meter_of, walk
 __all__ = ["why_nothing"]
 
 
-def why_nothing(flow: DataFlow) -> str:
+def why_nothing(flow: DataFlow, dropped: bool) -> str:
     """What became of the datapoints of a chain that has just delivered none.
 
     Args:
         flow: the one that was iterated.
+        dropped: it has no end, and stages drop all that there is.
     """
-    return f"{type(flow).__name__} delivered nothing in this epoch: " + (
-        _failures(flow) or _no_data(flow) or _batches(flow) or _dropped(flow) or "it is empty"
+    when = "in two rounds, and goes on" if dropped else "in this epoch"
+    return f"{type(flow).__name__} delivered nothing {when}: " + (
+        _failures(flow)
+        or _no_data(flow)
+        or _batches(flow)
+        or _dropped(flow)
+        or ("its stages drop every datapoint" if dropped else "it is empty")
     )
 
 

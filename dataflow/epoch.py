@@ -124,7 +124,8 @@ class EpochIterator:
         meter: counts the datapoints.
         its_pass: how far it is.
         interrupt: makes a thread that waits in `next()` for others than itself give up.
-        empty: called where it ends without having delivered anything.
+        empty: called where it ends without having delivered anything, or goes on and on in that
+            way: whether stages drop all that there is.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class EpochIterator:
         meter: Meter,
         its_pass: Pass,
         interrupt: Callable[[], None],
-        empty: Callable[[], None],
+        empty: Callable[[bool], None],
     ) -> None:
         self._stream = stream
         self._meter = meter
@@ -142,6 +143,7 @@ class EpochIterator:
         self._empty = empty
         self._watch = Stopwatch(meter)
         self._ended: str | None = None
+        self._first_round: int | None = None  # of an endless flow
 
     def __iter__(self) -> EpochIterator:
         return self
@@ -156,11 +158,12 @@ class EpochIterator:
             turn.wait()
         with turn.lock:
             try:
-                for _tag, datapoint in self._stream:
+                for tag, datapoint in self._stream:
                     if datapoint is not DROPPED:
                         watch.left -= 1
                         its_pass.delivered += 1
                         return datapoint
+                    self._dropped(tag)
                 raise self._end()
             except BaseException as error:
                 its_pass.broken |= not isinstance(error, StopIteration)
@@ -177,11 +180,12 @@ class EpochIterator:
             turn.wait()
         try:
             with turn.lock:
-                for _tag, datapoint in self._stream:
+                for tag, datapoint in self._stream:
                     if datapoint is not DROPPED:
                         self._meter.delivered += 1
                         its_pass.delivered += 1
                         return datapoint
+                    self._dropped(tag)
                 raise self._end()
         except BaseException as error:
             its_pass.broken |= not isinstance(error, StopIteration)
@@ -189,13 +193,24 @@ class EpochIterator:
         finally:
             self._watch.leave()
 
+    def _dropped(self, tag: Tag) -> None:
+        """A stage took a datapoint out. Where two rounds of an endless flow gave none, say so."""
+        number = first_of(tag)[0]
+        if self._pass.delivered or not isinstance(number, int):
+            return
+        if self._first_round is None:
+            self._first_round = number
+        elif number == self._first_round + 2:
+            self._first_round = None  # told once a flow
+            self._empty(True)
+
     def _end(self) -> BaseException:
         """Why there is no more."""
         if self._ended is not None:  # while this thread waited for its turn
             return DataFlowTerminated(self._ended)
         self._pass.end()
         if self._pass.finished and not self._pass.delivered:
-            self._empty()
+            self._empty(False)
         return StopIteration()
 
     @property

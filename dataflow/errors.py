@@ -188,3 +188,11 @@ def _rebuild(cls: type[DatapointError], message: str, state: dict[str, Any]) -> 
     error = cls(message, reason=state["reason"])
     error.__dict__.update(state)
     return error
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, whatever its `__str__` does."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"(its text cannot be had: its __str__ raised {type(another).__name__})"

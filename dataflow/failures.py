@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from dataflow.errors import ConfigError, DatapointError, TooManyErrors, WorkerError
+from dataflow.errors import ConfigError, DatapointError, TooManyErrors, WorkerError, text_of
 
 __all__ = ["ErrorPolicy", "FailedDatapoint", "OnError", "error_policies", "policy_of"]
 
@@ -85,7 +85,9 @@ class ErrorPolicy:
         if self.on_error == "raise":
             raise error
         keyed = number is None
-        self.failures.append(FailedDatapoint(datapoint if keyed else number, reason, str(error)))
+        self.failures.append(
+            FailedDatapoint(datapoint if keyed else number, reason, text_of(error))
+        )
         if keyed and id(datapoint) not in self._known:
             self._known.add(id(datapoint))
             self.failed.append(datapoint)

@@ -22,7 +22,7 @@ class ProxyDataFlow(DataFlow):
     """A dataflow over another one, `ds`; by itself it passes everything on."""
 
     def __init__(self, ds: Any) -> None:
-        if ds is not None:
+        if ds is not None or type(self).__module__.startswith("dataflow."):
             _check(self, ds)
         self.ds = ds
 
@@ -53,6 +53,11 @@ def _check(stage: ProxyDataFlow, ds: Any) -> None:
         raise ConfigError(
             f"{name} needs a dataflow, not the {type(ds).__name__} {shortened(ds)}: "
             "DataFromList(datapoints) makes one of a list of datapoints"
+        )
+    if hasattr(ds, "__next__"):
+        raise ConfigError(
+            f"{name} needs a dataflow, not the iterator {shortened(ds)}, which has one pass only: "
+            "DataFromGenerator(function) makes one of a function that returns an iterator"
         )
     if not hasattr(ds, "__iter__") and not hasattr(ds, "__getitem__"):
         raise ConfigError(f"{name} needs a dataflow, not {shortened(ds)}")

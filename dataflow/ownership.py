@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,7 +29,9 @@ from uuid import UUID
 
 import numpy as np
 
-__all__ = ["LARGE", "Empty", "ExclusiveMemory", "copied", "own"]
+__all__ = ["LARGE", "Empty", "ExclusiveMemory", "copied", "is_tensor", "own", "view_of"]
+
+logger = logging.getLogger(__name__)
 
 Empty: TypeAlias = Callable[[tuple[int, ...], Any], np.ndarray]
 """Makes an array of a shape and a dtype, as `numpy.empty` does."""
@@ -106,11 +110,11 @@ def _own(alone: bool, value: Any, empty: Empty | None, memo: _Memo) -> Any:
         memo: the copies so far.
     """
     kind = type(value)
-    if kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic):
+    if kind in _PLAIN or kind in _UNCHANGING or _is_scalar(value):
         return value
     if not alone:
         return _copied(value, empty, memo)
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.void)):
         return value if _has_memory_alone(value) else _copied(value, empty, memo)
     if kind is list or kind is dict:
         for place in range(len(value)) if kind is list else value:
@@ -126,8 +130,10 @@ def _own(alone: bool, value: Any, empty: Empty | None, memo: _Memo) -> Any:
             if kept is not part:
                 value[place] = kept
         return value
-    if _is_tensor(value):
+    if is_tensor(value):
         return value if _has_storage_alone(value) else _copied(value, empty, memo)
+    if kind is memoryview:
+        return value if type(value.obj) is bytes else _copied(value, empty, memo)
     for part in _parts(value):
         if _own(getrefcount(part) <= _HELD_ONCE, part, empty, memo) is not part:
             return _copied(value, empty, memo)
@@ -138,7 +144,7 @@ def _copied(value: Any, empty: Empty | None, memo: _Memo) -> Any:
     """As `copied`; what is in the datapoint twice is in the copy twice, too."""
     kind = type(value)
     array = kind is np.ndarray
-    if not array and (kind in _PLAIN or kind in _UNCHANGING or isinstance(value, np.generic)):
+    if not array and (kind in _PLAIN or kind in _UNCHANGING or _is_scalar(value)):
         return value
     if (known := memo.get(id(value))) is not None:
         return known
@@ -151,21 +157,70 @@ def _copied(value: Any, empty: Empty | None, memo: _Memo) -> Any:
         else:
             made = value.copy(order="K")
     elif kind is list:
-        made = [_copied(part, empty, memo) for part in value]
+        made = memo[id(value)] = []  # first, as it may hold itself
+        made += [_copied(part, empty, memo) for part in value]
     elif kind is dict:
-        made = {key: _copied(part, empty, memo) for key, part in value.items()}
+        made = memo[id(value)] = {}
+        made.update((key, _copied(part, empty, memo)) for key, part in value.items())
     elif kind is tuple:
         made = tuple([_copied(part, empty, memo) for part in value])
-    elif _is_tensor(value) and not value.requires_grad:
+    elif kind is memoryview:
+        made = view_of(value.tobytes(), value.format, value.shape, value.readonly)
+    elif isinstance(value, np.void) and not value.dtype.hasobject:
+        made = value.copy()
+    elif is_tensor(value) and not value.requires_grad:
         made = value.clone()
     else:
         try:
             return copy.deepcopy(value, memo)
-        except Exception:  # an open file, say; or whatever the user's `__deepcopy__` does
-            return value
+        except (Exception, SystemExit):  # an open file, say; or what the user's `__getattr__` does
+            made = _copied_by_pickle(value)
     # All that is in the datapoint lives until all of it is copied: no number is used again.
     memo[id(value)] = made
     return made
+
+
+def view_of(octets: bytes, format: str, shape: tuple[int, ...], readonly: bool) -> memoryview:
+    """A memoryview of these bytes, with memory of its own.
+
+    Args:
+        octets: the bytes.
+        format: of an element, as of `struct`.
+        shape: elements along each axis.
+        readonly: nobody can write into it.
+    """
+    memory = octets if readonly else bytearray(octets)
+    if format == "B" and len(shape) == 1:
+        return memoryview(memory)
+    try:
+        return memoryview(memory).cast(format, shape)  # type: ignore[call-overload,no-any-return]
+    except (ValueError, TypeError):  # empty, say, or of another byte order
+        array: Any = np.frombuffer(memory, np.dtype(format)).reshape(shape)
+        return memoryview(array)
+
+
+_told: set[str] = set()
+
+
+def _copied_by_pickle(value: Any) -> Any:
+    """A copy of what `copy` cannot copy; itself, where pickle cannot either.
+
+    That is said once for each class.
+    """
+    try:
+        return pickle.loads(pickle.dumps(value, protocol=5))
+    except (Exception, SystemExit) as error:  # pickling the user's objects raises anything
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        if name in _told:
+            return value
+        _told.add(name)
+        logger.warning(
+            "a %s in a datapoint cannot be copied (%s: %s): whoever writes into it, writes into "
+            "what others have of it, such as a cache. Give the class a __deepcopy__, or keep it "
+            "out of datapoints",
+            *(name, type(error).__name__, error),
+        )
+        return value
 
 
 def _placed(array: np.ndarray, empty: Empty) -> np.ndarray:
@@ -215,7 +270,7 @@ def _is_frozen(array: np.ndarray) -> bool:
     )
 
 
-def _has_memory_alone(array: np.ndarray) -> bool:
+def _has_memory_alone(array: np.ndarray | np.void) -> bool:
     """Whether an array's memory can be reached by way of this array only."""
     if array.dtype.hasobject:
         return False
@@ -231,7 +286,16 @@ def _has_memory_alone(array: np.ndarray) -> bool:
     return type(base) is bytearray and getrefcount(base) <= _HELD_ONCE
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_scalar(value: Any) -> bool:
+    """Whether it is one of NumPy's scalars that nobody can write into.
+
+    Rows of structured arrays are none: they are views of them.
+    """
+    return isinstance(value, np.generic) and not isinstance(value, np.void)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is one of torch's tensors."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 

@@ -27,7 +27,7 @@ class Runtime:
         plan: flow → how it is run.
         summarise: flow → what ``stats()`` returns.
         explain: what ``stats()`` returned → a paragraph.
-        why_nothing: flow → why its epoch, which has just ended, delivered nothing.
+        why_nothing: flow, and whether it goes on → why its epoch delivered nothing.
     """
 
     session: Callable[..., Any]
@@ -38,7 +38,7 @@ class Runtime:
     plan: Callable[[Any], Any]
     summarise: Callable[[Any], dict[str, Any]]
     explain: Callable[[dict[str, Any]], str]
-    why_nothing: Callable[[Any], str]
+    why_nothing: Callable[[Any, bool], str]
 
 
 _installed: list[Runtime] = []

@@ -11,6 +11,7 @@ import gc
 import glob
 import os
 import signal
+import stat
 import tempfile
 import threading
 import time
@@ -37,6 +38,7 @@ _PATIENCE = 5.0
 _ROOT = Path(__file__).resolve().parents[1]
 
 _TURNS = pytest.StashKey[Turns]()
+_PIPES = pytest.StashKey[dict[int, int]]()
 
 
 # -- how the suite runs -----------------------------------------------------------------------
@@ -69,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     told = getattr(config, "workerinput", {})
     config.stash[_TURNS] = turns = Turns(told.get("turns"))
     config.add_cleanup(turns.close)
+    config.stash[_PIPES] = _pipes()
     if not told:
         # Hundreds of processes import it. They would compile it, too, where bytecode is not kept.
         compileall.compile_dir(_ROOT / "dataflow", quiet=2)
@@ -197,12 +200,25 @@ def no_haste_to_tell_who_is_missing() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_leaks() -> Iterator[None]:
-    """Fail a test that leaves anything behind, and say what."""
-    before = _left()
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves anything behind, and say what; or takes what was there before."""
+    before, pipes = _left(), request.config.stash[_PIPES]
     yield
     if left := _lasting(before):
         pytest.fail(f"left behind: {left}")
+    if (now := _pipes()) != {**now, **pipes}:
+        pytest.fail(f"the pipes {pipes} are {now} now: what is not the test's was closed")
+
+
+def _pipes() -> dict[int, int]:
+    """The pipes of this process, by their descriptors; such as those to the suite's first one."""
+    found = {}
+    for fd in map(int, os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ()):
+        with contextlib.suppress(OSError):
+            state = os.fstat(fd)
+            if fd > 2 and stat.S_ISFIFO(state.st_mode):
+                found[fd] = state.st_ino
+    return found
 
 
 def _lasting(before: dict[str, set[object]]) -> dict[str, set[object]]:

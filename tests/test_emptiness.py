@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import pytest
+from patience import patient
 
 import dataflow as df
 from dataflow.engine.runners import ThreadRunner
@@ -56,6 +60,20 @@ def test_the_rest_of_an_epoch_may_be_empty(caplog: pytest.LogCaptureFixture) -> 
     ds.load_state_dict(state)
     assert list(ds) == []
     assert not caplog.records
+
+
+def test_an_endless_flow_without_datapoints_does_not_go_on_silently(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = threading.Event()
+    ds = numbers(3).filter(lambda dp: told.is_set()).repeat(-1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(next, iter(ds))
+        while "RepeatedData delivered nothing in two rounds, and goes on" not in caplog.text:
+            assert not first.done()
+            sleep(0.01)
+        told.set()
+        assert first.result(patient(10))[0] in range(3) and len(caplog.records) == 1
 
 
 def test_a_loop_that_was_left_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

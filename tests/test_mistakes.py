@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +63,22 @@ URL = "http://127.0.0.1:1/a.jpg"
         (lambda: list(images(Frame())), ["Frame", "values.tolist()"]),
         (lambda: df.DataFromList(Frame()), ["Frame", "values.tolist()"]),
         (lambda: df.PrefetchDataZMQ(numbers(), 1, init=3), ["init=3"]),
+        (lambda: df.PrefetchDataZMQ(numbers(), 1, task_timeout="3"), ["task_timeout='3'"]),
+        (lambda: df.PrefetchDataZMQ(iter([[1]]), 1), ["iterator", "DataFromGenerator("]),
+        (lambda: df.BatchData(None, 2), ["BatchData", "None"]),
+        (lambda: df.DataFromList(3), ["lst=3"]),
+        (lambda: df.DataFromList({"a": [1]}), ["lst={'a': [1]}"]),
+        (lambda: df.DataFromList({1, 2}), ["lst={1, 2}", "list("]),
+        (lambda: numbers().seed(1.7), ["seed=1.7"]),
+        (lambda: numbers().seed("x"), ["seed='x'"]),
+        (lambda: numbers().set_epoch("a"), ["epoch='a'"]),
+        (lambda: numbers().set_epoch(-1), ["epoch=-1"]),
+        (lambda: df.JoinData(3), ["df_lists=3"]),
+        (lambda: df.SelectComponent(numbers(), 0), ["idxs=0", "[0]"]),
+        (lambda: list(df.DataFromGenerator(lambda: None)), ["None", "yield"]),
+        (lambda: numbers().batch(2, pad="x"), ["pad='x'"]),
+        (lambda: numbers().batch(2, pad=0, collate=list), ["pad and collate"]),
+        (lambda: numbers().batch(2, pad=0, use_list=True), ["use_list and pad"]),
     ],
 )
 def test_it_says_what_to_write(mistake: Callable[[], Any], words: list[str]) -> None:
@@ -68,6 +86,24 @@ def test_it_says_what_to_write(mistake: Callable[[], Any], words: list[str]) -> 
         mistake()
     for word in words:
         assert word in str(caught.value)
+
+
+def test_an_error_says_where() -> None:
+    def work(dp: list[int]) -> list[int]:
+        raise ValueError("boom")
+
+    ds = numbers().map(work)
+    with pytest.raises(ValueError, match="boom") as plain:
+        list(ds)
+    where = "position 0 of epoch 0, key [0], in MapData with work"
+    if sys.version_info >= (3, 11):
+        assert plain.value.__notes__ == [f"dataflow: for {where}"]
+    with pytest.raises(df.WorkerError, match=re.escape(where)):
+        list(df.MultiThreadMapData(ds, 1, lambda dp: dp))
+    both = numbers()
+    with pytest.raises(df.DataFlowTerminated, match=r"DataFromList: for two loops .* twice"):
+        for _ in both:
+            next(iter(both))
 
 
 def test_dicts_with_a_common_key() -> None:

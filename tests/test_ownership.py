@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -159,6 +160,62 @@ def test_parts_of_a_message_are_each_ours() -> None:
     one = parts.pop()
     kept = own(one)
     assert kept is one
+
+
+class AttrDict(dict):  # type: ignore[type-arg]
+    """As many programs have it: `copy` gets a KeyError for `__deepcopy__`."""
+
+    __getattr__ = dict.__getitem__
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_rows_of_structured_arrays_are_views(record: bool) -> None:
+    rows = np.zeros(2, [("n", "i4")]).view(np.recarray if record else np.ndarray)
+    datapoint = [rows[0], 1]
+    kept, copy = own(datapoint), copied([rows[1]])
+    rows["n"] = 7
+    assert kept[0]["n"] == copy[0]["n"] == 0 and type(kept[0]) is type(rows[0])
+    copy[0]["n"] = 5
+    assert rows[1]["n"] == 7
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (0, 3)])
+@pytest.mark.parametrize("dtype", ["u1", "i4", ">i4", "f8", "?"])
+def test_views_of_memory(shape: tuple[int, ...], dtype: str) -> None:
+    array = np.ones(shape, dtype)
+    for view in (memoryview(array), memoryview(array).toreadonly()):
+        datapoint = [view]
+        for made in (own(datapoint)[0], copied([view])[0]):
+            assert made.shape == shape and made.readonly == view.readonly
+            assert np.asarray(made).dtype == dtype
+            array[...] = 0
+            assert np.asarray(made).all()
+            array[...] = 1
+    assert copied([memoryview(b"abc")])[0] == b"abc"
+
+
+def test_objects_that_only_pickle_can_copy(caplog: pytest.LogCaptureFixture) -> None:
+    held = AttrDict(x=np.zeros(3))
+    copy = copied([held])[0]
+    held.x[:] = 1
+    assert type(copy) is AttrDict and not copy.x.any() and not caplog.text
+
+
+def test_what_nothing_can_copy_is_told_once_a_class(caplog: pytest.LogCaptureFixture) -> None:
+    class Locked:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+    shared = [Locked(), Locked()]
+    assert copied(shared) == shared
+    assert caplog.text.count("Locked in a datapoint cannot be copied (") == 1
+
+
+def test_what_holds_itself() -> None:
+    own_tail: list[Any] = [1]
+    own_tail.append(own_tail)
+    for made in (copied([own_tail])[0], own([own_tail])[0]):
+        assert made[0] == 1 and made[1] is made and made is not own_tail
 
 
 def test_what_cannot_be_copied_stays(tmp_path: Any) -> None:

@@ -91,7 +91,7 @@ class _Unpickler(_Steps):  # type: ignore[misc]
     def find_class(self, module: str, name: str) -> Any:
         try:
             return super().find_class(module, name)
-        except Exception as error:  # importing a module runs any code
+        except (Exception, SystemExit) as error:  # importing a module runs any code
             return type("Missing", (Unreadable,), {"error": error})
 
 
@@ -102,7 +102,7 @@ def _guarded(step: Callable[[Any], None], taken: int) -> Callable[[Any], None]:
         size = len(unpickler.stack)
         try:
             step(unpickler)
-        except Exception as error:  # whatever the user's classes do
+        except (Exception, SystemExit) as error:  # whatever the user's classes do
             del unpickler.stack[size - taken :]
             unpickler.stack.append(Unreadable(error))
 

@@ -10,6 +10,7 @@ sockets of one user, and for a cluster in which everybody is trusted.
 
 from __future__ import annotations
 
+import copyreg
 import importlib.util
 import io
 import linecache
@@ -20,6 +21,8 @@ from collections.abc import Callable
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
+
+from dataflow.ownership import view_of
 
 __all__ = ["code_pickler", "dumps"]
 
@@ -49,6 +52,10 @@ def code_pickler() -> Any:
                 # The same list for all functions of a file: the pickle holds it once.
                 lines = linecache.getlines(obj.co_filename)
                 return _code, (importlib.util.MAGIC_NUMBER, packed, obj.co_filename, lines)
+            if type(obj) is memoryview:  # of which cloudpickle makes bytes
+                return view_of, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
+            if _lost_slots(obj):
+                return copyreg.__newobj__, (type(obj),), vars(obj), None, None, _set_all  # type: ignore[attr-defined]
             if isinstance(obj, FunctionType):
                 # A script in a zip archive has its lines from its loader.
                 linecache.lazycache(obj.__code__.co_filename, obj.__globals__)
@@ -66,6 +73,29 @@ def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> by
     file = io.BytesIO()
     code_pickler()(file, protocol=5, buffer_callback=buffer_callback).dump(value)
     return file.getvalue()
+
+
+def _lost_slots(obj: Any) -> bool:
+    """Whether it is of a class with slots that cloudpickle rebuilt, which makes it one without.
+
+    Where the class comes from, objects have no dictionary that their state could be put in.
+    """
+    kind: Any = type(obj)
+    return (
+        "__slots__" in kind.__dict__
+        and hasattr(obj, "__dict__")
+        and "__dict__" not in kind.__slots__
+        and not isinstance(obj, type)
+        and not any("__dict__" in base.__dict__ for base in kind.__mro__[1:])
+        and kind.__reduce_ex__ is object.__reduce_ex__
+        and kind.__reduce__ is object.__reduce__
+        and getattr(kind, "__getstate__", None) is getattr(object, "__getstate__", None)
+    )
+
+
+def _set_all(obj: Any, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        object.__setattr__(obj, name, value)
 
 
 def _code(magic: bytes, packed: bytes, filename: str, lines: list[str]) -> CodeType:

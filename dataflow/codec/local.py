@@ -17,7 +17,7 @@ import numpy as np
 
 from dataflow.codec import flawed, functions
 from dataflow.codec.torch_tensors import reduced
-from dataflow.ownership import LARGE
+from dataflow.ownership import LARGE, view_of
 
 __all__ = ["Laid", "decode", "encode"]
 
@@ -69,6 +69,8 @@ class _Pickler(pickle.Pickler):
             if not (obj.flags.c_contiguous or obj.flags.f_contiguous):
                 return np.ascontiguousarray(obj).__reduce_ex__(5)
             return NotImplemented
+        if type(obj) is memoryview:
+            return view_of, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
         if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
             raise pickle.PicklingError(f"{obj} is of the script, which the other side does not run")
         return reduced(obj) or NotImplemented
@@ -114,5 +116,5 @@ def decode(structure: bytes | memoryview, buffers: Iterable[Any]) -> Any:
     given = list(buffers)
     try:
         return pickle.loads(structure, buffers=given)
-    except Exception:  # unpickling the user's objects raises anything
+    except (Exception, SystemExit):  # unpickling the user's objects raises anything
         return flawed.Flawed(flawed.loads(structure, given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
@@ -104,7 +105,7 @@ class Consumer:
     def settle(self, task: Task, outcome: Any) -> Any:
         """The datapoint of a task that a worker has an outcome for."""
         if isinstance(outcome, Failed):
-            return self._failed(task, outcome.exception(), outcome.stage)
+            return self._failed(task, outcome.exception(), outcome.stage, ends=outcome.ends)
         if outcome is DROPPED or not self._rest[task.chain]:
             for policy in self._watchful:
                 policy.passed()
@@ -174,8 +175,15 @@ class Consumer:
             self._enter_counts()
         return datapoint
 
-    def _failed(self, task: Task, error: Exception, stage: int) -> Any:
-        """What becomes of a datapoint whose loader or stage raised."""
+    def _failed(self, task: Task, error: Exception, stage: int, *, ends: bool = False) -> Any:
+        """What becomes of a datapoint whose loader or stage raised.
+
+        Args:
+            task: the datapoint's.
+            error: what was raised.
+            stage: the stage's index, LOADER or UNSENT.
+            ends: there are no more after it, so it is raised whatever the policy.
+        """
         chain = self._fragment.chains[task.chain]
         self._meter(task.chain, stage).errors += 1
         policies = chain.policies
@@ -184,10 +192,11 @@ class Consumer:
         keyed = self._fragment.is_keyed(task)
         members = members_of(task)
         key = task.key if members is None else [one.key for one in members]
+        where = f"{_in_words(task, key if keyed else None)}, in {self._name(task.chain, stage)}"
         if isinstance(error, WorkerError):
-            error.where = _in_words(task, key if keyed else None)
-        if policy is None:
-            raise error
+            error.where = where
+        if policy is None or ends:
+            raise _noted(error, where)
         replacement = policy.failed_with(
             error,
             None if self._fragment.sequential else key,
@@ -206,10 +215,25 @@ class Consumer:
             meter.items += items
             meter.busy += busy
 
+    def _name(self, chain: int, stage: int) -> str:
+        """Who that is, with the function that it calls."""
+        owner = self._fragment.runner if stage == UNSENT else self._fragment.owners[chain, stage]
+        function = getattr(getattr(owner, "func", None), "__name__", None)
+        return type(owner).__name__ + (f" with {function}" if function else "")
+
     def _meter(self, chain: int, stage: int) -> Meter:
         if stage == UNSENT:
             return meter_of(self._fragment.runner)
         return meter_of(self._fragment.owners[chain, stage])
+
+
+def _noted(error: Exception, where: str) -> Exception:
+    """The same, and its traceback says which datapoint it was (from Python 3.11 on)."""
+    if sys.version_info >= (3, 11) and not isinstance(error, WorkerError):
+        note = f"dataflow: for {where}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    return error
 
 
 def _in_words(task: Task, key: Any) -> str:

@@ -8,8 +8,8 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from dataflow.codec import functions
-from dataflow.errors import DatapointError, WorkerError
-from dataflow.plan.tasks import Tasks
+from dataflow.errors import DatapointError, WorkerError, text_of
+from dataflow.plan.tasks import SourceEnded, Tasks
 
 __all__ = [
     "RECALL",
@@ -144,6 +144,7 @@ class Failed:
         error: the exception; pickled by itself where it crosses a process, because exceptions
             often pickle but do not unpickle. None where it cannot travel.
         final: it is no `Exception`, and ends the loop.
+        ends: the source that raised it has no more after it, so nobody is asked whether to go on.
     """
 
     stage: int
@@ -152,14 +153,17 @@ class Failed:
     traceback: str
     error: BaseException | bytes | None
     final: bool = False
+    ends: bool = False
 
     @classmethod
     def of(cls, error: BaseException, stage: int) -> Failed:
         """Describe an exception that was just caught."""
+        if ends := isinstance(error, SourceEnded):
+            error = error.error
         kind = type(error)
         text = "".join(traceback.format_exception(error))
         name, final = f"{kind.__module__}.{kind.__qualname__}", not isinstance(error, Exception)
-        return cls(stage, name, str(error), text, error, final)
+        return cls(stage, name, text_of(error), text, error, final, ends)
 
     def sealed(self) -> Failed:
         """The same, fit for another process."""

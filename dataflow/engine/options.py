@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 from dataflow.errors import ConfigError
 from dataflow.failures import OnError
@@ -45,7 +46,8 @@ class RunnerOptions:
         whole_number("max_restarts", self.max_restarts, 0)
         if self.init is not None and not callable(self.init):
             raise ConfigError(f"init={self.init!r} must be a function without arguments")
-        if self.task_timeout is not None and not self.task_timeout > 0:
+        timeout = self.task_timeout
+        if timeout is not None and not (isinstance(timeout, Real) and timeout > 0):
             raise ConfigError(
                 f"task_timeout={self.task_timeout!r} must be a positive number or None"
             )

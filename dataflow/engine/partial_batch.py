@@ -11,7 +11,7 @@ import numpy as np
 
 from dataflow.engine.messages import Failed, Lease, Loose, Whole
 from dataflow.epoch import DROPPED
-from dataflow.ownership import copied
+from dataflow.ownership import copied, is_tensor
 from dataflow.plan.ops import BatchChain
 from dataflow.plan.tasks import Task
 from dataflow.stages.collate import Collation
@@ -138,5 +138,6 @@ def bytes_of(outcome: Any) -> int:
         parts = outcome.values() if isinstance(outcome, dict) else (outcome,)
     size = 0
     for part in parts:
-        size += getattr(part, "nbytes", 0)
+        if isinstance(part, np.ndarray) or is_tensor(part):  # others may call anything `nbytes`
+            size += part.nbytes
     return max(1, size)

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,8 @@ def main() -> None:
         return
     listen = partial(_listen, end, worker, threads, control_fd, folder, welcomed)
     for helper in (listen, worker.watch, *[worker.work] * (threads - 1)):
-        threading.Thread(target=_to_the_end, args=(helper,), daemon=True).start()
+        run = copy_context().run  # with the context of decimal numbers, say
+        threading.Thread(target=run, args=(_to_the_end, helper), daemon=True).start()
     _to_the_end(worker.work)
     worker.close()
 

@@ -47,7 +47,8 @@ class Runner(ProxyDataFlow):
         super().__init__(ds)
         self._options = options
         on_error = options.on_error
-        self._policy = ds._policy if on_error is None else ErrorPolicy(on_error)
+        above = getattr(ds, "_policy", None) if on_error is None else None
+        self._policy = above or ErrorPolicy(on_error or "raise")
         self._executors: dict[Any, Executor] = {}
         self._gauges: Gauges = {}
         self._versions: dict[Any, Any] = {}  # of what the workers run

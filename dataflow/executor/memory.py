@@ -61,13 +61,17 @@ def keep_memory_of(size: int) -> None:
         keep_freed_memory()
 
 
-def size_of(value: Any) -> int:
-    """Bytes that a datapoint takes, about; many for what is not of NumPy's or Python's types."""
+def size_of(value: Any, depth: int = 8) -> int:
+    """Bytes that a datapoint takes, about; many for what is not of NumPy's or Python's types.
+
+    Args:
+        value: the datapoint, or a part of it.
+        depth: how far to look into lists and dicts, which may hold themselves.
+    """
     match value:
-        case list() | tuple():
-            return sys.getsizeof(value) + sum(map(size_of, value))
-        case dict():
-            return sys.getsizeof(value) + sum(map(size_of, value.values()))
+        case list() | tuple() | dict() if depth:
+            parts = value.values() if isinstance(value, dict) else value
+            return sys.getsizeof(value) + sum(size_of(part, depth - 1) for part in parts)
         case np.ndarray() | np.generic():
             return _UNKNOWN if value.dtype.hasobject else value.nbytes
         case None | bool() | int() | float() | complex() | str() | bytes():

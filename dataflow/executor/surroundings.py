@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import logging
 import pickle
 import sys
@@ -26,6 +27,7 @@ class Surroundings(NamedTuple):
         handlers: of the root logger, as far as another process can have them, too.
         filters: of warnings.
         numpy: what becomes of floating-point errors.
+        decimal: the context of decimal numbers.
         init: a function to be called when all else is as it was.
     """
 
@@ -34,6 +36,7 @@ class Surroundings(NamedTuple):
     handlers: list[bytes]
     filters: list[bytes]
     numpy: dict[str, Any]
+    decimal: bytes
     init: bytes | None
 
 
@@ -51,6 +54,7 @@ def surroundings(init: Callable[[], object] | None) -> Surroundings:
         handlers=_packed(handlers),
         filters=_packed(warnings.filters),
         numpy=dict(np.geterr()),
+        decimal=pickle.dumps(decimal.getcontext()),
         init=None if init is None else local.encode(init)[0],
     )
 
@@ -78,6 +82,7 @@ def settle_in(found: Surroundings) -> None:
             message, module = (getattr(one, "pattern", one) or "" for one in (message, module))
             warnings.filterwarnings(action, message, category, module, line, append=True)
     np.seterr(**found.numpy)
+    decimal.setcontext(pickle.loads(found.decimal))
     if found.init is not None:
         pickle.loads(found.init)()
 

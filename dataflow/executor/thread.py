@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -47,7 +48,10 @@ class ThreadExecutor:
         to_the_end = partial(_to_the_end, self._reports)
         self._threads = [
             threading.Thread(
-                target=to_the_end, args=(worker.work,), name=f"dataflow-thread-{i}", daemon=True
+                target=copy_context().run,  # the precision of `decimal`, say, is the program's
+                args=(to_the_end, worker.work),
+                name=f"dataflow-thread-{i}",
+                daemon=True,
             )
             for worker in self._workers
             for i in range(threads)

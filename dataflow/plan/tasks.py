@@ -9,7 +9,17 @@ from typing import Any, NamedTuple, overload
 
 from dataflow.randomness import Tag
 
-__all__ = ["EXHAUSTED", "LOADER", "ColumnFeed", "Feed", "Members", "Task", "Tasks", "members_of"]
+__all__ = [
+    "EXHAUSTED",
+    "LOADER",
+    "ColumnFeed",
+    "Feed",
+    "Members",
+    "SourceEnded",
+    "Task",
+    "Tasks",
+    "members_of",
+]
 
 # The stage index of a loader, which comes before the stages.
 LOADER = -1
@@ -143,6 +153,18 @@ def _members(*columns: tuple[Any, ...]) -> Members:
 def members_of(task: Task) -> Members | None:
     """The members of a task that is a whole batch; None of others."""
     return task.key if type(task.key) is Members else None
+
+
+class SourceEnded(Exception):
+    """A flow that can only be iterated raised, and has no more after that.
+
+    Args:
+        error: what it raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class _Exhausted:

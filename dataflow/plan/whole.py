@@ -11,7 +11,7 @@ from dataflow.opening import stream
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.index import Endless
 from dataflow.plan.ops import OpChain
-from dataflow.plan.tasks import EXHAUSTED, LOADER
+from dataflow.plan.tasks import EXHAUSTED, LOADER, SourceEnded
 from dataflow.randomness import generator, leave
 from dataflow.records import ItemOp, Opaque, RunnerOp
 from dataflow.runtime import runtime
@@ -63,7 +63,10 @@ class FlowLoader:
             next(self._stream, None)
             self._next += 1
         self._next += 1
-        _, datapoint = next(self._stream, (None, EXHAUSTED))
+        try:
+            _, datapoint = next(self._stream, (None, EXHAUSTED))
+        except Exception as error:
+            raise SourceEnded(error) from error
         return None if datapoint is DROPPED else datapoint
 
     def __getstate__(self) -> dict[str, Any]:

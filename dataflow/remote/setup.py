@@ -90,7 +90,7 @@ class Notice:
         """Nobody has been there for so many seconds; to be called every second or so."""
         now = monotonic()
         if now - self._called > self._gap:
-            self._before = seconds
+            self._before = max(0.0, seconds - 1.0)  # all but what one call stands for
         self._called, self._before = now, min(self._before, seconds)
         if seconds - self._before > self._patience and now > self._next:
             self._next = now + self._pause

@@ -8,6 +8,7 @@ from typing import Any
 from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
+from dataflow.utils.arguments import shortened
 
 __all__ = ["DataFromGenerator", "DataFromIterable"]
 
@@ -29,7 +30,13 @@ class DataFromGenerator(DataFlow):
         return _len(self._gen)
 
     def _stream(self, epoch: Epoch) -> Stream:
-        return _numbered(self._gen() if callable(self._gen) else self._gen, epoch)
+        datapoints = self._gen() if callable(self._gen) else self._gen
+        if not _iterable(datapoints):
+            raise ConfigError(
+                f"gen={self._gen!r} returned {shortened(datapoints)}, which cannot be iterated: "
+                "does it yield its datapoints?"
+            )
+        return _numbered(datapoints, epoch)
 
 
 class DataFromIterable(DataFlow):

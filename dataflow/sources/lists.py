@@ -10,6 +10,7 @@ from dataflow.errors import ConfigError
 from dataflow.sources.arrow import is_table
 from dataflow.sources.columns import as_rows, distinct
 from dataflow.sources.keyed import KeyedSource
+from dataflow.utils.arguments import shortened
 
 __all__ = ["DataFromList"]
 
@@ -30,6 +31,11 @@ class DataFromList(KeyedSource):
             raise ConfigError(
                 f"lst is a {type(lst).__name__}: give its rows, lst.values.tolist(), or a pyarrow "
                 "table of it"
+            )
+        if not (hasattr(lst, "__len__") and hasattr(lst, "__getitem__")) or isinstance(lst, dict):
+            raise ConfigError(
+                f"lst={shortened(lst)} must be a list of datapoints, or another sequence; list(…) "
+                "makes one of what can be iterated"
             )
         self.lst = lst
         self.shuffle = shuffle

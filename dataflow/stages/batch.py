@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from numbers import Number
 from time import perf_counter
 from typing import Any
 
@@ -55,6 +56,13 @@ class BatchData(ProxyDataFlow):
         super().__init__(ds)
         if collate is not None and not callable(collate):
             raise ConfigError(f"collate={collate!r} must be a function of a list of datapoints")
+        given = {"use_list": use_list, "pad": pad is not None, "collate": collate is not None}
+        if len(several := [name for name, is_given in given.items() if is_given]) > 1:
+            raise ConfigError(
+                f"{' and '.join(several)} exclude each other: each says how a batch is made"
+            )
+        if pad is not None and not isinstance(pad, Number):
+            raise ConfigError(f"pad={pad!r} must be a number: arrays are filled up with it")
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.remainder = remainder
         self.use_list = use_list

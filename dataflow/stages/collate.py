@@ -329,10 +329,10 @@ def _padded(arrays: list[np.ndarray], empty: Empty, dtype: Any, pad: Any) -> np.
     (ndim, *others) = {array.ndim for array in arrays}
     if others:
         raise ValueError("arrays of different numbers of axes cannot be padded")
-    if dtype.kind not in "biufc" or not np.array_equal(
-        np.asarray(pad).astype(dtype), pad, equal_nan=True
-    ):
-        raise ValueError(f"pad={pad!r} is no value of dtype {dtype}")
+    can = dtype.kind in "biufc" and (dtype.kind == "c" or not isinstance(pad, complex))
+    with np.errstate(all="ignore"):
+        if not can or not np.array_equal(np.asarray(pad).astype(dtype), pad, equal_nan=True):
+            raise ValueError(f"pad={pad!r} is no value of dtype {dtype}")
     largest = [max(array.shape[axis] for array in arrays) for axis in range(ndim)]
     block = empty((len(arrays), *largest), dtype)
     block[...] = pad
@@ -348,11 +348,15 @@ def _common_dtype(arrays: list[np.ndarray]) -> Any:
         return dtypes.pop()
     if len({dtype.kind in "SU" for dtype in dtypes}) > 1:
         raise TypeError("text, and what is no text")
+    if any(dtype.names is not None for dtype in dtypes):
+        raise TypeError(f"rows of {', '.join(sorted(map(str, dtypes)))}")
     common = np.result_type(*dtypes)
     for number, array in enumerate(arrays):
-        if array.dtype.kind in "iu" and common.kind in "fc" and array.dtype.itemsize >= 8:
+        long = array.dtype.kind in "iu" and common.kind in "fc" and array.dtype.itemsize >= 8
+        if long or (array.dtype.kind in "mM" and array.dtype != common):
             with np.errstate(invalid="ignore"):
-                there_and_back = array.astype(common).real.astype(array.dtype)
+                there = array.astype(common)
+                there_and_back = (there.real if long else there).astype(array.dtype)
             if not np.array_equal(there_and_back, array):
                 value = array[there_and_back != array].flat[0] if array.ndim else array[()]
                 raise ValueError(
@@ -397,16 +401,21 @@ def _join_scalars(values: list[Any]) -> np.ndarray:
         return _of_numbers(values, np.int64)
     if kinds == {float}:
         return _of_numbers(values, np.float32)
-    scalars = [_of_numbers([value], _dtype_of(value)) for value in values]
+    # What ints and floats have in common is float64, which is also what Python's floats are.
+    with_ints = any(kind is int or issubclass(kind, np.integer) for kind in kinds)
+    scalars = [
+        _of_numbers([value], np.float64 if with_ints and type(value) is float else _dtype_of(value))
+        for value in values
+    ]
     return np.concatenate(scalars, dtype=_common_dtype(scalars), casting="unsafe")
 
 
 def _of_numbers(values: list[Any], dtype: Any) -> np.ndarray:
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(all="ignore", over="raise"):
             return np.asarray(values, dtype) if dtype != np.float32 else _single(values)
     except (OverflowError, FloatingPointError):
-        most = np.finfo(dtype).max if dtype == np.float32 else np.iinfo(dtype).max
+        most = float(np.finfo(dtype).max) if dtype == np.float32 else int(np.iinfo(dtype).max)
         for number, value in enumerate(values):
             if abs(value) > most:
                 raise OverflowError(

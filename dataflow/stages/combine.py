@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 from typing import Any, TypeAlias
 
@@ -36,6 +36,8 @@ class _Several(DataFlow):
         if others or is_flow(df_lists):
             name = type(self).__name__
             raise ConfigError(f"{name} takes one list of dataflows: {name}([a, b])")
+        if not isinstance(df_lists, Iterable):
+            raise ConfigError(f"df_lists={df_lists!r} must be a list of dataflows")
         self.df_lists = list(df_lists)
         if not self.df_lists:
             raise ConfigError("df_lists is empty: at least one dataflow is needed")

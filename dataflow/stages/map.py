@@ -86,6 +86,8 @@ class SelectComponent(ItemStage):
 
     def __init__(self, ds: Any, idxs: Sequence[int | str]) -> None:
         super().__init__(ds)
+        if isinstance(idxs, (int, str)):
+            raise ConfigError(f"idxs={idxs!r} must be a list of components: give [{idxs!r}]")
         self.idxs = list(idxs)
 
     def apply(self, datapoint: Datapoint) -> Datapoint | None:

@@ -12,12 +12,13 @@ __all__ = ["shortened", "whole_number"]
 _LONGEST = 300
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
-    """A whole number of at least so much.
+def whole_number(name: str, value: Any, least: int | None = None) -> int:
+    """A whole number, of at least so much where that is given.
 
     Raises:
         ConfigError: it is something else, such as 32.0 or "32".
     """
+    bound = "" if least is None else f" of at least {least}"
     try:
         number = operator.index(value)
     except TypeError:
@@ -28,11 +29,9 @@ def whole_number(name: str, value: Any, least: int) -> int:
             hint = f": give {int(value)}"
         elif isinstance(value, str) and value.strip().isdecimal():
             hint = f": give {int(value)}, without the quotes"
-        raise ConfigError(
-            f"{name}={shortened(value)} must be a whole number of at least {least}{hint}"
-        )
-    if number < least:
-        raise ConfigError(f"{name}={value!r} must be a whole number of at least {least}")
+        raise ConfigError(f"{name}={shortened(value)} must be a whole number{bound}{hint}")
+    if least is not None and number < least:
+        raise ConfigError(f"{name}={value!r} must be a whole number{bound}")
     return number
 
 

@@ -37,6 +37,7 @@ def of_the_script(cls: Any) -> Any:
 Thing = of_the_script(dataclasses.make_dataclass("Thing", ["image", "number"]))
 Colour = of_the_script(enum.Enum("Colour", ["RED", "BLUE"]))
 Point = of_the_script(namedtuple("Point", ["x", "y"]))
+Slotted = of_the_script(dataclasses.make_dataclass("Slotted", ["image", "number"], slots=True))
 
 
 # -- functions, of [array, number] -------------------------------------------------------------
@@ -157,7 +158,11 @@ SOURCES: dict[str, Callable[[int, int], Any]] = {
     "generator": Generator,
     "loading": Loading,
     "script's objects": lambda size, width: df.DataFromList(
-        [[*dp, Thing(dp[0], dp[1]), Colour.BLUE] for dp in listed(size, width)], shuffle=False
+        [
+            [*dp, Thing(dp[0], dp[1]), Slotted(dp[0], memoryview(dp[0])), Colour.BLUE]
+            for dp in listed(size, width)
+        ],
+        shuffle=False,
     ),
 }
 
@@ -181,14 +186,16 @@ def plainly(source: Any, functions: list[str]) -> list[Any]:
 
 def seen(value: Any) -> Any:
     """A datapoint as it is at this moment, to be compared with `==`."""
-    if isinstance(value, np.ndarray):
-        return str(value.dtype), value.tolist()
+    if isinstance(value, (np.ndarray, memoryview)):
+        return str(np.asarray(value).dtype), value.tolist()
     if isinstance(value, (list, tuple)):
         return type(value).__name__, [seen(part) for part in value]
     if isinstance(value, dict):
         return [(key, seen(part)) for key, part in value.items()]
     if dataclasses.is_dataclass(value):
-        return type(value).__name__, seen(list(vars(value).values()))
+        return type(value).__name__, [
+            seen(getattr(value, f.name)) for f in dataclasses.fields(value)
+        ]
     return type(value).__name__, str(value)
 
 

@@ -93,6 +93,25 @@ def test_more_workers_and_failures_that_are_borne_need_the_stages_apart(options:
     assert os.getpid() not in {dp[3] for dp in found}
 
 
+class Ends(df.DataFlow):
+    def __iter__(self) -> Iterator[list[int]]:
+        yield [0]
+        yield [1]
+        raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip", lambda error, dp: [7]])
+def test_a_source_that_raises_has_no_more_and_the_loop_hears_of_it(on_error: Any) -> None:
+    found: list[Any] = []
+    with (
+        df.PrefetchDataZMQ(Ends(), 1, on_error=on_error) as ds,
+        pytest.raises(df.WorkerError, match=r"OSError: the disk is gone\s+for position 2"),
+    ):
+        for dp in ds:
+            found.append(dp)
+    assert found == [[0], [1]]
+
+
 @pytest.mark.parametrize("held", ["a lock", "much"])
 def test_what_cannot_go_stays_and_that_is_told_once(
     held: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -7,10 +7,10 @@ import os
 import signal
 import threading
 import time
-import warnings
 
 import numpy as np
 import pytest
+from forked import exit_status_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from patience import patient
@@ -595,14 +595,12 @@ def test_a_forked_child_leaves_the_workers_alone() -> None:
     with df.PrefetchDataZMQ(numbers(200).map(lambda dp: time.sleep(0.001) or dp), 2) as ds:
         iterator = iter(ds)
         next(iterator)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, that is it
-            pid = os.fork()
-        if pid == 0:
-            try:
-                del iterator, ds
-            finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
+
+        def forget() -> int:
+            nonlocal iterator, ds
+            del iterator, ds
+            return 0
+
+        assert exit_status_of(forget) == 0
         assert len(list(iterator)) == 199
         assert ds.stats()["worker_restarts"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,7 +58,21 @@ def _empty_one() -> NoAppend:
     return NoAppend.__new__(NoAppend)
 
 
-MAKERS: list[Callable[[], Any]] = [NoPickle, NoUnpickle, NoModule, NoAppend, threading.Lock]
+class Leaves:
+    """Who unpickles it is asked to end."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, (5,)
+
+
+MAKERS: list[Callable[[], Any]] = [
+    NoPickle,
+    NoUnpickle,
+    NoModule,
+    NoAppend,
+    Leaves,
+    threading.Lock,
+]
 
 
 class Own(df.DataFlow):
@@ -134,6 +149,42 @@ def test_what_is_no_exception_ends_the_loop(error: BaseException, on_error: Any)
         with runner, pytest.raises(type(error)) as caught:
             list(runner)
         assert caught.value.args == error.args
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("runner", [df.PrefetchDataZMQ, ThreadRunner])
+def test_an_error_without_a_text(runner: Any) -> None:
+    def work(dp: list[int]) -> list[int]:
+        if dp[0] == 1:
+            raise Mute
+        return dp
+
+    ds = df.DataFromList([[i] for i in range(3)], shuffle=False).map(work)
+    with runner(ds, 1, on_error="skip", ordered=True) as skipping:
+        assert list(skipping) == [[0], [2]]
+        (failed,) = skipping.errors()
+        assert "its __str__ raised RuntimeError" in failed.message
+
+
+class OddSize:
+    def nbytes(self) -> int:
+        return 3
+
+
+class AttrDict(dict):  # type: ignore[type-arg]
+    __getattr__ = dict.__getitem__
+
+
+@pytest.mark.parametrize("runner", [df.PrefetchDataZMQ, ThreadRunner])
+@pytest.mark.parametrize("make", [OddSize, lambda: AttrDict(x=3)])
+def test_what_objects_call_nbytes_is_their_own(runner: Any, make: Any) -> None:
+    ds = df.DataFromList([[i] for i in range(3)], shuffle=False).map(lambda dp: [make(), dp[0]])
+    with runner(ds, 1, ordered=True) as whole:
+        assert [dp[1] for dp in whole] == [0, 1, 2]
 
 
 def test_it_ended_is_an_exception() -> None:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
-import logging, os, sys, warnings
+import decimal, logging, os, sys, warnings
 import numpy as np
 import dataflow as df
 
@@ -28,6 +28,7 @@ logging.getLogger().addHandler(console)
 warnings.simplefilter("error", UserWarning)
 warnings.filterwarnings("ignore", message="not this")
 np.seterr(divide="raise", under="ignore")
+decimal.getcontext().prec = 4
 
 def look(dp):
     logging.info("at %d", dp[0])
@@ -44,6 +45,7 @@ def look(dp):
             work()
         except Exception as error:
             found.append(type(error).__name__)
+    found.append(str(decimal.Decimal(1) / 3))
     return [dp[0], *found, os.environ["OMP_NUM_THREADS"], os.environ.get("MADE", "")]
 
 def make():
@@ -79,7 +81,7 @@ def test_as_in_the_parent(tmp_path: Path) -> None:
     script, log = tmp_path / "script.py", tmp_path / "log"
     script.write_text(SCRIPT)
     said = run(str(script), str(log), folder=tmp_path)
-    errors = "'FloatingPointError', 'UserWarning', '3'"
+    errors = "'FloatingPointError', 'UserWarning', '0.3333', '3'"
     processes = str([[i, "_", "by init"] for i in range(3)]).replace("'_'", errors)
     threads = str([[i, "_", ""] for i in range(3)]).replace("'_'", errors)
     lines = said.splitlines()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import queue
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import exit_status_of
 from patience import patient
 from servers import JPEG, Server, chunked, endless, gzip_bomb, ok, silence, status
 
@@ -188,16 +188,15 @@ def test_a_forked_child_is_told(make: Any, server: Server) -> None:
     server.routes["/a"] = ok(JPEG)
     fetcher = make()
     fetcher.fetch(server.url("/a"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
-        pid = os.fork()
-    if pid == 0:
+
+    def submit() -> int:
         try:
             fetcher.submit(server.url("/a"), print)
         except FetchError as error:
-            os._exit(0 if error.reason == "closed" else 2)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            return 0 if error.reason == "closed" else 2
+        return 1
+
+    assert exit_status_of(submit) == 0
 
 
 def test_concurrency_is_checked() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import logging
-import os
 import pickle
 import socket as network
 import struct
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
+from forked import exit_status_of
 from network import until
 from optional import library
 from patience import patient
@@ -421,8 +421,8 @@ def test_a_forked_process_has_no_part_in_it() -> None:
         thread = threading.Thread(target=lambda: found.extend(receiver.take(3)))
         thread.start()
         until(lambda: receiver._line._watch.idle)
-        pid = os.fork()
-        if not pid:
+
+        def use_all() -> int:
             told = 0
             for use in (
                 receiver.recv,
@@ -434,8 +434,9 @@ def test_a_forked_process_has_no_part_in_it() -> None:
                 except df.DataFlowError as error:
                     told += "forked process" in str(error)
             receiver.close()
-            os._exit(told)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+            return told
+
+        assert exit_status_of(use_all) == 3
         for i in range(3):
             sender.send(message(i))
         thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import namedtuple
 
@@ -153,6 +154,42 @@ def test_what_no_common_dtype_holds_is_an_error(make) -> None:
     points = [[make(np.float32(0.5))], [make(np.int64((1 << 60) + 1))]]
     with pytest.raises(ValueError, match=rf"{(1 << 60) + 1} of datapoint 1 .* has no float64"):
         list(df.BatchData(ours(points), 2))
+
+
+@pytest.mark.parametrize("make", [lambda v: v, lambda v: np.full(3, v)])
+def test_dates_are_not_wound_round(make) -> None:
+    exact = np.datetime64("2020-01-01T00:00:00.000000001")
+    points = [[make(np.datetime64("2019-01-01"))], [make(exact)]]
+    ((batch,),) = list(df.BatchData(ours(points), 2))
+    assert batch.dtype == "M8[ns]" and (batch[1] == exact).all()
+    points[0] = [make(np.datetime64("9999-01-01"))]
+    with pytest.raises(ValueError, match=r"9999-01-01 of datapoint 0 .* no datetime64\[ns"):
+        list(df.BatchData(ours(points), 2))
+
+
+def test_rows_of_different_kinds_are_refused() -> None:
+    points = [[np.array([(1,)], [("a", kind)])] for kind in ("i8", "f8")]
+    with pytest.raises(ValueError, match="rows of"):
+        list(df.BatchData(ours(points), 2))
+
+
+def test_floats_beside_ints_are_pythons() -> None:
+    ((batch,),) = list(df.BatchData(ours([[0.1], [1 << 40]]), 2))
+    assert batch.tolist() == [0.1, float(1 << 40)]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("points", "pad", "words"),
+    [
+        ([[1e300], [1.0]], None, "1e.300, of datapoint 0"),
+        ([[np.zeros(2, int)], [np.zeros(3, int)]], math.nan, "pad=nan is no value of dtype int64"),
+        ([[np.zeros(2)], [np.zeros(3)]], 1j, "pad=1j is no value of dtype float64"),
+    ],
+)
+def test_where_warnings_are_errors_the_error_is_ours(points, pad, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        list(df.BatchData(ours(points), 2, pad=pad))
 
 
 def test_leaf_by_leaf() -> None:

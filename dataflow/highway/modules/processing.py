@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from dataflow.errors import ConfigError
 from dataflow.highway.node import Map, Sink, Source
 from dataflow.randomness import nested
@@ -124,4 +126,4 @@ def _named(datapoint: list[Any]) -> dict[str, Any]:
 def _bytes(part: Any) -> int:
     if isinstance(part, list):
         return sum(map(_bytes, part))
-    return int(getattr(part, "nbytes", 0))
+    return int(part.nbytes) if isinstance(part, np.ndarray) else 0
