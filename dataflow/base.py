@@ -159,6 +159,8 @@ class DataFlow(Node):
     def seed(self, seed: int) -> DataFlow:
         """Fix every random number of this chain; returns self.
 
+        What a function of yours draws from `random` or `numpy.random` is not the chain's.
+
         Args:
             seed: any integer. Where none is set a fresh one is drawn, see ``stats()["seed"]``.
         """
