@@ -273,16 +273,16 @@ class _Thread:
             outcomes.append(outcome)
             if len(outcomes) == 1:  # the watcher has just taken those before
                 worker.watched.set()
-            done += 1
             if few:
-                done = self._add(done)
+                self._add(1)
+            else:
+                done += 1
         self._add(done)
 
-    def _add(self, done: int) -> int:
-        """So many outcomes were appended to the last run; returns how many more there are: 0."""
+    def _add(self, done: int) -> None:
+        """So many outcomes were appended to the last run."""
         self._results.added(done)
         self._finished += done
-        return 0
 
     def _start(self, lease: Lease, index: int) -> None:
         """Work on a task, which may be a whole batch."""

@@ -71,7 +71,7 @@ def _plain(part: Any) -> Any:
     return (part.dtype.str, part.shape, part.tolist()) if isinstance(part, np.ndarray) else part
 
 
-@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+@pytest.mark.filterwarnings("ignore:Casting complex values to real")
 @settings(max_examples=300, deadline=None)
 @given(members(), st.integers(0, 3))
 def test_as_it_would_be_at_the_end(datapoints: list[Any], missing: int) -> None:
