@@ -174,7 +174,10 @@ def _copied(value: Any, empty: Empty | None, memo: _Memo) -> Any:
         try:
             return copy.deepcopy(value, memo)
         except (Exception, SystemExit):  # an open file, say; or what the user's `__getattr__` does
-            made = _copied_by_pickle(value)
+            if isinstance(value, dict):
+                made = _copied_dict(value, empty, memo)
+            else:
+                made = _copied_by_pickle(value)
     # All that is in the datapoint lives until all of it is copied: no number is used again.
     memo[id(value)] = made
     return made
@@ -200,6 +203,16 @@ def view_of(octets: bytes, format: str, shape: tuple[int, ...], readonly: bool) 
 
 
 _told: set[str] = set()
+
+
+def _copied_dict(value: Any, empty: Empty | None, memo: _Memo) -> Any:
+    """A copy of a dict of a class of the user's, whose attributes are its keys, say."""
+    made = memo[id(value)] = dict.__new__(type(value))
+    for key, part in dict.items(value):
+        dict.__setitem__(made, key, _copied(part, empty, memo))
+    for name, part in value.__dict__.items() if type(value).__dictoffset__ else ():
+        made.__dict__[name] = _copied(part, empty, memo)
+    return made
 
 
 def _copied_by_pickle(value: Any) -> Any:

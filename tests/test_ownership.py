@@ -194,7 +194,7 @@ def test_views_of_memory(shape: tuple[int, ...], dtype: str) -> None:
     assert copied([memoryview(b"abc")])[0] == b"abc"
 
 
-def test_objects_that_only_pickle_can_copy(caplog: pytest.LogCaptureFixture) -> None:
+def test_dicts_whose_keys_are_attributes(caplog: pytest.LogCaptureFixture) -> None:
     held = AttrDict(x=np.zeros(3))
     copy = copied([held])[0]
     held.x[:] = 1

@@ -159,7 +159,7 @@ SOURCES: dict[str, Callable[[int, int], Any]] = {
     "loading": Loading,
     "script's objects": lambda size, width: df.DataFromList(
         [
-            [*dp, Thing(dp[0], dp[1]), Slotted(dp[0], memoryview(dp[0])), Colour.BLUE]
+            [*dp, Thing(dp[0], dp[1]), Slotted(*dp), memoryview(dp[0]), Colour.BLUE]
             for dp in listed(size, width)
         ],
         shuffle=False,
@@ -193,9 +193,9 @@ def seen(value: Any) -> Any:
     if isinstance(value, dict):
         return [(key, seen(part)) for key, part in value.items()]
     if dataclasses.is_dataclass(value):
-        return type(value).__name__, [
-            seen(getattr(value, f.name)) for f in dataclasses.fields(value)
-        ]
+        # Not `dataclasses.fields`: a class that was packed has none of its own before Python 3.11.
+        names = value.__dataclass_fields__
+        return type(value).__name__, [seen(getattr(value, name)) for name in names]
     return type(value).__name__, str(value)
 
 

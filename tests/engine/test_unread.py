@@ -182,6 +182,8 @@ class AttrDict(dict):  # type: ignore[type-arg]
 @pytest.mark.parametrize("runner", [df.PrefetchDataZMQ, ThreadRunner])
 @pytest.mark.parametrize("make", [OddSize, lambda: AttrDict(x=3)])
 def test_what_objects_call_nbytes_is_their_own(runner: Any, make: Any) -> None:
+    if sys.version_info < (3, 11) and runner is df.PrefetchDataZMQ and make is not OddSize:
+        pytest.skip("before Python 3.11 pickle looks for __getstate__ among the keys")
     ds = df.DataFromList([[i] for i in range(3)], shuffle=False).map(lambda dp: [make(), dp[0]])
     with runner(ds, 1, ordered=True) as whole:
         assert [dp[1] for dp in whole] == [0, 1, 2]
