@@ -34,7 +34,7 @@ __all__ = ["LOOK_SECONDS", "Run"]
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.002  # between two looks at the workers, while the loop has enough
-_BUNCH = 64
+_BUNCH = 256
 
 
 class Run:

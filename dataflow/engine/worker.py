@@ -292,11 +292,17 @@ class _Thread:
             return
         group = PartialBatch((lease, index), chain, self._room)
         mark = self._in_progress.marker(self._number, lease.number)
+        make = [self._ops.maker(number) for number in range(len(self._worker.chains))]
         for number, (tag, of, key) in enumerate(group.tasks):
             if number:
                 mark(index)  # each has its own time
             self._at = group, number
-            self._put(group, number, [self._ops.maker(of)(lease.seed, tag, key)])
+            outcome = make[of](lease.seed, tag, key)
+            if type(outcome) is Raised:
+                outcome = Failed.of(*outcome)
+            if outcome is not PENDING and group.put(number, outcome):
+                self._build(group)
+            outcome = None  # its memory is free for the next one
 
     def _room(self) -> Block | None:
         """Memory for a batch that is carried to the consumer in it, if there is any."""

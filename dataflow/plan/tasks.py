@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple, overload
@@ -88,14 +89,15 @@ _new: Any = tuple.__new__
 
 def _common(tags: list[Tag]) -> tuple[int, list[int]] | list[Tag]:
     """The epoch and the positions, where the tags are nothing else; otherwise the tags."""
-    if len(tags) > 1 and set(map(type, tags)) == {tuple} and set(map(len, tags)) == {2}:
-        epochs, positions = (list(map(itemgetter(column), tags)) for column in range(2))
-        if type(epoch := _same(epochs)) is int:
-            return epoch, positions
+    if len(tags) > 1 and set(map(type, tags)) == {tuple}:
+        with suppress(ValueError):  # they are not all of one length
+            columns = list(zip(*tags, strict=True))
+            if len(columns) == 2 and type(epoch := _same(columns[0])) is int:
+                return epoch, list(columns[1])
     return tags
 
 
-def _same(values: list[Any]) -> Any:
+def _same(values: Sequence[Any]) -> Any:
     """One value, if all are that."""
     return values[0] if values and values.count(values[0]) == len(values) else values
 

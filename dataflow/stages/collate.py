@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Container, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,11 +46,10 @@ class Collation:
         self.seconds = 0.0
         self._held: list[Any] = []  # arrays that are in their places left out
         self._count = 0
-        self._places: dict[Any, np.ndarray] = {}
         self._kind: Any = list  # of the first one
         self._length = 0
+        self._large: list[_Large] = []  # the components that have places
         self._others: list[Any] = []  # keys of the rest
-        self._like: list[tuple[Any, tuple[int, ...], Any]] = []  # key, shape and dtype of each
 
     def __len__(self) -> int:
         return self._count
@@ -66,21 +65,33 @@ class Collation:
             self._begin(datapoint)
         if number >= len(self._held):
             self._held.extend([None] * (number + 1 - len(self._held)))
-        rest = datapoint
-        if self._places:
-            if self._fits(datapoint):
-                rest = list(datapoint) if self._kind is tuple else datapoint.copy()
-                for key, place in self._places.items():
-                    place[number] = rest[key]
-                    rest[key] = None
-                if all(type(rest[key]) in PLAIN for key in self._others):
-                    self._held[number], rest = rest, None
-            else:
-                self._take_back()
-        if rest is not None:
-            self._held[number] = copied(rest)
+        self._held[number] = self._placed(number, datapoint) if self._large else copied(datapoint)
         self._count += 1
         self.seconds += perf_counter() - begun
+
+    def _placed(self, number: int, datapoint: Datapoint) -> Datapoint:
+        """A datapoint to be held, whose large arrays are in their places and left out."""
+        if type(datapoint) is not self._kind or len(datapoint) != self._length:
+            return self._without_places(datapoint)
+        rest: Any = list(datapoint) if self._kind is tuple else datapoint.copy()
+        for key, shape, dtype, place in self._large:
+            value = rest.get(key) if self._kind is dict else rest[key]
+            fits = type(value) is np.ndarray and value.shape == shape
+            if not fits or (value.dtype is not dtype and value.dtype != dtype):
+                return self._without_places(datapoint)
+            place[number] = value
+            rest[key] = None
+        for key in self._others:
+            if key not in rest if self._kind is dict else False:
+                return self._without_places(datapoint)
+            if type(rest[key]) not in PLAIN:
+                return copied(rest)
+        return rest
+
+    def _without_places(self, datapoint: Datapoint) -> Datapoint:
+        """The same where it is not like the first one: from here on nothing has a place."""
+        self._take_back()
+        return copied(datapoint)
 
     def result(self) -> Datapoint:
         """The batch of those that are there, which have to be the first ones.
@@ -90,10 +101,11 @@ class Collation:
         """
         if self._build is not None:
             return self._build(self._held)
-        if not self._places:
+        if not self._large:
             return aggregated(self._held, empty=self._empty)
-        batch = aggregated(self._held, empty=self._empty, leave_out=self._places)
-        for key, place in self._places.items():
+        places = {one.key: one.place for one in self._large}
+        batch = aggregated(self._held, empty=self._empty, leave_out=places)
+        for key, place in places.items():
             batch[key] = place if self._count == self._size else place[: self._count].copy()
         return batch
 
@@ -121,30 +133,33 @@ class Collation:
         self._length = len(first)
         if self._size * sum(value.nbytes for value in large.values()) <= _MOST:
             for key, value in large.items():
-                self._places[key] = self._empty((self._size, *value.shape), value.dtype)
-                self._like.append((key, value.shape, value.dtype))
+                place = self._empty((self._size, *value.shape), value.dtype)
+                self._large.append(_Large(key, value.shape, value.dtype, place))
         keys = first if self._kind is dict else range(len(first))
-        self._others = [key for key in keys if key not in self._places]
-
-    def _fits(self, datapoint: Datapoint) -> bool:
-        """Whether its large arrays are like those of the first one."""
-        if type(datapoint) is not self._kind or len(datapoint) != self._length:
-            return False
-        try:
-            for key, shape, dtype in self._like:
-                value = datapoint[key]
-                if type(value) is not np.ndarray or value.shape != shape or value.dtype != dtype:
-                    return False
-        except LookupError:
-            return False
-        return True
+        self._others = [key for key in keys if key not in large]
 
     def _take_back(self) -> None:
         """Put the arrays back into their datapoints."""
         for number, held in enumerate(self._held):
-            for key, place in self._places.items() if held is not None else ():
+            for key, _, _, place in self._large if held is not None else ():
                 held[key] = place[number]
-        self._places = {}
+        self._large = []
+
+
+class _Large(NamedTuple):
+    """A component whose arrays have places in the batch.
+
+    Attributes:
+        key: the component.
+        shape: of each array.
+        dtype: of all.
+        place: the batch's.
+    """
+
+    key: Any
+    shape: tuple[int, ...]
+    dtype: Any
+    place: np.ndarray
 
 
 def _is_large(value: Any) -> bool:
