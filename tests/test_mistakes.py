@@ -54,7 +54,6 @@ URL = "http://127.0.0.1:1/a.jpg"
         (lambda: df.FixedSizeData(numbers(), None), ["size=None"]),
         (lambda: images([[URL]]).parallel("4"), ["num_threads='4'"]),
         (lambda: numbers().map(print).shuffle(9), ["shuffled(buffer_size)", "shuffle=True"]),
-        (lambda: numbers().shuffle(9), ["is False", "shuffled(buffer_size)", "shuffle=True"]),
         (lambda: df.ConcatData(numbers(), numbers()), ["ConcatData([a, b])"]),
         (lambda: df.RandomChooseData(numbers(), numbers()), ["RandomChooseData([a, b])"]),
         (lambda: df.JoinData(numbers()), ["JoinData([a, b])"]),

@@ -147,7 +147,7 @@ class NetworkImages(KeyedSource):
     def _stages(self) -> list[ItemStage]:
         if self.__built is None:
             own = self._replaces("map_func_download")
-            reader = MapData(None, self.map_func_download) if own else self._reader()
+            reader = MapData.of_source(self.map_func_download) if own else self._reader()
             self.__built = [reader, self._decoder()]
         return self.__built
 
@@ -163,7 +163,7 @@ class NetworkImages(KeyedSource):
 
     def _decoder(self) -> ItemStage:
         if self._replaces("map_func_decode"):
-            return MapData(None, self.map_func_decode)
+            return MapData.of_source(self.map_func_decode)
         return Decode(self.max_pixels)
 
     def _cache(self) -> DiskCache | None:

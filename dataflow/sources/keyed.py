@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dataflow.epoch import Epoch, Stream
 from dataflow.flows import RNGDataFlow
@@ -12,7 +12,6 @@ from dataflow.randomness import Tag, generator
 from dataflow.records import KeySource, Record
 from dataflow.sources.columns import pick
 from dataflow.sources.permutation import Permutation
-from dataflow.sources.switch import Switch
 from dataflow.stages.item import ItemStage
 
 __all__ = ["KeyedSource"]
@@ -27,13 +26,7 @@ class KeyedSource(RNGDataFlow):
 
     _kind = "source"
     _has_keys = True
-    if TYPE_CHECKING:
-        shuffle: bool
-    else:
-        shuffle = Switch(
-            "ds.shuffled(buffer_size) shuffles within a buffer, and shuffle=True as an argument of "
-            "the source gives a new order of the whole epoch"
-        )
+    shuffle: bool = False
     __last: tuple[tuple[int, ...], Permutation] | None = None
 
     def keys(self) -> Sequence[Any]:

@@ -32,6 +32,17 @@ class MapData(ItemStage):
             raise ConfigError(f"func={func!r} must be callable")
         self.func = func
 
+    @classmethod
+    def of_source(cls, func: Callable[[Datapoint], Datapoint | None]) -> MapData:
+        """One that belongs to a source, between its keys and datapoints, and has no input itself.
+
+        Args:
+            func: as above.
+        """
+        stage = cls.__new__(cls)
+        stage.ds, stage.func = None, func
+        return stage
+
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
         return self.func(datapoint)
 
