@@ -1,4 +1,4 @@
-"""How the suite runs: in two processes, each test alone where it measures time.
+"""How the suite runs: in three processes, each test alone where it measures time.
 
 What every test leaves behind is checked: processes, threads, shared memory, ipc folders.
 """
@@ -46,9 +46,10 @@ _PIPES = pytest.StashKey[dict[int, int]]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Whole folders run in two processes, where pytest-xdist is there; `-n` says otherwise.
+    """Whole folders run in three processes, where pytest-xdist is there; `-n` says otherwise.
 
-    More of them would be in each other's way: many tests start processes of their own.
+    That is for two cores, as tests wait now and then. More of them would be in each other's way:
+    many tests start processes of their own.
     """
     option = config.option
     if (slowness := measure()) > 1:  # before anything of ours is at work
@@ -60,7 +61,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         and not (option.usepdb or option.collectonly)
         and all(os.path.isdir(path) for path in config.args)
     ):
-        option.numprocesses = 2
+        option.numprocesses = 3
         option.dist = "worksteal" if option.dist == "no" else option.dist
 
 
