@@ -54,8 +54,8 @@ def code_pickler() -> Any:
                 return _code, (importlib.util.MAGIC_NUMBER, packed, obj.co_filename, lines)
             if type(obj) is memoryview:  # of which cloudpickle makes bytes
                 return view_of, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
-            if _lost_slots(obj):
-                return copyreg.__newobj__, (type(obj),), vars(obj), None, None, _set_all  # type: ignore[attr-defined]
+            if (reduced := _with_lost_slots(obj)) is not None:
+                return reduced
             if isinstance(obj, FunctionType):
                 # A script in a zip archive has its lines from its loader.
                 linecache.lazycache(obj.__code__.co_filename, obj.__globals__)
@@ -75,22 +75,28 @@ def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> by
     return file.getvalue()
 
 
-def _lost_slots(obj: Any) -> bool:
-    """Whether it is of a class with slots that cloudpickle rebuilt, which makes it one without.
+def _with_lost_slots(obj: Any) -> tuple[Any, ...] | None:
+    """How to pickle an object of a class with slots that cloudpickle rebuilt, without any.
 
-    Where the class comes from, objects have no dictionary that their state could be put in.
+    Where the class comes from, objects have no dictionary that their state could be put in. None
+    for all other objects.
     """
     kind: Any = type(obj)
-    return (
-        "__slots__" in kind.__dict__
-        and hasattr(obj, "__dict__")
-        and "__dict__" not in kind.__slots__
-        and not isinstance(obj, type)
-        and not any("__dict__" in base.__dict__ for base in kind.__mro__[1:])
-        and kind.__reduce_ex__ is object.__reduce_ex__
-        and kind.__reduce__ is object.__reduce__
-        and getattr(kind, "__getstate__", None) is getattr(object, "__getstate__", None)
-    )
+    if (
+        "__slots__" not in kind.__dict__
+        or not hasattr(obj, "__dict__")
+        or "__dict__" in kind.__slots__
+        or any("__dict__" in base.__dict__ for base in kind.__mro__[1:])
+        or isinstance(obj, type)
+        or hasattr(kind, "__setstate__")
+        or getattr(kind, "__getstate__", None) is not getattr(object, "__getstate__", None)
+    ):
+        return None
+    reduced = obj.__reduce_ex__(4)
+    if not isinstance(reduced, tuple) or reduced[0] is not copyreg.__newobj__ or not vars(obj):  # type: ignore[attr-defined]
+        return None
+    make, arguments, _, items, pairs = (*reduced, None, None, None)[:5]
+    return make, arguments, vars(obj), items, pairs, _set_all
 
 
 def _set_all(obj: Any, state: dict[str, Any]) -> None:

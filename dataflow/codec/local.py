@@ -29,7 +29,10 @@ class Laid(Protocol):
         """Where in it an array begins, in bytes; None where it lies elsewhere."""
 
     def laid(self) -> Any:
-        """The bytes that such arrays take."""
+        """The bytes that such arrays take; called where a message has them as one buffer."""
+
+    def apart(self) -> None:
+        """The message has each of them as a buffer of its own after all."""
 
 
 class _Memory:
@@ -104,6 +107,8 @@ def encode(value: Any, laid: Laid | None = None) -> tuple[bytes, list[memoryview
     except (pickle.PicklingError, AttributeError, TypeError):
         # Functions and classes of the user's script: the slower pickler knows how to send them.
         buffers.clear()
+        if laid is not None:
+            laid.apart()
         return functions.dumps(value, keep), buffers
 
 

@@ -257,7 +257,7 @@ class WorkerEnd:
         slot, places = -1, list[Place]()
         if self._writer is not None and (buffers or block is not None):
             slot, places = self._writer.write(buffers, block) or (-1, [])
-        laid = block.laid().nbytes if block is not None else 0
+        laid = block.laid_bytes if block is not None else 0
         head = b"".join(
             [
                 _HEAD.pack(self._worker, slot, len(places), laid),

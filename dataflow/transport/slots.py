@@ -156,6 +156,7 @@ class Block:
         self._address = memory.ctypes.data
         self._used = 0
         self._built = 0  # bytes of arrays that `empty` made room for
+        self._whole = False  # the message has these as one buffer
         self._offsets: dict[int, tuple[np.ndarray, int]] = {}  # of each, by its identity
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -177,8 +178,18 @@ class Block:
         return None if found is None else found[1]
 
     def laid(self) -> np.ndarray:
-        """The bytes of all such arrays."""
+        """The bytes of all such arrays, which the message has as one buffer."""
+        self._whole = True
         return self._memory[: self._built]
+
+    def apart(self) -> None:
+        """The message has each of them as a buffer of its own after all."""
+        self._whole = False
+
+    @property
+    def laid_bytes(self) -> int:
+        """Bytes of that buffer, 0 where the arrays are buffers of their own."""
+        return self._built if self._whole else 0
 
     def add(self, buffers: Sequence[memoryview]) -> list[Place] | None:
         """Where each buffer lies in the slot, copied there if need be; None: no room for all."""

@@ -167,6 +167,32 @@ SOURCES: dict[str, Callable[[int, int], Any]] = {
 }
 
 
+def test_objects_of_a_script_that_no_worker_can_import() -> None:
+    """Its functions go by value, and so do the classes that they make objects of."""
+    names: dict[str, Any] = {"__name__": "__main__", "namedtuple": namedtuple}
+    exec(
+        "from dataclasses import dataclass\n"
+        "from typing import NamedTuple\n"
+        "class Plain:\n    __slots__ = ('x',)\n    def __init__(self, x): self.x = x\n"
+        "class Tuple(NamedTuple):\n    x: int\n"
+        "Older = namedtuple('Older', 'x')\n"
+        "class Numbers(list):\n    __slots__ = ('x',)\n"
+        "@dataclass(slots=True)\nclass Data:\n    x: int\n"
+        "def work(dp):\n    numbers = Numbers(dp)\n    numbers.x = dp[0]\n"
+        "    return [Plain(dp[0]), Tuple(dp[0]), Older(dp[0]), Data(dp[0]), numbers]\n",
+        names,
+    )
+    main = sys.modules["__main__"]
+    for name in ("Plain", "Tuple", "Older", "Numbers", "Data"):
+        names[name].__module__ = "__main__"
+        setattr(main, name, names[name])
+    ds = df.DataFromList([[i] for i in range(3)], shuffle=False).map(names["work"])
+    with df.PrefetchDataZMQ(ds, 1, ordered=True) as runner:
+        found = list(runner)
+    assert [[part.x for part in dp] for dp in found] == [[i] * 5 for i in range(3)]
+    assert [type(part) for part in found[0]] == [names[type(part).__name__] for part in found[0]]
+
+
 def plainly(source: Any, functions: list[str]) -> list[Any]:
     """What the plain loop gives; a failure is a datapoint less."""
     made = [FUNCTIONS[name]() for name in functions]
