@@ -172,10 +172,10 @@ class DataFlow(Node):
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next `iter()` epoch number `epoch` (from 0)."""
-        whole_number("epoch", epoch, 0)
+        number = whole_number("epoch", epoch, 0)
         for flow in walk(self):
             if isinstance(flow, DataFlow):
-                flow.__epoch = flow.__looked_at = int(epoch)
+                flow.__epoch = flow.__looked_at = number
                 flow.__pending = None
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,7 +29,16 @@ from uuid import UUID
 
 import numpy as np
 
-__all__ = ["LARGE", "Empty", "ExclusiveMemory", "copied", "is_tensor", "own", "view_of"]
+__all__ = [
+    "LARGE",
+    "Empty",
+    "ExclusiveMemory",
+    "copied",
+    "is_tensor",
+    "own",
+    "parts_of_view",
+    "view_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +174,7 @@ def _copied(value: Any, empty: Empty | None, memo: _Memo) -> Any:
     elif kind is tuple:
         made = tuple([_copied(part, empty, memo) for part in value])
     elif kind is memoryview:
-        made = view_of(value.tobytes(), value.format, value.shape, value.readonly)
+        made = view_of(*parts_of_view(value))
     elif isinstance(value, np.void) and not value.dtype.hasobject:
         made = value.copy()
     elif is_tensor(value) and not value.requires_grad:
@@ -181,6 +190,11 @@ def _copied(value: Any, empty: Empty | None, memo: _Memo) -> Any:
     # All that is in the datapoint lives until all of it is copied: no number is used again.
     memo[id(value)] = made
     return made
+
+
+def parts_of_view(view: memoryview) -> tuple[bytes, str, tuple[int, ...], bool]:
+    """What `view_of` makes one like it of."""
+    return view.tobytes(), view.format, view.shape, view.readonly  # type: ignore[return-value]
 
 
 def view_of(octets: bytes, format: str, shape: tuple[int, ...], readonly: bool) -> memoryview:

@@ -115,7 +115,7 @@ def _guarded_several(step: Callable[[Any], None]) -> Callable[[Any], None]:
     def guarded(unpickler: Any) -> None:
         try:
             step(unpickler)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             unpickler.stack[-1] = Unreadable(error)
 
     return guarded

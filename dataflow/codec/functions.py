@@ -22,7 +22,7 @@ from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
-from dataflow.ownership import view_of
+from dataflow.ownership import parts_of_view, view_of
 
 __all__ = ["code_pickler", "dumps"]
 
@@ -53,7 +53,7 @@ def code_pickler() -> Any:
                 lines = linecache.getlines(obj.co_filename)
                 return _code, (importlib.util.MAGIC_NUMBER, packed, obj.co_filename, lines)
             if type(obj) is memoryview:  # of which cloudpickle makes bytes
-                return view_of, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
+                return view_of, parts_of_view(obj)
             if (reduced := _with_lost_slots(obj)) is not None:
                 return reduced
             if isinstance(obj, FunctionType):

@@ -17,7 +17,7 @@ import numpy as np
 
 from dataflow.codec import flawed, functions
 from dataflow.codec.torch_tensors import reduced
-from dataflow.ownership import LARGE, view_of
+from dataflow.ownership import LARGE, parts_of_view, view_of
 
 __all__ = ["Laid", "decode", "encode"]
 
@@ -73,7 +73,7 @@ class _Pickler(pickle.Pickler):
                 return np.ascontiguousarray(obj).__reduce_ex__(5)
             return NotImplemented
         if type(obj) is memoryview:
-            return view_of, (obj.tobytes(), obj.format, obj.shape, obj.readonly)
+            return view_of, parts_of_view(obj)
         if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
             raise pickle.PicklingError(f"{obj} is of the script, which the other side does not run")
         return reduced(obj) or NotImplemented

@@ -192,11 +192,12 @@ class Consumer:
         keyed = self._fragment.is_keyed(task)
         members = members_of(task)
         key = task.key if members is None else [one.key for one in members]
-        where = f"{_in_words(task, key if keyed else None)}, in {self._name(task.chain, stage)}"
-        if isinstance(error, WorkerError):
-            error.where = where
+        # Of others that are skipped nobody reads it, and keys may be large.
+        if policy is None or ends or isinstance(error, WorkerError):
+            words = _in_words(task, key if keyed else None)
+            error = _told(error, f"{words}, in {self._name(task.chain, stage)}")
         if policy is None or ends:
-            raise _noted(error, where)
+            raise error
         replacement = policy.failed_with(
             error,
             None if self._fragment.sequential else key,
@@ -227,9 +228,11 @@ class Consumer:
         return meter_of(self._fragment.owners[chain, stage])
 
 
-def _noted(error: Exception, where: str) -> Exception:
-    """The same, and its traceback says which datapoint it was (from Python 3.11 on)."""
-    if sys.version_info >= (3, 11) and not isinstance(error, WorkerError):
+def _told(error: Exception, where: str) -> Exception:
+    """The same, which says what datapoint it was of; others than ours from Python 3.11 on."""
+    if isinstance(error, WorkerError):
+        error.where = where
+    elif sys.version_info >= (3, 11):
         note = f"dataflow: for {where}"
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)

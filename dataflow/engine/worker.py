@@ -297,12 +297,7 @@ class _Thread:
             if number:
                 mark(index)  # each has its own time
             self._at = group, number
-            outcome = make[of](lease.seed, tag, key)
-            if type(outcome) is Raised:
-                outcome = Failed.of(*outcome)
-            if outcome is not PENDING and group.put(number, outcome):
-                self._build(group)
-            outcome = None  # its memory is free for the next one
+            self._put_member(group, number, make[of](lease.seed, tag, key))
 
     def _room(self) -> Block | None:
         """Memory for a batch that is carried to the consumer in it, if there is any."""
@@ -347,15 +342,20 @@ class _Thread:
 
     def _put(self, lease: Lease | PartialBatch, index: int, made: list[Any]) -> None:
         """Enter an outcome, which is in a list, so that nothing else holds it."""
+        if isinstance(lease, PartialBatch):
+            self._put_member(lease, index, made.pop())
+            return
         if type(made[0]) is Raised:
             made = [Failed.of(*made[0])]
-        if made[0] is PENDING:
-            return
-        if isinstance(lease, PartialBatch):
-            if lease.put(index, made[0]):
-                self._build(lease)
-        else:
+        if made[0] is not PENDING:
             self._finish(lease, index, made)
+
+    def _put_member(self, group: PartialBatch, index: int, outcome: Any) -> None:
+        """The same of a member of a batch."""
+        if type(outcome) is Raised:
+            outcome = Failed.of(*outcome)
+        if outcome is not PENDING and group.put(index, outcome):
+            self._build(group)
 
     def _finish(self, lease: Lease, index: int, made: list[Any]) -> None:
         size = bytes_of(made[0])

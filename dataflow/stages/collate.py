@@ -74,18 +74,19 @@ class Collation:
         if type(datapoint) is not self._kind or len(datapoint) != self._length:
             return self._without_places(datapoint)
         rest: Any = list(datapoint) if self._kind is tuple else datapoint.copy()
-        for key, shape, dtype, place in self._large:
-            value = rest.get(key) if self._kind is dict else rest[key]
-            fits = type(value) is np.ndarray and value.shape == shape
-            if not fits or (value.dtype is not dtype and value.dtype != dtype):
-                return self._without_places(datapoint)
-            place[number] = value
-            rest[key] = None
-        for key in self._others:
-            if key not in rest if self._kind is dict else False:
-                return self._without_places(datapoint)
-            if type(rest[key]) not in PLAIN:
-                return copied(rest)
+        try:
+            for key, shape, dtype, place in self._large:
+                value = rest[key]
+                fits = type(value) is np.ndarray and value.shape == shape
+                if not fits or (value.dtype is not dtype and value.dtype != dtype):
+                    return self._without_places(datapoint)
+                place[number] = value
+                rest[key] = None
+            for key in self._others:
+                if type(rest[key]) not in PLAIN:
+                    return copied(rest)
+        except LookupError:  # a dict with other keys
+            return self._without_places(datapoint)
         return rest
 
     def _without_places(self, datapoint: Datapoint) -> Datapoint:
