@@ -12,12 +12,11 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 
 import dataflow.utils.image  # noqa: F401 - so that `df.utils.image` is there
-from dataflow import dataset, imgaug, utils
-from dataflow.base import DataFlow
-from dataflow.dataset.images import ImageFromFile
+from dataflow import compat, dataset, imgaug, utils
 from dataflow.dataset.webdataset import WebDataset
 from dataflow.engine.map_runners import (
     MultiProcessMapAndBatchData,
@@ -25,6 +24,7 @@ from dataflow.engine.map_runners import (
     MultiProcessMapData,
     MultiProcessMapDataZMQ,
     MultiThreadMapData,
+    ThreadedMapData,
 )
 from dataflow.engine.runners import (
     MultiProcessPrefetchData,
@@ -56,13 +56,16 @@ from dataflow.errors import (
     WorkerDied,
     WorkerError,
 )
-from dataflow.flows import ProxyDataFlow, RNGDataFlow
+from dataflow.flow import DataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
+from dataflow.image.from_file import ImageFromFile
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
+from dataflow.kinds import ProxyDataFlow, RNGDataFlow
 from dataflow.remote import (
     PrefetchDataRemote,
     RemoteDataZMQ,
+    dump_dataflow_to_process_queue,
     receive,
     send,
     send_dataflow_zmq,
@@ -107,14 +110,17 @@ if typing.TYPE_CHECKING:
         HDF5Serializer,
         LMDBData,
         LMDBDataDecoder,
+        LMDBDataPoint,
         LMDBSerializer,
         NumpySerializer,
         SVMLightData,
         TenData,
         TFRecordData,
         TFRecordSerializer,
+        dump_dataflow_to_lmdb,
+        dump_dataflow_to_tfrecord,
     )
-    from dataflow.remote.tensorcom import Connection, serve
+    from dataflow.tensorcom import Connection, serve
 
 __all__ = [
     "AugmentImageBoxes",
@@ -150,6 +156,7 @@ __all__ = [
     "JoinData",
     "LMDBData",
     "LMDBDataDecoder",
+    "LMDBDataPoint",
     "LMDBSerializer",
     "LocallyShuffleData",
     "MapData",
@@ -191,6 +198,7 @@ __all__ = [
     "TFRecordSerializer",
     "TenData",
     "TestDataSpeed",
+    "ThreadedMapData",
     "TooManyErrors",
     "UnknownLength",
     "WebDataset",
@@ -198,6 +206,9 @@ __all__ = [
     "WorkerError",
     "__version__",
     "dataset",
+    "dump_dataflow_to_lmdb",
+    "dump_dataflow_to_process_queue",
+    "dump_dataflow_to_tfrecord",
     "imgaug",
     "receive",
     "send",
@@ -209,14 +220,19 @@ __all__ = [
 
 assemble()
 
+# `dataflow.common` and the like, where scripts for earlier packages look for names.
+for _package in (sys.modules[__name__], dataset, imgaug):
+    compat.reach(_package)
+
 # The business of few programs: loaded when one of these is used.
 _LATER = {
     "CaffeLMDB": "dataflow.formats",
-    "Connection": "dataflow.remote.tensorcom",
+    "Connection": "dataflow.tensorcom",
     "HDF5Data": "dataflow.formats",
     "HDF5Serializer": "dataflow.formats",
     "LMDBData": "dataflow.formats",
     "LMDBDataDecoder": "dataflow.formats",
+    "LMDBDataPoint": "dataflow.formats",
     "LMDBSerializer": "dataflow.formats",
     "NumpySerializer": "dataflow.formats",
     "PrefetchDataRay": "dataflow.engine.ray",
@@ -224,7 +240,9 @@ _LATER = {
     "TFRecordData": "dataflow.formats",
     "TFRecordSerializer": "dataflow.formats",
     "TenData": "dataflow.formats",
-    "serve": "dataflow.remote.tensorcom",
+    "dump_dataflow_to_lmdb": "dataflow.formats",
+    "dump_dataflow_to_tfrecord": "dataflow.formats",
+    "serve": "dataflow.tensorcom",
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.failures import error_policies
+from dataflow.flow import DataFlow
 from dataflow.node import inputs, meter_of, walk
 
 __all__ = ["why_nothing"]

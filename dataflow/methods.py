@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.engine.runners import PrefetchDataZMQ
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
+from dataflow.flow import DataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.stages import (
     BatchData,

@@ -23,9 +23,9 @@ from collections.abc import Iterator, Mapping
 from difflib import unified_diff
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
+from dataflow.flow import DataFlow
 from dataflow.node import inputs, is_native, is_runner
 from dataflow.plan.fingerprint import fingerprint
 from dataflow.stages.shard import resharded

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataflow import opening, resume
-from dataflow.base import DataFlow
 from dataflow.emptiness import why_nothing
 from dataflow.engine.session import Session
 from dataflow.explain import explain
+from dataflow.flow import DataFlow
 from dataflow.methods import attach
 from dataflow.plan.show import plan_of
 from dataflow.runtime import Runtime, install

@@ -19,11 +19,12 @@ LAYERS = [
     {"version", "errors", "meter", "randomness", "records", "runtime"},
     {"node", "stopwatch", "failures", "overrides", "ownership"},
     {"epoch", "utils"},
-    {"base"},
+    {"flow"},
     {"opening"},
-    {"flows"},
+    {"kinds"},
     {"codec", "http", "stages", "imgaug"},
-    {"transport", "sources", "image"},
+    {"transport", "sources"},
+    {"image"},
     {"executor", "foreign"},
     {"plan"},
     {"engine"},
@@ -31,8 +32,9 @@ LAYERS = [
     {"dataset"},
     {"standard", "names"},
     {"demo", "adapters", "remote", "stream"},
-    {"highway"},
+    {"highway", "tensorcom"},
     {"cli"},
+    {"compat"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 

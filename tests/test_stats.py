@@ -97,7 +97,7 @@ def test_restarts(tmp_path: Path) -> None:
 
 
 def test_bytes_of_files(tmp_path: Path) -> None:
-    from dataflow.dataset.stages import ReadFile
+    from dataflow.sources.read import ReadFile
 
     stage = ReadFile(1 << 20)
     (tmp_path / "a").write_bytes(b"12345")

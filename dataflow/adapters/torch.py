@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from dataflow.adapters.structure import each_leaf
-from dataflow.base import DataFlow
 from dataflow.errors import ConfigError
+from dataflow.flow import DataFlow
 from dataflow.utils.extras import missing
 
 try:

@@ -123,8 +123,8 @@ class _Tensorcom(Source):
     foreign = True
 
     def __init__(self, url: str, args: argparse.Namespace) -> None:
-        from dataflow.remote.tensorcom import Connection
-        from dataflow.remote.tensorcom.urls import parse
+        from dataflow.tensorcom import Connection
+        from dataflow.tensorcom.urls import parse
 
         super().__init__(url)
         place, (scheme, _, rest) = parse(url), url.partition("://")
@@ -223,7 +223,7 @@ class Listener:
     """
 
     def __init__(self, args: argparse.Namespace, hear: Hear) -> None:
-        from dataflow.remote.tensorcom.urls import expanded
+        from dataflow.tensorcom.urls import expanded
 
         self.sources: list[Source] = []
         self._hear = hear

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 
 __all__ = ["Shown"]
 

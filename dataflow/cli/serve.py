@@ -20,11 +20,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataflow.base import DataFlow
 from dataflow.cli.arguments import count
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError, DataFlowError
-from dataflow.flows import ProxyDataFlow
+from dataflow.flow import DataFlow
+from dataflow.kinds import ProxyDataFlow
 
 URL = "zpub://127.0.0.1:7880"
 BATCH, SIZE = 32, 224

@@ -13,8 +13,8 @@ import zmq
 from dataflow.errors import ConfigError
 from dataflow.ownership import own
 from dataflow.remote.sender import Sender
-from dataflow.remote.tensorcom import Connection
-from dataflow.remote.tensorcom.urls import expanded, parse
+from dataflow.tensorcom import Connection
+from dataflow.tensorcom.urls import expanded, parse
 
 __all__ = ["Sink", "open_sink"]
 

@@ -5,7 +5,7 @@ from dataflow.dataset.caltech101 import Caltech101Silhouettes
 from dataflow.dataset.cifar import Cifar10, Cifar100, CifarBase
 from dataflow.dataset.download import PublishedFile
 from dataflow.dataset.files import FileImages, ImageFolder
-from dataflow.dataset.ilsvrc import ILSVRC12, ILSVRC12Local
+from dataflow.dataset.ilsvrc12 import ILSVRC12, ILSVRC12Local
 from dataflow.dataset.ilsvrc_files import ILSVRC12Files
 from dataflow.dataset.ilsvrc_meta import ILSVRCMeta
 from dataflow.dataset.mnist import FashionMnist, Mnist

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dataflow.dataset.network import NetworkImages
-from dataflow.dataset.stages import ReadFile
 from dataflow.errors import MissingData
+from dataflow.sources.read import ReadFile
 from dataflow.stages.item import ItemStage
 
 __all__ = ["FileImages", "ImageFolder"]

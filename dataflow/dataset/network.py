@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.dataset.stages import Decode, Download
 from dataflow.engine.runners import ThreadRunner
 from dataflow.errors import ConfigError, FetchError
 from dataflow.failures import ErrorPolicy, OnError
+from dataflow.flow import DataFlow
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
 from dataflow.sources.columns import Columns, as_rows, distinct

@@ -10,10 +10,10 @@ import numpy as np
 
 from dataflow.codec.tar import members, read_member
 from dataflow.codec.tensor import bad
-from dataflow.dataset.stages import Reads
 from dataflow.epoch import Datapoint
 from dataflow.errors import CodecError, DatapointError, FetchError
 from dataflow.image.decode import decode_image
+from dataflow.sources.read import Reads
 from dataflow.stages.item import ItemStage
 
 __all__ = ["IMAGES", "DecodeSample", "ReadSample", "split_name"]

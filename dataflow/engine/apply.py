@@ -16,6 +16,7 @@ from dataflow.epoch import DROPPED
 from dataflow.ownership import copied, own
 from dataflow.plan.ops import OpChain
 from dataflow.plan.tasks import EXHAUSTED, LOADER, Task
+from dataflow.plan.whole import FlowLoader
 from dataflow.randomness import Place, Tag, enter, leave, place
 from dataflow.stages.item import AsyncStage
 
@@ -173,6 +174,8 @@ class OpExecutor:
         loader = chain.loader
         if loader is None:
             return None
+        # What a function of a key gives is dropped; what a class of the user's yields is its own.
+        none = None if isinstance(loader, FlowLoader) else DROPPED
 
         def load(seed: int, tag: Tag, key: Any) -> Any:
             timed = counters.timed
@@ -189,7 +192,7 @@ class OpExecutor:
                     counts[1] += 1
                     counts[2] += perf_counter() - begun
             if value is None:
-                return DROPPED
+                return none
             if value is EXHAUSTED:
                 counts[0] -= 1  # beyond the end there is nothing to count
             elif takes:

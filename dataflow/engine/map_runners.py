@@ -20,6 +20,7 @@ __all__ = [
     "MultiProcessMapData",
     "MultiProcessMapDataZMQ",
     "MultiThreadMapData",
+    "ThreadedMapData",
 ]
 
 
@@ -164,6 +165,7 @@ class MultiProcessMapAndBatchData(PrefetchDataZMQ):
 # tensorpack's other names.
 MultiProcessMapDataZMQ = MultiProcessMapData
 MultiProcessMapAndBatchDataZMQ = MultiProcessMapAndBatchData
+ThreadedMapData = MultiThreadMapData  # until 0.9.5
 
 
 def _mapped(ds: Any, map_func: Any) -> MapData:

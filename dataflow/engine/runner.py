@@ -7,7 +7,6 @@ from collections.abc import Generator
 from functools import cache
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.engine.deliveries import Deliveries
 from dataflow.engine.drive import drive
 from dataflow.engine.metrics import Gauges
@@ -17,7 +16,8 @@ from dataflow.epoch import Epoch, Stream
 from dataflow.errors import DataFlowTerminated
 from dataflow.executor.events import Executor
 from dataflow.failures import ErrorPolicy
-from dataflow.flows import ProxyDataFlow
+from dataflow.flow import DataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.node import mark_ready, walk
 from dataflow.opening import at, stream
 from dataflow.plan.fragment import Fragment

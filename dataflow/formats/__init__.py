@@ -7,6 +7,12 @@ from dataflow.formats.caffe import CaffeLMDB
 from dataflow.formats.hdf5 import HDF5Data, HDF5Serializer
 from dataflow.formats.lmdb import LMDBData, LMDBDataDecoder, LMDBSerializer
 from dataflow.formats.npz import NumpySerializer
+from dataflow.formats.older import (
+    LMDBDataPoint,
+    dump_dataflow_to_lmdb,
+    dump_dataflow_to_tfrecord,
+)
+from dataflow.formats.records import decode_record
 from dataflow.formats.svmlight import SVMLightData
 from dataflow.formats.ten import TenData
 from dataflow.formats.tfrecord import TFRecordData, TFRecordSerializer
@@ -17,10 +23,14 @@ __all__ = [
     "HDF5Serializer",
     "LMDBData",
     "LMDBDataDecoder",
+    "LMDBDataPoint",
     "LMDBSerializer",
     "NumpySerializer",
     "SVMLightData",
     "TFRecordData",
     "TFRecordSerializer",
     "TenData",
+    "decode_record",
+    "dump_dataflow_to_lmdb",
+    "dump_dataflow_to_tfrecord",
 ]

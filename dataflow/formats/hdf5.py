@@ -75,18 +75,30 @@ class HDF5Serializer:
     """
 
     @staticmethod
-    def save(df: Any, path: str | os.PathLike[str], data_paths: Sequence[str]) -> None:
+    def save(
+        df: Any,
+        path: str | os.PathLike[str],
+        data_paths: Sequence[str],
+        *,
+        format: str = "hdf5",
+    ) -> None:
         """Write one epoch, replacing the file when it is finished.
 
         Args:
             df: the dataflow.
             path: the file.
             data_paths: a path in it for each component.
+            format: as the other serializers have it. The components are arrays of HDF5 and no
+                records, so there is only ``"hdf5"``.
 
         Raises:
-            ConfigError: a datapoint has another number of components than there are paths, or a
-                component is of a type or shape that does not fit those before it.
+            ConfigError: `format` is another one; a datapoint has another number of components
+                than there are paths, or a component is of a type or shape that does not fit those
+                before it.
         """
+        if format != "hdf5":
+            what = f'format={format!r} must be "hdf5", as each component becomes an array of it'
+            raise ConfigError(f"{what}. LMDBSerializer and TFRecordSerializer write records")
         paths = _checked(data_paths)
         h5py = need("h5py")
         with draft(path) as place, datapoints(df) as points, h5py.File(place, "w") as file:

@@ -13,7 +13,7 @@ from typing import Any
 from dataflow.epoch import Datapoint
 from dataflow.errors import CodecError, ConfigError, DataFlowError, DatapointError
 from dataflow.formats.handle import Handle
-from dataflow.formats.records import Decoder, check_record, encoder
+from dataflow.formats.records import Decoder, check_record, decode_record, encoder
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.text import Text
@@ -170,6 +170,11 @@ class LMDBSerializer:
             )
         check_record(listed, source.path, allow_pickle=allow_pickle)
         return MapData(source, Decoder(source.path, allow_pickle))
+
+    @staticmethod
+    def _deserialize_lmdb(datapoint: list[bytes]) -> Datapoint:
+        """Key and record, as `LMDBData` gives them, to the datapoint; tensorpack's name for it."""
+        return decode_record(datapoint[1])
 
 
 # -- reading -----------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Datapoint
 from dataflow.errors import CodecError, MissingData
+from dataflow.flow import DataFlow
 from dataflow.formats.records import Decoder, encoder
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource

@@ -11,7 +11,7 @@ from dataflow.codec import msgpack_numpy
 from dataflow.epoch import Datapoint
 from dataflow.errors import CodecError, ConfigError
 
-__all__ = ["Decoder", "check_record", "encoder", "is_pickle"]
+__all__ = ["Decoder", "check_record", "decode_record", "encoder", "is_pickle"]
 
 
 def encoder(format: str) -> Callable[[Any], bytes]:
@@ -73,11 +73,33 @@ class Decoder:
     allow_pickle: bool = False
 
     def __call__(self, found: list[Any]) -> Datapoint:
-        record = found[-1]
-        check_record(record, self.path, allow_pickle=self.allow_pickle)
+        check_record(found[-1], self.path, allow_pickle=self.allow_pickle)
         try:
-            return pickle.loads(record) if is_pickle(record) else msgpack_numpy.decode(record)
+            return _decoded(found[-1])
         except Exception as error:  # a broken pickle raises anything
             reason = error.reason if isinstance(error, CodecError) else "corrupt"
             what = f"{self.path}: a record cannot be decoded: {error}"
             raise CodecError(what, reason=reason, url=self.path) from error
+
+
+def decode_record(record: bytes, *, allow_pickle: bool = False) -> Datapoint:
+    """The datapoint in one record of a serializer's file, for those who read the file themselves.
+
+    ::
+
+        ds = df.LMDBData("train.lmdb", keys=my_keys)
+        ds = ds.map(lambda dp: df.formats.decode_record(dp[1]))
+
+    Args:
+        record: as `LMDBSerializer`, `TFRecordSerializer` or `NumpySerializer` write it, or
+            tensorpack's.
+        allow_pickle: unpickle it where it is pickled; that can run any code.
+
+    Raises:
+        CodecError: it cannot be decoded, or is pickled without `allow_pickle`.
+    """
+    return Decoder("the data", allow_pickle)([record])
+
+
+def _decoded(record: bytes) -> Datapoint:
+    return pickle.loads(record) if is_pickle(record) else msgpack_numpy.decode(record)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.errors import ConfigError, UnknownLength
+from dataflow.flow import DataFlow
 from dataflow.highway.batch import samples
 from dataflow.highway.engine import Pipeline
 from dataflow.highway.node import Source

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.engine.runners import PrefetchDataZMQ
 from dataflow.errors import ConfigError, DataFlowError, DataFlowTerminated, PeerTimeout
+from dataflow.flow import DataFlow
 from dataflow.highway.batch import Batch
 from dataflow.highway.node import Map, Node, Sink, Source
 from dataflow.stages.map import MapData

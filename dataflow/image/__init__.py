@@ -3,6 +3,7 @@
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import check_image, decode_image, image_size
+from dataflow.image.from_file import ImageFromFile
 from dataflow.image.sheet import contact_sheet
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.image.view import Viewer
@@ -12,6 +13,7 @@ __all__ = [
     "AugmentImageComponent",
     "AugmentImageComponents",
     "AugmentImageCoordinates",
+    "ImageFromFile",
     "Viewer",
     "check_image",
     "contact_sheet",

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.imgaug.base import Effect
+from dataflow.imgaug.augmentor import Effect
 from dataflow.imgaug.chain import AugmentorList, effect_of
-from dataflow.imgaug.transform import Image
+from dataflow.imgaug.transforms import Image
 from dataflow.stages.map import MapDataComponent
 
 __all__ = ["AugmentImageComponent", "Failures", "listed"]

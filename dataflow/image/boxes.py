@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
-from dataflow.flows import component
 from dataflow.image.together import AugmentImageComponents
 from dataflow.imgaug.arguments import probability
-from dataflow.imgaug.base import require_image
+from dataflow.imgaug.augmentor import require_image
+from dataflow.kinds import component
 
 __all__ = ["AugmentImageBoxes", "Boxes", "clipped"]
 

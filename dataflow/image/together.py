@@ -9,11 +9,11 @@ import numpy as np
 
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
-from dataflow.flows import component
 from dataflow.image.augment import Failures, listed
-from dataflow.imgaug.base import Effect, require_image
+from dataflow.imgaug.augmentor import Effect, require_image
 from dataflow.imgaug.chain import effect_of
-from dataflow.imgaug.transform import Coords
+from dataflow.imgaug.transforms import Coords
+from dataflow.kinds import component
 from dataflow.stages.item import ItemStage
 
 __all__ = ["AugmentImageComponents", "AugmentImageCoordinates"]

@@ -16,9 +16,9 @@ import cv2
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
-from dataflow.flows import ProxyDataFlow, component
 from dataflow.image.sheet import Picture, displayable, write_png
 from dataflow.imgaug.arguments import probability
+from dataflow.kinds import ProxyDataFlow, component
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag, generator
 

@@ -28,8 +28,14 @@ change there changes everybody's runs.
 """
 
 from dataflow.imgaug import deform
-from dataflow.imgaug.base import Augmentor, ImageAugmentor, PhotometricAugmentor
+from dataflow.imgaug.augmentor import Augmentor, ImageAugmentor, PhotometricAugmentor
 from dataflow.imgaug.chain import AugmentorList, MapImage
+from dataflow.imgaug.choice import (
+    Identity,
+    RandomApplyAug,
+    RandomChooseAug,
+    RandomOrderAug,
+)
 from dataflow.imgaug.colour import (
     Brightness,
     BrightnessScale,
@@ -50,12 +56,6 @@ from dataflow.imgaug.external import Albumentations, IAAugmentor
 from dataflow.imgaug.flip import Flip, Transpose
 from dataflow.imgaug.geometry import Affine, Rotation, RotationAndCropValid, Shift
 from dataflow.imgaug.levels import Clip, Gamma, MeanVarianceNormalize, MinMaxNormalize
-from dataflow.imgaug.meta import (
-    Identity,
-    RandomApplyAug,
-    RandomChooseAug,
-    RandomOrderAug,
-)
 from dataflow.imgaug.noise import GaussianBlur, GaussianNoise, JpegNoise, SaltPepperNoise
 from dataflow.imgaug.paste import (
     BackgroundFiller,
@@ -64,7 +64,7 @@ from dataflow.imgaug.paste import (
     RandomPaste,
 )
 from dataflow.imgaug.resize import RandomResize, Resize, ResizeShortestEdge
-from dataflow.imgaug.transform import (
+from dataflow.imgaug.transforms import (
     CropTransform,
     FlipTransform,
     NoOpTransform,
@@ -74,8 +74,8 @@ from dataflow.imgaug.transform import (
     TransformFactory,
     TransformList,
     TransposeTransform,
+    WarpAffineTransform,
 )
-from dataflow.imgaug.warp import WarpAffineTransform
 
 __all__ = [
     "Affine",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dataflow.errors import ConfigError
-from dataflow.imgaug.base import Effect, ImageAugmentor
-from dataflow.imgaug.transform import (
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
+from dataflow.imgaug.transforms import (
     Coords,
     Image,
     PartTransform,

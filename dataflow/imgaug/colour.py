@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import interval, number
-from dataflow.imgaug.base import Effect, PhotometricAugmentor
+from dataflow.imgaug.augmentor import Effect, PhotometricAugmentor
 from dataflow.imgaug.pixels import as_float, as_type, channels, on_colour, require_colour
-from dataflow.imgaug.transform import Image
+from dataflow.imgaug.transforms import Image
 
 __all__ = ["Brightness", "BrightnessScale", "Contrast", "Hue", "Lighting", "Saturation"]
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from dataflow.errors import ConfigError
-from dataflow.imgaug.base import Effect, PhotometricAugmentor
+from dataflow.imgaug.augmentor import Effect, PhotometricAugmentor
 from dataflow.imgaug.pixels import as_type
-from dataflow.imgaug.transform import Image, restore_channel
+from dataflow.imgaug.transforms import Image, restore_channel
 
 __all__ = ["ColorSpace", "Grayscale", "ToFloat32", "ToUint8"]
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import integers, interval, pixel, shape_2d, side
-from dataflow.imgaug.base import Effect, ImageAugmentor
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.pixels import as_value
 from dataflow.imgaug.resize import ResizeShortestEdge
-from dataflow.imgaug.transform import (
+from dataflow.imgaug.transforms import (
     CropTransform,
     Image,
     PhotometricTransform,

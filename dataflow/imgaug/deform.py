@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import number, shape_2d
-from dataflow.imgaug.base import Effect, ImageAugmentor
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.pixels import as_type
-from dataflow.imgaug.transform import Image, Transform, TransformFactory, restore_channel
+from dataflow.imgaug.transforms import Image, Transform, TransformFactory, restore_channel
 
-__all__ = ["GaussianDeform"]
+__all__ = ["GaussianDeform", "GaussianMap"]
 
 
 class GaussianDeform(ImageAugmentor):
@@ -62,6 +62,28 @@ class GaussianDeform(ImageAugmentor):
         offsets = self.randrange * (2 * self.rng.random_sample((self._down.shape[1], 2)) - 1)
         bend = functools.partial(_bend, self._down, self._across, offsets.astype(np.float32))
         return TransformFactory("GaussianDeform", apply_image=bend)
+
+
+class GaussianMap:
+    """How strongly a point pulls at each pixel, as `GaussianDeform` counts it.
+
+    Args:
+        image_shape: (height, width) of the map.
+        sigma: how far the point reaches.
+    """
+
+    def __init__(self, image_shape: Any, sigma: float = 0.5) -> None:
+        self.shape = shape_2d("image_shape", image_shape)
+        self.sigma = number("sigma", sigma, 0)
+
+    def get_gaussian_weight(self, anchor: Any) -> NDArray[np.float32]:
+        """H×W, float32, up to 1, for the point `anchor`: (y, x) in [0, 1]."""
+        down, across = (
+            _reach(np.array([anchor[axis]], np.float32), self.shape[axis], self.sigma)
+            for axis in range(2)
+        )
+        weights: NDArray[np.float32] = down @ across.T
+        return weights
 
 
 def _reach(points: NDArray[np.float32], length: int, sigma: float) -> NDArray[np.float32]:

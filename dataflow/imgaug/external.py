@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from dataflow.errors import ConfigError
-from dataflow.imgaug.base import ImageAugmentor
-from dataflow.imgaug.transform import Coords, Image, Transform
+from dataflow.imgaug.augmentor import ImageAugmentor
+from dataflow.imgaug.transforms import Coords, Image, Transform
 from dataflow.utils.extras import need
 
 __all__ = ["Albumentations", "IAAugmentor"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import probability
-from dataflow.imgaug.base import Effect, ImageAugmentor
-from dataflow.imgaug.transform import (
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
+from dataflow.imgaug.transforms import (
     FlipTransform,
     Image,
     NoOpTransform,

@@ -10,9 +10,8 @@ import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import interval, number
-from dataflow.imgaug.base import Effect, ImageAugmentor
-from dataflow.imgaug.transform import Image, Transform
-from dataflow.imgaug.warp import WarpAffineTransform
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
+from dataflow.imgaug.transforms import Image, Transform, WarpAffineTransform
 
 __all__ = ["Affine", "Rotation", "RotationAndCropValid", "Shift"]
 

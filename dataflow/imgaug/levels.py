@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import interval
-from dataflow.imgaug.base import Effect, PhotometricAugmentor
+from dataflow.imgaug.augmentor import Effect, PhotometricAugmentor
 from dataflow.imgaug.pixels import as_float, as_type, channels
-from dataflow.imgaug.transform import Image
+from dataflow.imgaug.transforms import Image
 
 __all__ = ["Clip", "Gamma", "MeanVarianceNormalize", "MinMaxNormalize"]
 

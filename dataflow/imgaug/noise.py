@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import integers, interval, number, probability
-from dataflow.imgaug.base import Effect, PhotometricAugmentor
+from dataflow.imgaug.augmentor import Effect, PhotometricAugmentor
 from dataflow.imgaug.pixels import as_float, as_type, channels, on_colour
-from dataflow.imgaug.transform import Image, restore_channel
+from dataflow.imgaug.transforms import Image, restore_channel
 
 __all__ = ["GaussianBlur", "GaussianNoise", "JpegNoise", "SaltPepperNoise", "fast_generator"]
 

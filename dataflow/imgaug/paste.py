@@ -8,9 +8,9 @@ import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import pixel, shape_2d
-from dataflow.imgaug.base import Effect, ImageAugmentor
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.pixels import as_value
-from dataflow.imgaug.transform import Coords, Image, Transform
+from dataflow.imgaug.transforms import Coords, Image, Transform
 
 __all__ = ["BackgroundFiller", "CenterPaste", "ConstantBackgroundFiller", "RandomPaste"]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.imgaug.transform import Image
+from dataflow.imgaug.transforms import Image
 
 __all__ = ["as_float", "as_type", "as_value", "channels", "on_colour", "require_colour"]
 

@@ -9,8 +9,8 @@ import cv2
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import interval, number, shape_2d, side
-from dataflow.imgaug.base import Effect, ImageAugmentor
-from dataflow.imgaug.transform import Image, ResizeTransform, Transform
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
+from dataflow.imgaug.transforms import Image, ResizeTransform, Transform
 
 __all__ = ["RandomResize", "Resize", "ResizeShortestEdge"]
 

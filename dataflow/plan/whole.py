@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.epoch import Epoch, Stream
 from dataflow.node import reset, seeds_of, set_seeds
 from dataflow.opening import stream
 from dataflow.plan.fragment import Fragment
@@ -67,7 +67,7 @@ class FlowLoader:
             _, datapoint = next(self._stream, (None, EXHAUSTED))
         except Exception as error:
             raise SourceEnded(error) from error
-        return None if datapoint is DROPPED else datapoint
+        return datapoint
 
     def __getstate__(self) -> dict[str, Any]:
         return {"flow": self.flow}

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.flow import DataFlow
 from dataflow.remote.receiver import Receiver
 from dataflow.remote.sender import Sender
 from dataflow.remote.setup import MESSAGE_BYTES

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dataflow.base import DataFlow
 from dataflow.codec.tensor import bad
 from dataflow.codec.wire import STATE_CHARACTERS
 from dataflow.errors import NotResumable, PeerError
+from dataflow.flow import DataFlow
 from dataflow.resume import in_fixed_order
 
 __all__ = ["GoBack", "Place", "load", "place_of", "read_place"]

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
+from dataflow.flow import DataFlow
 from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 from dataflow.transport.options import Options
 

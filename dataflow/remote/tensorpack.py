@@ -20,12 +20,12 @@ from typing import Any
 
 import zmq
 
-from dataflow.base import DataFlow
 from dataflow.codec import msgpack_numpy
 from dataflow.codec.tensor import bad
 from dataflow.epoch import Datapoint, Epoch, Stream
 from dataflow.errors import CodecError, ConfigError, UnknownLength
 from dataflow.failures import ErrorPolicy
+from dataflow.flow import DataFlow
 from dataflow.formats.records import encoder, is_pickle
 from dataflow.node import is_flow, reset
 from dataflow.remote.sender import closable

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
-from dataflow.utils.arguments import shortened
+from dataflow.flow import DataFlow
+from dataflow.utils.arguments import shortened, whole_number
 
 __all__ = ["DataFromGenerator", "DataFromIterable"]
 
@@ -19,15 +19,19 @@ class DataFromGenerator(DataFlow):
     Args:
         gen: a function that returns an iterable (called once an epoch), or an iterable. Mind that
             a generator object, unlike a generator function, is empty after its first epoch.
+        size: what `len()` says, for a generator that does not know it; nothing is cut off.
     """
 
-    def __init__(self, gen: Callable[[], Iterable[Any]] | Iterable[Any]) -> None:
+    def __init__(
+        self, gen: Callable[[], Iterable[Any]] | Iterable[Any], size: int | None = None
+    ) -> None:
         if not callable(gen) and not _iterable(gen):
             raise ConfigError(f"gen={gen!r} must be an iterable or a function that returns one")
         self._gen = gen
+        self._size = None if size is None else whole_number("size", size, 0)
 
     def _length(self) -> int:
-        return _len(self._gen)
+        return _len(self._gen) if self._size is None else self._size
 
     def _stream(self, epoch: Epoch) -> Stream:
         datapoints = self._gen() if callable(self._gen) else self._gen

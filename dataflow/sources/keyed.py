@@ -7,7 +7,7 @@ from itertools import count, repeat
 from typing import Any
 
 from dataflow.epoch import Epoch, Stream
-from dataflow.flows import RNGDataFlow
+from dataflow.kinds import RNGDataFlow
 from dataflow.randomness import Tag, generator
 from dataflow.records import KeySource, Record
 from dataflow.sources.columns import pick

@@ -7,9 +7,9 @@ from inspect import signature
 from itertools import count
 from typing import Any
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import ConfigError, DataFlowTerminated, UnknownLength
+from dataflow.flow import DataFlow
 
 __all__ = ["DataFromQueue"]
 

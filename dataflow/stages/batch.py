@@ -11,7 +11,7 @@ from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError, UnknownLength
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.opening import at, stream
 from dataflow.ownership import Empty
 from dataflow.randomness import Tag

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import NotResumable
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.meter import Meter
 from dataflow.node import mark_ready
 from dataflow.opening import stream

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dataflow.base import DataFlow
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.flow import DataFlow
 from dataflow.node import inputs, is_flow, is_native, walk
 from dataflow.opening import at, stream
 from dataflow.ownership import copied
@@ -303,7 +303,8 @@ class JoinData(_AtOnce):
 
     The order of the inputs is kept upstream, also where workers run them, because a datapoint of
     one belongs to that of the others. Where inputs have a flow in common, such as a shuffled list,
-    all get it in the same order.
+    all get it in the same order. One and the same flow given twice is not joined with itself: each
+    has an order of its own where it is shuffled, which makes random pairs.
 
     Args:
         df_lists: the inputs; all deliver lists (joined end to end), or all dicts (merged).
@@ -336,7 +337,8 @@ class JoinData(_AtOnce):
         return [tag for tag, _ in found], _joined([datapoint for _, datapoint in found])
 
     def _joint(self, epoch: Epoch) -> Epoch:
-        return epoch.sharing(one for flow, _ in _common(self.df_lists) for one in walk(flow))
+        different = list({id(flow): flow for flow in self.df_lists}.values())
+        return epoch.sharing(one for flow, _ in _common(different) for one in walk(flow))
 
 
 def _common(flows: Sequence[Any]) -> list[tuple[Any, list[int]]]:

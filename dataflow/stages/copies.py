@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataflow.epoch import Epoch, Stream
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.node import mark_ready
 from dataflow.opening import stream
 from dataflow.randomness import Tag

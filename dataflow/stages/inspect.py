@@ -10,10 +10,11 @@ import numpy as np
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.node import reset
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag
+from dataflow.utils.spelling import renamed, tell
 
 __all__ = ["PrintData", "TestDataSpeed"]
 
@@ -29,6 +30,7 @@ class PrintData(ProxyDataFlow):
         max_list: print this many entries of a list or dict.
     """
 
+    @renamed(label="name")
     def __init__(
         self, ds: Any, num: int = 1, name: str | None = None, max_depth: int = 3, max_list: int = 3
     ) -> None:
@@ -124,3 +126,8 @@ class TestDataSpeed(ProxyDataFlow):
                 bar.update()
         # Frees what works for the pass before the next one begins.
         del iterator
+
+    def start_test(self) -> None:
+        """The older spelling of `start`."""
+        tell("start_test", "start")
+        self.start()

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from dataflow.epoch import Datapoint, Epoch, Stream
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.randomness import Tag
 from dataflow.records import ItemOp, Record
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
-from dataflow.flows import component
+from dataflow.kinds import component
 from dataflow.stages.item import ItemStage
 
 __all__ = ["FilterData", "MapData", "MapDataComponent", "SelectComponent"]

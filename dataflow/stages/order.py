@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Epoch
+from dataflow.flow import DataFlow
 from dataflow.records import OrderOp, Record
 
 __all__ = ["IndexSource", "OrderStage"]

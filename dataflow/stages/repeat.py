@@ -8,13 +8,14 @@ from typing import Any
 
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import UnknownLength
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.opening import at, stream
 from dataflow.ownership import copied
 from dataflow.randomness import Tag
 from dataflow.stages.copies import Copies, copy_of
 from dataflow.stages.order import IndexSource, OrderStage
 from dataflow.utils.arguments import whole_number
+from dataflow.utils.spelling import renamed
 
 __all__ = ["RepeatedData", "RepeatedDataPoint"]
 
@@ -27,6 +28,7 @@ class RepeatedData(OrderStage, ProxyDataFlow):
         num: how many epochs, -1 for no end.
     """
 
+    @renamed(nr="num")
     def __init__(self, ds: Any, num: int) -> None:
         super().__init__(ds)
         self.num = whole_number("num", num, -1)  # -1: no end
@@ -114,6 +116,7 @@ class RepeatedDataPoint(Copies):
         num: how often.
     """
 
+    @renamed(nr="num")
     def __init__(self, ds: Any, num: int) -> None:
         super().__init__(ds)
         self.num = self.copies = whole_number("num", num, 1)

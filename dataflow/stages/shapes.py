@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.flows import ProxyDataFlow, component
+from dataflow.kinds import ProxyDataFlow, component
 from dataflow.opening import stream
 from dataflow.ownership import copied
 from dataflow.randomness import Tag
@@ -14,6 +15,8 @@ from dataflow.stages.batch import BatchData
 from dataflow.utils.arguments import whole_number
 
 __all__ = ["BatchDataByShape"]
+
+logger = logging.getLogger(__name__)
 
 
 class BatchDataByShape(ProxyDataFlow):
@@ -39,6 +42,7 @@ class BatchDataByShape(ProxyDataFlow):
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.idx = idx
         self.remainder = remainder
+        self._told = False
 
     def _length(self) -> int:
         return len(self.ds) // self.batch_size
@@ -46,19 +50,33 @@ class BatchDataByShape(ProxyDataFlow):
     def _stream(self, epoch: Epoch) -> Stream:
         epoch.session.refuse("BatchDataByShape holds datapoints of several shapes")
         groups: defaultdict[tuple[int, ...], list[tuple[Tag, Datapoint]]] = defaultdict(list)
+        seen = 0
         for tag, datapoint in stream(self.ds, epoch.batched(self.batch_size)):
             if datapoint is DROPPED:
                 yield tag, DROPPED
                 continue
+            seen += 1
             group = groups[self._shape(datapoint)]
             group.append((tag, copied(datapoint)))
             if len(group) == self.batch_size:
                 yield _batch(group)
                 group.clear()
+        self._tell_of_loss(seen, [len(group) for group in groups.values()])
         for group in groups.values():
             if group:
                 tags, batch = _batch(group) if self.remainder else ([t for t, _ in group], DROPPED)
                 yield tags, batch
+
+    def _tell_of_loss(self, seen: int, left: list[int]) -> None:
+        """Say once where most of an epoch is dropped, since a loop would not notice."""
+        if not self.remainder and 2 * sum(left) >= seen > 0 and not self._told:
+            self._told = True
+            logger.warning(
+                "BatchDataByShape dropped %d of %d datapoints: of %d shapes, each has fewer than "
+                "batch_size=%d left over at the end. Give it remainder=True, a smaller batch_size, "
+                "or images of fewer sizes",
+                *(sum(left), seen, len(left), self.batch_size),
+            )
 
     def _shape(self, datapoint: Datapoint) -> tuple[int, ...]:
         value = component(datapoint, self.idx)

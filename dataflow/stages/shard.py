@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from dataflow.epoch import DROPPED, Epoch, Stream
 from dataflow.errors import ConfigError, StateError
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.node import inputs, walk
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag

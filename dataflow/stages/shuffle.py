@@ -13,6 +13,7 @@ from dataflow.randomness import generator
 from dataflow.stages.copies import Copies, copy_of
 from dataflow.stages.order import IndexSource
 from dataflow.utils.arguments import whole_number
+from dataflow.utils.spelling import renamed
 
 __all__ = ["LocallyShuffleData"]
 
@@ -30,6 +31,7 @@ class LocallyShuffleData(Copies):
         shuffle_interval: accepted for tensorpack's sake; here every draw is random.
     """
 
+    @renamed(nr_reuse="num_reuse")
     def __init__(
         self, ds: Any, buffer_size: int, num_reuse: int = 1, shuffle_interval: int | None = None
     ) -> None:

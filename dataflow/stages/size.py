@@ -8,7 +8,7 @@ from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
 from dataflow.errors import UnknownLength
-from dataflow.flows import ProxyDataFlow
+from dataflow.kinds import ProxyDataFlow
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag
 from dataflow.utils.arguments import whole_number

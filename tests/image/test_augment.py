@@ -14,8 +14,8 @@ import pytest
 from optional import library
 
 from dataflow import imgaug
-from dataflow.base import DataFlow
 from dataflow.epoch import Epoch, Stream
+from dataflow.flow import DataFlow
 from dataflow.image import AugmentImageComponent
 from dataflow.randomness import enter, leave
 from dataflow.stages.map import MapDataComponent

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dataflow.base import DataFlow
 from dataflow.engine.session import Session
 from dataflow.epoch import DROPPED, Epoch
+from dataflow.flow import DataFlow
 from dataflow.image import Viewer
 from dataflow.opening import stream
 from dataflow.sources import DataFromList

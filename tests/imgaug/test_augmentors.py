@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow import imgaug
-from dataflow.imgaug.base import Effect
+from dataflow.imgaug.augmentor import Effect
 from dataflow.imgaug.chain import effect_of
 from dataflow.randomness import enter, leave
 

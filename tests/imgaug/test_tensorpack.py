@@ -13,7 +13,7 @@ from optional import library
 from dataflow import imgaug
 
 tp = library("tensorpack.dataflow.imgaug")
-tp_transform = library("tensorpack.dataflow.imgaug.transform")
+tp_transform = library("tensorpack.dataflow.imgaug.transforms")
 
 EIGVAL = [0.2175 * 255, 0.0188 * 255, 0.0045 * 255]
 EIGVEC = [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 import dataflow as df
-from dataflow.base import UnknownLength
+from dataflow.flow import UnknownLength
 
 
 def points():

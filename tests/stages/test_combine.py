@@ -101,6 +101,19 @@ def test_equal_inputs_draw_differently() -> None:
         assert len(set(drawn)) == 20
 
 
+def test_a_flow_is_not_joined_with_itself() -> None:
+    """`JoinData([ds, ds])` makes random pairs, two stages over one source make pairs that belong."""
+    source = df.DataFromList([[n] for n in range(100)])
+    ds = df.JoinData([source, source]).seed(4)
+    pairs = list(ds)
+    assert sorted(a for a, _ in pairs) == sorted(b for _, b in pairs) == list(range(100))
+    assert sum(a == b for a, b in pairs) < 10
+    assert [ds[i] for i in range(100)] == pairs
+    assert list(df.PrefetchDataZMQ(df.JoinData([source, source]), 2).seed(4)) == pairs
+    for joined in ([source, source.map(tuple)], [source, source.map(tuple), source]):
+        assert all(a == b for a, b, *_ in df.JoinData(joined))
+
+
 def test_copies_in_a_row_as_tensorpack() -> None:
     other = tp.RepeatedDataPoint(theirs(3), 2)
     other.reset_state()

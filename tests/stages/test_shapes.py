@@ -74,6 +74,16 @@ def test_resumed_by_going_through_again() -> None:
         del iterator
 
 
+def test_it_says_how_much_it_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    points = [[np.zeros((n % 5 + 1, 2))] for n in range(12)]
+    ds = df.BatchDataByShape(df.DataFromList(points, shuffle=False), 3, 0)
+    for _ in range(2):
+        assert len([*ds]) == 2
+    (said,) = caplog.messages
+    assert said.startswith("BatchDataByShape dropped 6 of 12 datapoints: of 5 shapes")
+    assert "remainder=True" in said
+
+
 def test_what_is_wrong_is_said() -> None:
     with pytest.raises(df.ConfigError, match="batch_size=0"):
         df.BatchDataByShape(points([1]), 0, 0)

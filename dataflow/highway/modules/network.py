@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import zmq
 
-from dataflow.base import DataFlow
 from dataflow.codec import msgpack_numpy
 from dataflow.codec.careful import brief
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import CodecError, ConfigError, UnknownLength
 from dataflow.failures import ErrorPolicy
+from dataflow.flow import DataFlow
 from dataflow.highway.node import Sink, Source
 from dataflow.remote.older import warn_if_open
 from dataflow.remote.setup import MESSAGE_BYTES, Notice

@@ -11,7 +11,7 @@ import numpy as np
 from dataflow.errors import ConfigError
 from dataflow.highway.transforms.base import Images, Transform
 from dataflow.imgaug.arguments import number, probability
-from dataflow.imgaug.warp import WarpAffineTransform
+from dataflow.imgaug.transforms import WarpAffineTransform
 
 __all__ = ["FlipX", "PadCrop", "Rotate", "Shift", "Zoom"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from dataflow.errors import ConfigError
 from dataflow.highway.transforms.base import Images, Transform
 from dataflow.imgaug.arguments import number, shape_2d, side
-from dataflow.imgaug.transform import ResizeTransform
+from dataflow.imgaug.transforms import ResizeTransform
 
 __all__ = ["Resize", "Slicer", "TopCenterCrop"]
 

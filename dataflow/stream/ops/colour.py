@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.pixels import as_type
-from dataflow.imgaug.transform import restore_channel
+from dataflow.imgaug.transforms import restore_channel
 from dataflow.stream.graph import Node, known
 from dataflow.stream.operation import op
 from dataflow.stream.ops.arithmetic import affine

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
-from dataflow.imgaug.transform import restore_channel
+from dataflow.imgaug.transforms import restore_channel
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.numbers import round

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.imgaug.transform import restore_channel
+from dataflow.imgaug.transforms import restore_channel
 from dataflow.stream.draws import generator
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.inference import rank

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import DataFlow
 from dataflow.codec.tensor import bad
 from dataflow.codec.tensorcom import (
     decode,
@@ -23,12 +22,13 @@ from dataflow.codec.tensorcom import (
 from dataflow.epoch import Epoch, Stream
 from dataflow.errors import CodecError, ConfigError
 from dataflow.failures import ErrorPolicy, OnError
+from dataflow.flow import DataFlow
 from dataflow.node import is_flow, reset
 from dataflow.ownership import own
 from dataflow.remote.setup import MESSAGE_BYTES, Notice
-from dataflow.remote.tensorcom import convert
-from dataflow.remote.tensorcom.statistics import Report, Statistics
-from dataflow.remote.tensorcom.urls import Place, expanded, parse
+from dataflow.tensorcom import convert
+from dataflow.tensorcom.statistics import Report, Statistics
+from dataflow.tensorcom.urls import Place, expanded, parse
 from dataflow.transport.addresses import is_local
 from dataflow.transport.oneway import OneWay
 

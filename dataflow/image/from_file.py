@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dataflow.dataset.stages import ReadFile
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.image.decode import MAX_PIXELS, decode_image
 from dataflow.imgaug.arguments import shape_2d
 from dataflow.sources.columns import Columns, distinct
 from dataflow.sources.keyed import KeyedSource
+from dataflow.sources.read import ReadFile
 from dataflow.stages.item import ItemStage
 
 __all__ = ["ImageFromFile"]

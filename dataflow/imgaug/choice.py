@@ -9,9 +9,9 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import probability
-from dataflow.imgaug.base import Effect, ImageAugmentor
+from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.chain import as_augmentor, effect_of
-from dataflow.imgaug.transform import (
+from dataflow.imgaug.transforms import (
     Image,
     NoOpTransform,
     PartTransform,

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from dataflow.errors import ConfigError
-from dataflow.remote.tensorcom.connection import Connection
+from dataflow.tensorcom.connection import Connection
 
 __all__ = ["serve"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.base import DataFlow
 from dataflow.epoch import Datapoint, Epoch, Stream
 from dataflow.errors import ConfigError
+from dataflow.flow import DataFlow
 from dataflow.node import is_flow
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag, datapoint_rng, generator

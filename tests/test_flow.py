@@ -11,7 +11,7 @@ import pytest
 from patience import patient
 
 import dataflow as df
-from dataflow.base import UnknownLength
+from dataflow.flow import UnknownLength
 
 
 class NewStyle(df.DataFlow):

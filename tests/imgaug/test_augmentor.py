@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dataflow import imgaug
-from dataflow.imgaug import base
-from dataflow.imgaug.transform import PartTransform
+from dataflow.imgaug import augmentor
+from dataflow.imgaug.transforms import PartTransform
 
 
 class Shift(imgaug.ImageAugmentor):
@@ -81,14 +81,14 @@ def test_oldest_form_for_coordinates(photo: np.ndarray) -> None:
 
 
 def test_older_methods_warn_once(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_warned", set())
-    augmentor = imgaug.Flip(horiz=True)
+    monkeypatch.setattr(augmentor, "_warned", set())
+    flip = imgaug.Flip(horiz=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(3):
-            _, transform = augmentor.augment_return_params(photo)
-            augmentor.augment_with_params(photo, transform)
-            augmentor.augment_coords(np.ones((1, 2)), transform)
+            _, transform = flip.augment_return_params(photo)
+            flip.augment_with_params(photo, transform)
+            flip.augment_coords(np.ones((1, 2)), transform)
     assert [warning.category for warning in caught] == [DeprecationWarning] * 3
     newer = ["get_transform", "apply_image", "apply_coords"]
     assert all(name in str(warning.message) for name, warning in zip(newer, caught, strict=True))

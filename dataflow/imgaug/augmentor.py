@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.imgaug.transform import (
+from dataflow.imgaug.transforms import (
     Coords,
     Image,
     LegacyTransform,

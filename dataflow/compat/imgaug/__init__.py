@@ -1,0 +1,1 @@
+"""Found as modules of `dataflow.imgaug`."""

@@ -1,0 +1,1 @@
+"""As ``dataflow.tensorflow`` of wbaek/dataflow."""
