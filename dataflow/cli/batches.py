@@ -19,13 +19,15 @@ __all__ = ["augmented", "folder_images", "in_parallel", "shard_images"]
 def folder_images(folder: Path, *, shuffle: bool) -> ImageFolder:
     """The images of a folder with one sub-folder a class; broken ones are left out.
 
-    Of ImageNet's own folder, which has ``train`` and ``val``, it is the first.
+    Of a folder that has these in ``train``, as ImageNet's own has, it is that one.
 
     Raises:
         MissingData: there are none.
     """
-    parts = folder / "train", folder / "val"
-    return ImageFolder(parts[0] if all(part.is_dir() for part in parts) else folder, shuffle)
+    train = folder / "train"
+    # One sub-folder a class in it: otherwise `train` is itself a class.
+    within = train.is_dir() and any(entry.is_dir() for entry in train.iterdir())
+    return ImageFolder(train if within else folder, shuffle)
 
 
 def shard_images(shards: list[str], *, shuffle: bool, cache: Path | None) -> WebDataset:

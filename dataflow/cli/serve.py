@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         *("-d", "--imagenet-dir"),
         metavar="DIR",
         type=Path,
-        help="images, in one sub-folder a class; or the folder that has these as train, and val",
+        help="images, in one sub-folder a class; or the folder that has these in train",
     )
     what.add_argument(
         "--shards",

@@ -31,15 +31,19 @@ __all__ = [
     "Entry",
     "bytes_of",
     "check_infos",
+    "chunk_at",
+    "chunked",
     "decode",
     "decode_frames",
     "encode",
     "encode_frames",
     "entries",
     "entry",
+    "header_of",
     "pieces",
     "plain_array",
     "plain_arrays",
+    "read_header",
 ]
 
 _NAMES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
@@ -114,9 +118,14 @@ def pieces(arrays: Sequence[Any], infos: Sequence[str] | None = None) -> Iterato
     """
     for pair in _pairs(arrays, infos):
         for content in pair:
-            yield _CHUNK.pack(_MAGIC, len(content))
-            yield content
-            yield bytes(-len(content) % _UNIT)
+            yield from chunked(content)
+
+
+def chunked(content: bytes | memoryview) -> Iterator[Any]:
+    """A chunk with these bytes, in parts."""
+    yield _CHUNK.pack(_MAGIC, len(content))
+    yield content
+    yield bytes(-len(content) % _UNIT)
 
 
 def plain_array(value: Any) -> np.ndarray:
@@ -175,10 +184,15 @@ def _pairs(arrays: Sequence[Any], infos: Sequence[str] | None) -> list[tuple[byt
         infos = [""] * len(arrays)
     if len(infos) != len(arrays):
         bad("infos", f"{len(arrays)} arrays, but infos={list(infos)!r}")
-    return [(_header(a, info), bytes_of(a)) for a, info in zip(plain, infos, strict=True)]
+    return [(header_of(a, info), bytes_of(a)) for a, info in zip(plain, infos, strict=True)]
 
 
-def _header(array: np.ndarray, info: str) -> bytes:
+def header_of(array: np.ndarray, info: str = "") -> bytes:
+    """The header of an array as `plain_array` makes it.
+
+    Raises:
+        CodecError: `info` is not up to 8 characters of ASCII.
+    """
     if not isinstance(info, str) or len(info) > 8 or not info.isascii() or "\0" in info:
         bad("infos", f"{info!r} is not up to 8 characters of ASCII")
     text = info.encode().ljust(8, b"\0")
@@ -225,7 +239,7 @@ def decode_frames(frames: Sequence[Any], infos: bool | Sequence[str] | None = Fa
         bad("truncated", f"{len(frames)} frames, where each array has two")
     arrays, found = [], []
     for header, data in zip(map(_view, frames[::2]), map(_view, frames[1::2]), strict=True):
-        one = _read_header(header)
+        one = read_header(header)
         if len(data) != one.nbytes:
             bad("corrupt", f"{one.dtype} of shape {one.shape} in {len(data)} bytes")
         arrays.append(_array(data, one))
@@ -257,13 +271,13 @@ def entry(window: bytes | memoryview, place: int, total: int) -> Entry:
     Raises:
         CodecError: it is something else, or not all of the array is there.
     """
-    length, end = _chunk(window, place, total)
+    length, end = chunk_at(window, place, total)
     if length not in _HEADERS:
         bad("corrupt", f"a header of {length} bytes at byte {place}")
-    header = _read_header(window[_CHUNK.size : _CHUNK.size + length])
+    header = read_header(window[_CHUNK.size : _CHUNK.size + length])
     if end == total:
         bad("truncated", f"the header at byte {place} is the last thing in {total} bytes")
-    length, behind = _chunk(window[end - place :], end, total)
+    length, behind = chunk_at(window[end - place :], end, total)
     if length != header.nbytes:
         what = f"{header.dtype} of shape {header.shape} at byte {place}"
         bad("corrupt", f"{what} takes {header.nbytes} bytes, not {length}")
@@ -287,8 +301,16 @@ def check_infos(
     return arrays
 
 
-def _chunk(window: bytes | memoryview, place: int, total: int) -> tuple[int, int]:
-    """The length of the chunk that begins there, and where the next one does."""
+def chunk_at(window: bytes | memoryview, place: int, total: int) -> tuple[int, int]:
+    """The length of the chunk that begins there, and where the next one does.
+
+    Args:
+        window: what is there, at least 16 bytes of it if there are so many.
+        place, total: as of `entry`.
+
+    Raises:
+        CodecError: there is none, or not all of it.
+    """
     if not _MAGIC.startswith(bytes(window[: len(_MAGIC)])):
         reason = "corrupt" if place else "foreign"
         bad(reason, f"no ~TenBin~ at byte {place}")
@@ -303,7 +325,12 @@ def _chunk(window: bytes | memoryview, place: int, total: int) -> tuple[int, int
     return length, end
 
 
-def _read_header(header: bytes | memoryview) -> Entry:
+def read_header(header: bytes | memoryview) -> Entry:
+    """What a header says; `Entry.start` and `Entry.end` are 0.
+
+    Raises:
+        CodecError: it is none.
+    """
     if len(header) not in _HEADERS:
         bad("corrupt", f"a header of {len(header)} bytes")
     return _parsed(bytes(header))

@@ -22,11 +22,16 @@ class Batch(dict[str, Any]):
 
     ``"images"`` is N×H×W×C, or a list of H×W×C where sizes differ; ``"labels"`` one-hot N×classes,
     float32; ``"keys"`` what identifies each sample. Iterating gives the arrays; the names are in
-    `keys()`.
+    `keys()`. Names may be asked for as bytes, too, as samples of older databases have them.
     """
 
     def __iter__(self) -> Iterator[Any]:
         return (self[name] for name in _UNPACKED if name in self)
+
+    def __missing__(self, name: Any) -> Any:
+        if isinstance(name, bytes) and (text := name.decode("latin-1")) in self:
+            return self[text]
+        raise KeyError(name)
 
 
 def samples(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

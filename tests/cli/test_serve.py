@@ -21,6 +21,7 @@ from patience import patient
 from tensorcom_peer import peer
 
 import dataflow as df
+from dataflow.cli.batches import folder_images
 from dataflow.cli.main import main
 
 skimage = library("skimage")
@@ -123,6 +124,16 @@ result = [told(job.recv()) for job in jobs for _ in range(6)]
     assert {label for batch in mine for label in check(batch, 32)} == {0, 1}
     assert {len(xs) for xs, _ in mine} <= {4, 2}, "two are left of ten"
     assert len({bytes(xs) for xs, _ in mine}) > 5
+
+
+@pytest.mark.parametrize("parts", [(), ("train",), ("train", "val")])
+def test_the_folder_of_the_classes_is_found(parts: tuple[str, ...], tmp_path: Path) -> None:
+    """Otherwise all images would be of one class, `train`."""
+    for part in parts or ("",):
+        for name in ("cat", "dog"):
+            (tmp_path / part / name).mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / part / name / "0.png"), np.zeros((8, 8, 3), "u1"))
+    assert folder_images(tmp_path, shuffle=False).classes == ["cat", "dog"]
 
 
 def test_two_jobs_get_every_batch_of_shards(start: Start, run: Run, shards: Path) -> None:

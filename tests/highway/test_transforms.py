@@ -66,6 +66,20 @@ def through(transform: Any, images: Any, seed: int = 1, deterministic: bool = Fa
     return changed
 
 
+@each
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_grey_images_need_no_axis_of_channels(
+    transform: Transform, deterministic: bool, batch: np.ndarray
+) -> None:
+    grey = batch[..., 1]
+    expected = through(transform, grey[..., None], deterministic=deterministic)[..., 0]
+    np.testing.assert_array_equal(through(transform, grey, deterministic=deterministic), expected)
+    single = transform.apply({"images": [*grey]}, deterministic)["images"]
+    assert single.shape == expected.shape
+    mixed = transform.apply({"images": [grey[0], batch[0]]}, True)["images"]
+    assert [one.ndim for one in mixed] == [2, 3]
+
+
 def test_all_of_them() -> None:
     names = {type(transform).__name__ for transform in ALL} | {"Transform"}
     assert set(transforms.__all__) == names and len(ALL) == 11
@@ -109,7 +123,7 @@ def test_lists_of_images(transform: Transform, batch: np.ndarray) -> None:
 
 @each
 def test_what_is_no_batch_of_images(transform: Transform) -> None:
-    for images in (np.zeros((3, 3)), [np.zeros((3, 3))], 5):
+    for images in (np.zeros((3, 3)), [np.zeros(3)], np.zeros((1, 2, 3, 4, 5)), 5):
         with pytest.raises(ValueError, match="H×W×C"):
             transform.apply({"images": images})
     empty = np.zeros((0, 20, 20, 3), np.uint8)

@@ -102,7 +102,7 @@ def test_equal_inputs_draw_differently() -> None:
 
 
 def test_a_flow_is_not_joined_with_itself() -> None:
-    """`JoinData([ds, ds])` makes random pairs, two stages over one source make pairs that belong."""
+    """It makes random pairs; two stages over one source make pairs that belong together."""
     source = df.DataFromList([[n] for n in range(100)])
     ds = df.JoinData([source, source]).seed(4)
     pairs = list(ds)

@@ -13,7 +13,7 @@ from dataflow.randomness import datapoint_rng, fresh_seed
 __all__ = ["Images", "Transform"]
 
 Images: TypeAlias = NDArray[Any]
-"""N×H×W×C, uint8 or floating point in [0, 255]."""
+"""N×H×W×C, uint8 or floating point in [0, 255]; `Transform.apply` takes N×H×W, too."""
 
 
 class Transform:
@@ -27,7 +27,8 @@ class Transform:
         """The batch with other images; `values` and the arrays in it stay as they are.
 
         Args:
-            values: a batch; ``"images"`` is N×H×W×C, or a list of H×W×C.
+            values: a batch; ``"images"`` is N×H×W×C, or N×H×W of grey ones, or a list of H×W×C
+                or H×W. What comes without channels is without them after.
             deterministic: draw nothing; what that means, each class says.
 
         Raises:
@@ -37,10 +38,16 @@ class Transform:
         rng = None if deterministic else self.rng
         changed: Any
         if isinstance(images, list | tuple):
-            changed = _stacked([self.change(_batch(one, 3)[None], rng)[0] for one in images])
+            changed = _stacked([self._changed(_images(one, 2)[None], rng)[0] for one in images])
         else:
-            changed = self.change(_batch(images, 4), rng)
+            changed = self._changed(_images(images, 3), rng)
         return {**values, "images": changed}
+
+    def _changed(self, images: Images, rng: np.random.RandomState | None) -> Images:
+        if images.ndim == 4:
+            return self.change(images, rng)
+        grey: Images = self.change(images[..., np.newaxis], rng)[..., 0]
+        return grey
 
     def change(self, images: Images, rng: np.random.RandomState | None) -> Images:
         """The changed images; the others are not written into.
@@ -61,11 +68,12 @@ class Transform:
         return f"{type(self).__name__}({arguments})"
 
 
-def _batch(images: Any, rank: int) -> NDArray[Any]:
-    """The images, if they are any."""
-    if not isinstance(images, np.ndarray) or images.ndim != rank:
+def _images(images: Any, grey: int) -> NDArray[Any]:
+    """The images, if they are any: so many dimensions have grey ones, others one more."""
+    if not isinstance(images, np.ndarray) or images.ndim not in (grey, grey + 1):
         has = getattr(images, "shape", type(images).__name__)
-        raise ValueError(f"images are {'N×' * (rank == 4)}H×W×C, not {has}")
+        many = "N×" * (grey == 3)
+        raise ValueError(f"images are {many}H×W×C or {many}H×W, not {has}")
     return images
 
 
