@@ -17,14 +17,16 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from dataflow.stream.draws import mix, root
 from dataflow.stream.graph import MISSING, place
+from dataflow.stream.inference import declared
 from dataflow.stream.passes import Step, uses
 from dataflow.stream.shared import own
-from dataflow.stream.types import Number, Plain
+from dataflow.stream.types import Number, Plain, Type
 
 __all__ = ["Code", "TooLarge"]
 
@@ -192,7 +194,12 @@ class Code:
         if op.draws:
             values.insert(0, f"mix(base ^ {step.bits:#x})")
         self._space[op.name] = op.function
-        return f"{op.name}({', '.join(values)})"
+        call = f"{op.name}({', '.join(values)})"
+        if op.own and type(step.type) is not Type:
+            check = f"check_{step.number}"
+            self._space[check] = partial(declared, op.name, step.type)
+            return f"{check}({call})"
+        return call
 
     def _value(self, step: Step) -> str:
         return self._name(step) if step.op is not None else self._constant(step)

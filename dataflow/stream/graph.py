@@ -56,8 +56,8 @@ MISSING = _Missing()
 class Node:
     """An operation on nodes, or a constant.
 
-    Python's operators on nodes make nodes. ``record["image"]`` is a field, ``items[i]`` an element;
-    ``image.width``, ``.height`` and ``.channels`` are numbers.
+    Python's operators on nodes make nodes. ``record["image"]`` is a field, ``items[i]`` an element,
+    ``items[2:5]`` are some; ``image.width``, ``.height`` and ``.channels`` are numbers.
 
     Attributes:
         op: the operation; None of a constant.
@@ -113,6 +113,11 @@ class Node:
             for one in index:
                 found = found[one]
             return found
+        if isinstance(index, slice):
+            if index.step not in (None, 1):
+                raise ConfigError(f"step={index.step!r}: st.take takes elements at any places")
+            end = _build("length", self) if index.stop is None else index.stop
+            return _build("sublist", self, index.start or 0, end)
         if isinstance(self.type, Records) or not isinstance(index, str):
             return _build("column" if isinstance(index, str) else "element", self, index)
         return _build("field", self, index)

@@ -23,7 +23,7 @@ from dataflow.stream.types import (
     as_image,
 )
 
-__all__ = ["array_type", "common", "numeric", "rank", "type_of"]
+__all__ = ["array_type", "common", "declared", "numeric", "rank", "type_of"]
 
 _T = TypeVar("_T")
 
@@ -89,6 +89,39 @@ def type_of(value: Any) -> Type:
         f"{type(value).__name__} {str(value)[:60]!r} cannot be a constant: numbers, text, "
         "arrays of numbers and lists can"
     )
+
+
+def declared(name: str, kind: Type, value: Any) -> Any:
+    """The value that an operation of the user's gave, if it is what was declared.
+
+    Raises:
+        TypeError: it is not; later nodes, or the compiler, would have relied on it.
+    """
+    if _is_of(kind, value):
+        return value
+    try:
+        found = str(type_of(value))
+    except ConfigError:  # an object, of which nothing is known
+        found = f"{type(value).__name__} {value!r:.60}"
+    raise TypeError(f"{name}() gave {found}, and it is declared with gives= as {kind}")
+
+
+def _is_of(kind: Type, value: Any) -> bool:
+    if isinstance(kind, List) and isinstance(value, (list, tuple)):
+        return _fits(kind.length, len(value)) and all(_is_of(kind.element, one) for one in value)
+    if isinstance(kind, Record):
+        # A row of a table has not been read yet, and is left so.
+        return not isinstance(value, dict) or all(
+            name in value and _is_of(inner, value[name]) for name, inner in kind.fields
+        )
+    try:
+        return kind.accepts(type_of(value))
+    except ConfigError:
+        return type(kind) is Type
+
+
+def _fits(wanted: int | None, found: int) -> bool:
+    return wanted in (None, found)
 
 
 def array_type(dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> Type:

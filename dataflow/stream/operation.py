@@ -77,6 +77,8 @@ class Op:
         # What is written in C has no signature that could be asked for, and another module.
         self._signature = signature or _signature(function, inputs, draws)
         kinds = {one.name: one.kind for one in self._signature.parameters.values()}
+        # What calls in a graph take, for `help`, `inspect.signature` and completion.
+        self.__signature__ = _plain(self._signature, draws=draws)
         self.rest = next(
             (one for one in kinds if kinds[one] is inspect.Parameter.VAR_POSITIONAL), None
         )
@@ -201,15 +203,16 @@ def macro(function: _Builder) -> _Builder:
     @functools.wraps(function)
     def build(*args: Any, **kwargs: Any) -> Any:
         try:
-            signature.bind(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             told = ConfigError(f"{error}; it takes {_plain(signature)}")
             raise _located(told, function.__name__, user_line()) from None
         try:
-            return function(*args, **kwargs)
+            return function(*bound.args, **bound.kwargs)
         except ConfigError as error:
             raise _located(error, function.__name__, user_line()) from None
 
+    build.__signature__ = _plain(signature)  # type: ignore[attr-defined]
     macros[function.__name__] = build
     return cast(_Builder, build)
 
@@ -228,10 +231,12 @@ def _signature(
     return inspect.Signature(parameters)
 
 
-def _plain(signature: inspect.Signature) -> inspect.Signature:
-    """The same without types, which are those of values."""
+def _plain(signature: inspect.Signature, *, draws: bool = False) -> inspect.Signature:
+    """The same without types, which are those of values; with the seed that a node may share."""
     empty = inspect.Parameter.empty
     parameters = [one.replace(annotation=empty) for one in signature.parameters.values()]
+    if draws:
+        parameters.append(inspect.Parameter("seed", inspect.Parameter.KEYWORD_ONLY, default=None))
     return inspect.Signature(parameters)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node, reachable
-from dataflow.stream.inference import type_of
+from dataflow.stream.inference import declared, type_of
 from dataflow.stream.operation import Op
 from dataflow.stream.places import places
 from dataflow.stream.shared import clamped, read_only
@@ -88,6 +88,8 @@ def fold(outputs: list[Step]) -> list[Step]:
         elif step.op is not None and step.op.foldable and all(one.op is None for one in step.args):
             with suppress(Exception):
                 value = step.op.function(*(one.value for one in step.args))
+                if step.op.own:
+                    declared(step.op.name, step.type, value)
                 step.op, step.args, step.value = None, (), read_only(value)
     return [instead.get(step.number, step) for step in outputs]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
+
+import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node, constant
@@ -15,7 +19,7 @@ from dataflow.stream.ops.sampling import bernoulli, integer, weighted
 from dataflow.stream.shared import clamped
 from dataflow.stream.types import ANYTHING, BOOL, INT, TEXT
 
-__all__ = ["conditional", "input", "select", "switch", "toggle"]
+__all__ = ["conditional", "debug", "input", "select", "switch", "toggle"]
 
 
 @op(
@@ -63,9 +67,29 @@ def switch(branches: Sequence[Any], weights: Any = None, seed: Any = None) -> No
     weights = [float(weight) for weight in weights]
     if len(weights) != len(branches):
         raise ConfigError(f"weights has {len(weights)} entries for {len(branches)} branches")
-    if min(weights) < 0 or not sum(weights) > 0:
-        raise ConfigError(f"weights={weights!r} must not be negative, and not all 0")
+    if min(weights) < 0 or not 0 < sum(weights) < math.inf:
+        raise ConfigError(f"weights={weights!r} must be finite, not negative, and not all 0")
     return select(weighted(list(accumulate(weights)), seed=seed), *branches)
+
+
+@op("debug", value=ANYTHING, prefix=TEXT, gives=lambda value, _: value.type, foldable=False)
+def debug(value: Any, prefix: str = "") -> Any:
+    """The value itself, told on standard error each time that it is computed.
+
+    Arrays are told by shape, dtype and range.
+
+    Args:
+        value: a node.
+        prefix: what to begin the line with.
+    """
+    if isinstance(value, np.ndarray):
+        told = f"{'×'.join(map(str, value.shape))} {value.dtype}"
+        if value.size and value.dtype.kind in "biuf":
+            told += f" in [{value.min():g}, {value.max():g}]"
+    else:
+        told = f"{value!r:.200}"
+    print(f"{prefix}{told}", file=sys.stderr)
+    return value
 
 
 @op("input", name=TEXT, default=ANYTHING, gives=lambda name, default: default.type)

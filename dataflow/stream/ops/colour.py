@@ -20,7 +20,7 @@ from dataflow.stream.types import BOOL, FLOAT, INT, TEXT, Image, Type
 
 __all__ = [
     *("blend", "brightness", "channel", "contrast", "convert", "depth", "grayscale", "invert"),
-    *("merge", "solarize", "threshold"),
+    *("merge", "normalize", "solarize", "threshold"),
 ]
 
 _Pixels = NDArray[Any]
@@ -168,3 +168,17 @@ def solarize(image: Any, value: float) -> _Pixels:
 def blend(first: Any, second: Any, part: float) -> _Pixels:
     """`part` of the second image over the rest of the first, of the same size and depth."""
     return restore_channel(cv2.addWeighted(first, 1 - part, second, part, 0), first)
+
+
+@op(image=Image(), gives=_same)
+def normalize(image: Any) -> _Pixels:
+    """Spreads the values, so that the least one is black and the largest white.
+
+    An image of one single value stays as it is.
+    """
+    low, high = float(image.min()), float(image.max())
+    if low == high:
+        kept: _Pixels = image
+        return kept
+    scaled = (image.astype(np.float64) - low) * (white(image.dtype) / (high - low))
+    return as_type(scaled, image.dtype)

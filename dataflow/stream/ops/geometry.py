@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
+from dataflow.stream.draws import generator
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.sampling import seed as _seed
@@ -23,6 +24,7 @@ from dataflow.stream.types import (
     ANYTHING,
     BOOL,
     FLOAT,
+    INT,
     POINTS,
     RECTANGLE,
     VIEW,
@@ -33,9 +35,10 @@ from dataflow.stream.types import (
 )
 
 __all__ = [
-    *("affine_view", "bounds", "center", "center_view", "chain", "corners", "flip_view"),
+    *("affine_view", "area", "bounds", "center", "center_view", "chain", "corners", "flip_view"),
     *("focus_view", "identity_view", "invert_view", "mask_bounds", "patch_view", "points"),
-    *("rectangle", "rotate", "scale", "translate", "view_points"),
+    *("random_points", "rectangle", "resize_rectangle", "rotate", "scale", "translate"),
+    "view_points",
 ]
 
 _Matrix = NDArray[np.float64]
@@ -94,6 +97,25 @@ def mask_bounds(mask: Any) -> _Matrix:
 def center(region: Any) -> _Matrix:
     """The middle of a rectangle: x and y."""
     return np.array(((region[0] + region[2]) / 2, (region[1] + region[3]) / 2), np.float64)
+
+
+@op(region=RECTANGLE, factor=FLOAT, gives=_RECTANGLE)
+def resize_rectangle(region: Any, factor: float) -> _Matrix:
+    """A rectangle with the same middle, and sides longer by a factor."""
+    middle, half = (region[:2] + region[2:]) / 2, (region[2:] - region[:2]) * (factor / 2)
+    return np.concatenate([middle - half, middle + half])
+
+
+@op(region=RECTANGLE, gives=FLOAT)
+def area(region: Any) -> float:
+    """The area of a rectangle."""
+    return float((region[2] - region[0]) * (region[3] - region[1]))
+
+
+@op(draws=True, count=INT, gives=lambda count: Array("float64", (known(count), 2)))
+def random_points(bits: int, count: int) -> _Matrix:
+    """Points in the square from (0, 0) to (1, 1), each place as likely."""
+    return generator(bits).random((count, 2))
 
 
 # -- views ---------------------------------------------------------------------------------------

@@ -12,13 +12,13 @@ from dataflow.stream.draws import generator
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.inference import array_type, common
 from dataflow.stream.operation import macro, op
-from dataflow.stream.ops.sampling import integer
+from dataflow.stream.ops.sampling import finite, integer
 from dataflow.stream.tables import Table
-from dataflow.stream.types import ANYTHING, INT, Array, Image, List, Record, Records, Type
+from dataflow.stream.types import ANYTHING, FLOAT, INT, Array, Image, List, Record, Records, Type
 
 __all__ = [
     *("concatenate", "element", "filter", "length", "pack", "permutation", "permuted"),
-    *("random_element", "range", "repeat", "sublist", "table", "take"),
+    *("random_element", "range", "repeat", "spaced", "sublist", "table", "take"),
 ]
 
 
@@ -192,6 +192,17 @@ def _range(begin: int, end: int, step: int) -> Any:
 def range(begin: Any, end: Any = None, step: Any = 1) -> Node:
     """An array of integers, as Python's `range` has them."""
     return _range(0, begin, step) if end is None else _range(begin, end, step)
+
+
+def _spaced(begin: Node, end: Node, count: Node) -> Type:
+    finite(begin=begin, end=end)
+    return Array("float64", (known(count),))
+
+
+@op(begin=FLOAT, end=FLOAT, count=INT, gives=_spaced)
+def spaced(begin: float, end: float, count: int) -> Any:
+    """An array of so many numbers at equal distances, from `begin` on; `end` would be the next."""
+    return np.linspace(begin, end, count, endpoint=False)
 
 
 @macro

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from dataflow.errors import ConfigError
 from dataflow.stream.draws import generator
-from dataflow.stream.graph import Node, known
+from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import op
 from dataflow.stream.ops.colour import white
-from dataflow.stream.ops.shape import pixels
+from dataflow.stream.ops.sampling import spread
+from dataflow.stream.ops.shape import pixels, positive
 from dataflow.stream.types import FLOAT, INT, Image, Type
 
 __all__ = ["coarse_dropout", "dropout", "noise"]
@@ -21,11 +22,12 @@ __all__ = ["coarse_dropout", "dropout", "noise"]
 _Pixels = NDArray[Any]
 
 
-def _same(image: Node, *_: Node) -> Type:
+def _noisy(image: Node, deviation: Node) -> Type:
+    spread(constant(0.0), deviation)
     return pixels(image)
 
 
-@op(draws=True, image=Image(), deviation=FLOAT, gives=_same)
+@op(draws=True, image=Image(), deviation=FLOAT, gives=_noisy)
 def noise(bits: int, image: Any, deviation: float) -> _Pixels:
     """Adds to each value a normal number of its own.
 
@@ -43,10 +45,11 @@ def noise(bits: int, image: Any, deviation: float) -> _Pixels:
     return noisy
 
 
-def _dropped(image: Node, p: Node, *_: Node) -> Type:
+def _dropped(image: Node, p: Node, *size: Node) -> Type:
     value = known(p)
     if value is not None and not 0 <= value <= 1:
         raise ConfigError(f"p={value!r} must be from 0 to 1")
+    positive(**dict(zip(["size"], size, strict=False)))
     return pixels(image)
 
 

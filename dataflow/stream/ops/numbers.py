@@ -140,8 +140,6 @@ def _function(
     of_images = _made(f"{name}_images", images, count, _images, None) if images else None
 
     def build(*values: Any) -> Node:
-        if len(values) != count:
-            raise ConfigError(f"it takes {'one value' if count == 1 else 'two values'}: {values!r}")
         nodes = [constant(value) for value in values]
         nodes = [array(node) if isinstance(node.type, List) else node for node in nodes]
         if kind is BOOL and all(isinstance(node.type, Plain) for node in nodes) and count == 2:
@@ -159,6 +157,7 @@ def _function(
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = about
+    build.__signature__ = of_numbers.__signature__  # type: ignore[attr-defined]
     return macro(build)
 
 

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dataflow.dataset.files import SUFFIXES
-from dataflow.errors import ConfigError, MissingData
+from dataflow.errors import ConfigError, FetchError, MissingData
+from dataflow.image.decode import decode_image as decoded
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.sampling import integer
@@ -16,8 +19,8 @@ from dataflow.stream.tables import Columns, Files, Source, Table, read
 from dataflow.stream.types import ANYTHING, INT, TEXT, Array, Image, List, Record, Records, Type
 
 __all__ = [
-    *("classes", "column", "field", "images", "random_segment", "read_image", "record", "records"),
-    *("segment", "segments", "source"),
+    *("classes", "column", "decode_image", "field", "images", "random_segment", "read_file"),
+    *("read_image", "record", "records", "segment", "segments", "source"),
 ]
 
 
@@ -55,6 +58,29 @@ def images(folder: str | os.PathLike[str], pattern: str = "*") -> Node:
 def read_image(path: str) -> Any:
     """The image in a file: BGR, uint8."""
     return read(path)
+
+
+@op(path=TEXT, gives=Array("uint8", (None,)), foldable=False)
+def read_file(path: str) -> Any:
+    """The bytes of a file, as an array of uint8.
+
+    Raises:
+        FetchError: (where it runs) it cannot be read.
+    """
+    try:
+        return np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise FetchError(f"{path}: {error.strerror}", url=path, reason="unreadable") from error
+
+
+@op(data=Array("uint8", (None,)), gives=Image(3, "uint8"))
+def decode_image(data: Any) -> Any:
+    """The image in the bytes of a file: BGR, uint8.
+
+    Raises:
+        DecodeError: (where it runs) it is none, or not a whole one.
+    """
+    return decoded(memoryview(data).tobytes())
 
 
 @macro

@@ -99,12 +99,20 @@ def _drawn(points: Node, width: Node, height: Node, *_: Node) -> Type:
     return Image(1, "uint8", known(width), known(height), mask=True)
 
 
-@op(points=POINTS, width=INT, height=INT, gives=_drawn)
-def polygon_mask(points: Any, width: int, height: int) -> _Pixels:
+@op(points=POINTS, width=INT, height=INT, thickness=INT, gives=_drawn)
+def polygon_mask(points: Any, width: int, height: int, thickness: int = 0) -> _Pixels:
     """A mask: 255 at the pixels whose centres are inside of the polygon with these corners.
 
-    Inside is what a line from the left crosses an odd number of edges to get to.
+    Inside is what a line from the left crosses an odd number of edges to get to. With a
+    `thickness`, in pixels, it is the outline instead.
     """
+    if thickness > 0:
+        outline = np.zeros((height, width), np.uint8)
+        # From the first pixel's centre, in 256ths of a pixel, as OpenCV counts.
+        ends = np.rint((np.asarray(points, np.float64) - 0.5) * 256).astype(np.int32)
+        if len(ends):
+            cv2.polylines(outline, [ends], True, 255, thickness, cv2.LINE_8, 8)
+        return outline
     # Not by cv2.fillPoly, which draws the outline, too: half a pixel more on each side.
     crossed = np.zeros((height, width + 1), np.uint8)
     corners = np.asarray(points, np.float64).tolist()

@@ -15,7 +15,10 @@ from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
 from dataflow.stream.types import ANYTHING, BOOL, FLOAT, INT, SEED, List, Number, Type
 
-__all__ = ["bernoulli", "binomial", "boolean", "index", "integer", "normal", "seed", "uniform"]
+__all__ = [
+    *("bernoulli", "binomial", "boolean", "finite", "index", "integer", "normal", "seed"),
+    *("spread", "uniform", "weighted"),
+]
 
 _MOST = 1_000_000
 
@@ -62,7 +65,25 @@ def index() -> int:
     raise AssertionError("the compiled function has it")
 
 
+def finite(**values: Node) -> None:
+    """Raise where a constant is no finite number."""
+    for name, node in values.items():
+        value = known(node)
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{name}={value!r} must be a finite number")
+
+
+def spread(mean: Node, deviation: Node) -> Type:
+    """Raise where constants are not those of a normal distribution."""
+    finite(mean=mean, deviation=deviation)
+    value = known(deviation)
+    if value is not None and value < 0:
+        raise ConfigError(f"deviation={value!r} must not be negative")
+    return FLOAT
+
+
 def _between(low: Node, high: Node) -> Type:
+    finite(low=low, high=high)
     ends = known(low), known(high)
     if None not in ends and ends[0] > ends[1]:
         raise ConfigError(f"low={ends[0]!r} must not be above high={ends[1]!r}")
@@ -91,7 +112,7 @@ def integer(bits: int, low: int, high: int) -> int:
     return low + (bits * (high - low) >> 64)
 
 
-@op(draws=True, mean=FLOAT, deviation=FLOAT, gives=FLOAT)
+@op(draws=True, mean=FLOAT, deviation=FLOAT, gives=spread)
 def normal(bits: int, mean: float = 0.0, deviation: float = 1.0) -> float:
     """A normal number."""
     return mean + deviation * _normal(bits)

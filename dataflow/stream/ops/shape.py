@@ -13,12 +13,13 @@ from dataflow.errors import ConfigError
 from dataflow.imgaug.transforms import restore_channel
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
-from dataflow.stream.ops.numbers import round
+from dataflow.stream.ops.choices import conditional
+from dataflow.stream.ops.numbers import ceil, less, maximum, round, to_float
 from dataflow.stream.types import BOOL, INT, RECTANGLE, TEXT, Image, Type
 
 __all__ = [
-    *("channels", "crop", "flip", "height", "image", "mask", "rescale", "resize", "rotate90"),
-    *("safe_crop", "transpose", "width"),
+    *("channels", "crop", "cut", "ensure_size", "flip", "height", "image", "mask", "rescale"),
+    *("resize", "rotate90", "safe_crop", "transpose", "width"),
 ]
 
 _Pixels = NDArray[Any]
@@ -159,6 +160,17 @@ def rescale(image: Any, factor: Any, interpolation: str | None = None) -> Node:
     return resize(node, round(node.width * factor), round(node.height * factor), interpolation)
 
 
+@macro
+def ensure_size(image: Any, width: Any, height: Any, interpolation: str | None = None) -> Node:
+    """An image, made larger where it is less wide or high than this; its proportions stay."""
+    node = constant(image)
+    factor = maximum(width / to_float(node.width), height / to_float(node.height))
+    small = less(1.0, factor)
+    wide = conditional(small, ceil(node.width * factor), node.width)
+    high = conditional(small, ceil(node.height * factor), node.height)
+    return resize(node, wide, high, interpolation)
+
+
 def natural(node: Node) -> str:
     """The interpolation for an image or a mask."""
     return "nearest" if isinstance(node.type, Image) and node.type.mask else "linear"
@@ -218,6 +230,15 @@ def safe_crop(image: Any, region: Any, border: str = "zero") -> _Pixels:
         return whole
     sides = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
     return restore_channel(cv2.copyMakeBorder(inner, *sides, BORDERS[border]), image)
+
+
+@op(image=Image(), region=RECTANGLE, gives=lambda image, _: pixels(image))
+def cut(image: Any, region: Any) -> _Pixels:
+    """An image, black in a rectangle, which is rounded to pixels and may reach beyond it."""
+    left, top, right, bottom = (max(int(side), 0) for side in np.rint(region))
+    without: _Pixels = image.copy()
+    without[top:bottom, left:right] = 0
+    return without
 
 
 @op(image=Image(), horizontal=BOOL, vertical=BOOL, gives=lambda image, *_: pixels(image))
