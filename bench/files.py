@@ -229,7 +229,7 @@ def tensorflow(config: Config) -> dict[str, Any]:
 
 def photos(quick: bool) -> Config:
     """Draw the photos, once."""
-    from dataflow.demo.library import ensure_photos
+    from dataflow.demo.photos import ensure_photos
 
     count = 50 if quick else 1000
     return {"folder": str(ensure_photos(count)), "files": count}

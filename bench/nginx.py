@@ -96,7 +96,7 @@ def _user() -> str:
 
 
 if __name__ == "__main__":
-    from dataflow.demo.library import ensure_photos, photo_path
+    from dataflow.demo.photos import ensure_photos, photo_path
 
     with serve(ensure_photos(2), latency=0.05) as url:
         start = time.monotonic()

@@ -173,7 +173,7 @@ def cases(quick: bool) -> list[Case]:
 
 
 def prepare(quick: bool) -> Config:
-    from dataflow.demo.library import ensure_photos, photo_path
+    from dataflow.demo.photos import ensure_photos, photo_path
 
     root = ensure_photos(12 if quick else PHOTOS)
     return {"folder": str((root / photo_path(0)).parent)}

@@ -25,7 +25,7 @@ from typing import Any
 from harness import main_of_cell, measure, median, report
 from tabulate import tabulate
 
-from dataflow.demo.library import ensure_photos, photo_path
+from dataflow.demo.photos import ensure_photos, photo_path
 
 PHOTOS = 1000
 TRIALS = 3  # of each setting

@@ -27,8 +27,7 @@ from dataflow.cli.gauges import gauges
 from dataflow.cli.listen import Listener
 from dataflow.cli.main import main
 from dataflow.cli.monitor import Board, add_arguments
-from dataflow.demo.library import ensure_photos, photo_path
-from dataflow.demo.scenes import SCENES, label_of
+from dataflow.demo.photos import CLASSES, ensure_photos, label_of, photo_path
 
 HERE = Path(__file__).parent
 URLS = ["zpub://127.0.0.1:7880", "zpub://127.0.0.1:7881", "zpub://127.0.0.1:7882"]
@@ -129,7 +128,7 @@ def show_and_stat() -> None:
     url = URLS[0].replace("zpub", "zsub")
     with tempfile.TemporaryDirectory() as folder:
         classes, sheet = Path(folder, "classes.json"), Path(folder, "sheet.png")
-        classes.write_text(json.dumps([scene.name for scene in SCENES]))
+        classes.write_text(json.dumps(CLASSES))
         words = ["show", url, "--out", str(sheet), "--rows", "2", "--classes", str(classes)]
         assert main(words) == 0
         quality = [cv2.IMWRITE_JPEG_QUALITY, 88]

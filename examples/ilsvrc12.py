@@ -16,7 +16,7 @@ import tempfile
 import dataflow as df
 from dataflow import imgaug
 from dataflow.dataset import ILSVRC12
-from dataflow.demo.library import ensure_photos
+from dataflow.demo.photos import ensure_photos
 from dataflow.utils.image import Viewer
 
 

@@ -14,7 +14,7 @@ import contextlib
 
 import dataflow as df
 from dataflow import imgaug
-from dataflow.demo.library import ensure_photos, photo_path
+from dataflow.demo.photos import ensure_photos, photo_path
 from dataflow.demo.server import serve
 
 

@@ -61,8 +61,7 @@ def open_input(args: argparse.Namespace, *, latency: float) -> Iterator[Input]:
         identity = f"files {_digest(points)}"
         yield Input(title, identity, points, files=True, classes=folder.classes)
     else:
-        from dataflow.demo.library import ensure_photos, photo_path
-        from dataflow.demo.scenes import SCENES, label_of
+        from dataflow.demo.photos import CLASSES, ensure_photos, label_of, photo_path
         from dataflow.demo.server import serve
 
         different = min(args.images, DRAWN)
@@ -76,7 +75,7 @@ def open_input(args: argparse.Namespace, *, latency: float) -> Iterator[Input]:
                 title=f"{different} drawn photos, from a web server on this machine {waits}",
                 identity=f"drawn {different} {waits}",
                 points=points,
-                classes=[scene.name for scene in SCENES],
+                classes=CLASSES,
             )
 
 

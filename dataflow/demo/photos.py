@@ -1,63 +1,82 @@
 """Photo-like JPEGs, drawn: what the demo downloads where there is no network.
 
 Benchmarks with flat or random pixels mislead: a JPEG's decoding time follows its bytes, and its
-bytes follow its texture and edges. These have the sizes and the weight of ImageNet's, the spectrum
-of natural images (`textures`), and edges from the "dead leaves" model: things of power-law sizes
-that hide each other (Lee, Mumford and Huang, "Occlusion models for natural images", IJCV 41, 2001).
-A lens adds depth: far layers are out of focus, near ones throw soft shadows.
+bytes follow its texture and edges. These have the sizes and the weight of ImageNet's; edges as in
+the "dead leaves" model, things of power-law sizes that hide each other (Lee, Mumford and Huang,
+"Occlusion models for natural images", IJCV 41, 2001); and surfaces whose amplitude spectrum falls
+as 1/f (Field, JOSA A 4, 1987). They are drawn once and kept in the user's cache folder.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dataflow.demo.scenes import SCENES, VARIANTS, Scene, bgr, label_of, shapes
-from dataflow.demo.textures import Image, coloured, grain, patch
+from dataflow.errors import ConfigError
+from dataflow.utils.draft import draft
+from dataflow.utils.folders import cache_folder
+from dataflow.utils.machine import usable_cores
 
-__all__ = ["draw_photo"]
+__all__ = ["CLASSES", "draw_photo", "ensure_photos", "label_of", "photo_path"]
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
-Vector: TypeAlias = npt.NDArray[np.float64]
+# Part of the folder's name; counted up when the drawing changes.
+EDITION = 2
 
 # Width, height and share: ImageNet's training images, to the nearest percent.
-SIZES = (
+_SIZES = (
     (500, 375, 0.57), (375, 500, 0.17), (500, 333, 0.10), (333, 500, 0.05), (500, 500, 0.03),
     (500, 400, 0.02), (400, 300, 0.02), (640, 480, 0.02), (300, 225, 0.01), (800, 600, 0.01),
 )  # fmt: skip
 
+_THINGS = 170
+_FIELD = 1024  # pixels of a side of the noise that surfaces are cut out of
 
-class Layer(NamedTuple):
-    """Things at one distance. Lengths are in shares of the picture's diagonal.
+
+class _Look(NamedTuple):
+    """A class: its things are circles whose radius waves, `waves` times around, and their colours.
 
     Attributes:
-        things: how many are thrown.
-        smallest: their smallest radius; the sizes fall off as radius to the power of -3.
-        largest: their largest radius.
-        blur: standard deviation of the lens's blur.
-        texture: contrast of the surfaces.
-        scale: how small the layer may be drawn, since the blur hides it.
+        waves: how often; `depth`: how deep, as a part of the radius.
+        width: how much narrower a thing is than it is long.
+        colours: of things, and at last of the background: ``rrggbb``.
     """
 
-    things: int
-    smallest: float
-    largest: float
-    blur: float
-    texture: float
-    scale: float
+    waves: int
+    depth: float
+    width: float
+    colours: str
 
 
-LAYERS = (
-    Layer(things=45, smallest=0.03, largest=0.12, blur=0.008, texture=0.15, scale=0.25),
-    Layer(things=60, smallest=0.02, largest=0.16, blur=0.0015, texture=0.26, scale=1),
-    Layer(things=26, smallest=0.025, largest=0.2, blur=0.0009, texture=0.28, scale=1),
-)
+_LOOKS = {
+    "pebbles": _Look(3, 0.10, 0.80, "8d8578 b9b0a2 5e5a54 d2c8b6 524d47"),
+    "leaves": _Look(2, 0.15, 0.40, "4f7d2a 7fa63b 2f5a22 a9bf4e 3d5a2c"),
+    "flowers": _Look(5, 0.30, 1.00, "d95f8d f0a3bf b33a72 f7d7e0 5c7c4a"),
+    "berries": _Look(1, 0.02, 0.95, "a5182b c8354a 7a1022 d9576a 304524"),
+    "tiles": _Look(4, 0.14, 1.00, "2b6ca3 5b9bd0 1b4a7a bcd6ea 7c8d9c"),
+    "shards": _Look(3, 0.33, 0.80, "bfe3e6 8cc4cf e6f4f3 5a9aab 6f8b93"),
+    "stars": _Look(5, 0.45, 1.00, "f0b429 f7d774 d98a1f fbe9b0 1c2448"),
+    "bricks": _Look(4, 0.14, 0.50, "a8492f c46a48 84351f d68d6a 8f847a"),
+    "grass": _Look(2, 0.20, 0.10, "b9a95a 8a9a3c d6c884 6c7a2e 8a8f62"),
+    "butterflies": _Look(4, 0.55, 0.85, "8a5fa8 b894cf 6a4088 dcc6e6 a6b3a0"),
+}
 
-BODY = 8  # nested copies that make one large thing
-SHIFT = 4  # binary places of sub-pixel coordinates in OpenCV's drawing functions
+CLASSES = list(_LOOKS)
+
+
+def label_of(index: int) -> int:
+    """The class of photo `index`: a place in `CLASSES`."""
+    return index % len(CLASSES)
+
+
+def photo_path(index: int) -> str:
+    """Where photo `index` lies within the folder: ``class/number.jpg``."""
+    return f"{CLASSES[label_of(index)]}/{index:05d}.jpg"
 
 
 def draw_photo(index: int, *, size: tuple[int, int] | None = None) -> bytes:
@@ -74,163 +93,102 @@ def draw_photo(index: int, *, size: tuple[int, int] | None = None) -> bytes:
         raise ValueError(f"index={index!r} must not be negative")
     rng = np.random.default_rng([2001, index])
     if size is None:
-        kind = rng.choice(len(SIZES), p=[share for _, _, share in SIZES])
-        size = SIZES[kind][:2]
-    picture = _expose(rng, _scene(rng, SCENES[label_of(index)], *size))
-    quality = int(rng.integers(91, 97))
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        size = _SIZES[rng.choice(len(_SIZES), p=[share for *_, share in _SIZES])][:2]
+    picture = _scene(rng, _LOOKS[CLASSES[label_of(index)]], *size)
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(91, 97))]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-    ok, encoded = cv2.imencode(".jpg", picture, options)
-    if not ok:
-        raise RuntimeError("OpenCV cannot write JPEG")
-    return encoded.tobytes()
+    return cv2.imencode(".jpg", picture, options)[1].tobytes()
 
 
-def _scene(rng: np.random.Generator, scene: Scene, width: int, height: int) -> Image:
-    """The scene before the camera, H×W×3 BGR, about 0 to 255."""
-    picture = _backdrop(rng, scene, width, height)
-    light = float(rng.uniform(0, 2 * np.pi))
-    toward = complex(np.cos(light), -abs(np.sin(light)) - 0.3)  # from above, mostly
-    toward /= abs(toward)
-    crowd = rng.uniform(0.6, 1.3)
-    for layer in LAYERS:
-        things = _layer(rng, scene, layer, width, height, toward, crowd)
-        cover = cv2.extractChannel(things, 3) * np.float32(1 / 255)
-        left = _shadow(cover, toward) * (1 - cover)
-        picture = _multiply(picture, cv2.merge([left, left, left]))
-        picture += np.asarray(cv2.cvtColor(things, cv2.COLOR_BGRA2BGR), np.float32)
-    return picture
+def _scene(rng: np.random.Generator, look: _Look, width: int, height: int) -> Any:
+    """H×W×3, uint8, BGR."""
+    hex_colours = np.array([bytes.fromhex(one)[::-1] for one in look.colours.split()], "S3")
+    palette = hex_colours.view(np.uint8).reshape(-1, 3).astype(np.float32)
+    diagonal = np.hypot(width, height)
+    # Radii fall off as r^-3: uniform numbers between the ends of 1/r². The largest are furthest.
+    radii = 1 / np.sqrt(rng.uniform(1 / 0.2**2, 1 / 0.025**2, _THINGS)) * diagonal
+    radii[::-1].sort()
+    middles = rng.uniform(-0.05, 1.05, (_THINGS, 2)) * (width, height)
+    which = np.zeros((height, width), np.int32)  # the thing that is seen; 0 is the background
+    around = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    for number, (radius, middle) in enumerate(zip(radii, middles, strict=True), 1):
+        waves = 1 + look.depth * rng.uniform(0.7, 1.3) * np.cos(look.waves * around)
+        outline = radius * waves * np.stack([np.cos(around), look.width * np.sin(around)])
+        turn = rng.uniform(0, 2 * np.pi)
+        cos, sin = np.cos(turn), np.sin(turn)
+        corners = (np.array([[cos, -sin], [sin, cos]]) @ outline).T + middle
+        cv2.fillPoly(which, [np.rint(corners).astype(np.int32)], number)
+    # Of each thing, the background first: colour, slope of the light on it, place in the noise.
+    colours = palette[rng.integers(0, len(palette) - 1, _THINGS + 1)]
+    colours[0] = palette[-1]
+    colours += rng.normal(0, 10, colours.shape)
+    slopes = rng.normal(0, 0.3, (_THINGS + 1, 2)) / np.insert(radii, 0, diagonal)[:, np.newaxis]
+    places = rng.integers(0, _FIELD, (_THINGS + 1, 2))
+    rows, columns = np.indices((height, width), sparse=True)
+    from_middle = np.insert(middles, 0, (width / 2, height / 2), axis=0)
+    light = 1 + slopes[which, 0] * (columns - from_middle[which, 0])
+    light += slopes[which, 1] * (rows - from_middle[which, 1])
+    surface = _noise()[(rows + places[which, 0]) % _FIELD, (columns + places[which, 1]) % _FIELD]
+    light = (np.clip(light, 0.55, 1.45) * (1 + 0.13 * surface)).astype(np.float32)
+    picture = cv2.GaussianBlur(colours[which] * light[:, :, np.newaxis], (0, 0), 0.55)
+    picture += rng.normal(0, 2.5, (height, width, 1)).astype(np.float32)  # of the camera
+    return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def _backdrop(rng: np.random.Generator, scene: Scene, width: int, height: int) -> Image:
-    """A gradient with large soft spots: what is far out of focus. Drawn small, then enlarged."""
-    top, bottom = (bgr(colour) for colour in scene.backdrop)
-    h, w = height // 4, width // 4
-    ramp = np.linspace(0, 1, h, dtype=np.float32)[:, None, None] ** rng.uniform(0.6, 1.6)
-    small = top * (1 - ramp) + bottom * ramp + coloured(rng, h, w) * 26
-    small = _blur(small.astype(np.float32), 1.5)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+@functools.cache
+def _noise() -> npt.NDArray[np.float32]:
+    """Periodic noise of mean 0 and deviation 1 whose amplitude falls as 1/f."""
+    frequency = np.hypot(np.fft.fftfreq(_FIELD)[:, np.newaxis], np.fft.rfftfreq(_FIELD))
+    white = np.fft.rfft2(np.random.default_rng(1987).standard_normal((_FIELD, _FIELD)))
+    white[0, 0] = 0
+    # Below one period in 256 pixels it is flat, so that no surface is a mere ramp.
+    field = np.fft.irfft2(white / np.maximum(frequency, 1 / 256) ** 0.8)
+    unit: npt.NDArray[np.float32] = (field / field.std()).astype(np.float32)
+    return unit
 
 
-def _layer(
-    rng: np.random.Generator,
-    scene: Scene,
-    layer: Layer,
-    width: int,
-    height: int,
-    toward: complex,
-    crowd: float,
-) -> Image:
-    """One layer through the lens, H×W×4.
+def ensure_photos(count: int, *, folder: Path | None = None, progress: bool = True) -> Path:
+    """Draw the photos 0 to `count` - 1, those that are not there yet.
 
-    Colours are premultiplied by the cover (channel 3), as drawing on black leaves them: it makes
-    the blur right at the edges.
-    """
-    w, h = round(width * layer.scale), round(height * layer.scale)
-    paint, surface = _throw(rng, scene, layer, w, h, toward, crowd)
-    bright = _surface(rng, surface, layer.texture)
-    things = _multiply(paint, cv2.merge([bright, bright, bright, np.ones_like(bright)]))
-    sigma = layer.blur * float(np.hypot(w, h))
-    things = _blur(things, sigma)
-    if layer.scale != 1:
-        things = np.asarray(cv2.resize(things, (width, height)), np.float32)
-    return things
-
-
-def _throw(
-    rng: np.random.Generator,
-    scene: Scene,
-    layer: Layer,
-    width: int,
-    height: int,
-    toward: complex,
-    crowd: float,
-) -> tuple[Bytes, Bytes]:
-    """Throw the things of one layer, one upon the other.
+    Args:
+        count: how many.
+        folder: where they go, one sub-directory a class; the user's cache folder by default.
+        progress: show a progress bar while they are drawn, on a terminal.
 
     Returns:
-        Their colours and cover, H×W×4, and the weights of three textures on them, H×W×3.
+        The folder.
+
+    Raises:
+        ConfigError: where the folder cannot be written.
     """
-    diagonal = float(np.hypot(width, height))
-    radius = _power_law(rng, layer, max(4, round(layer.things * crowd))) * diagonal
-    count = len(radius)
-    # Complex numbers turn, scale and move outlines in one expression.
-    outlines = shapes(scene)[rng.integers(VARIANTS, size=count)]
-    outlines = outlines * (radius * np.exp(1j * rng.uniform(0, 2 * np.pi, count)))[:, None]
-    centre = rng.uniform(-0.05, 1.05, count) * width + 1j * rng.uniform(-0.05, 1.05, count) * height
+    from tqdm import tqdm
 
-    palette = np.array([bgr(colour) for colour in scene.colours])
-    colour = palette[rng.integers(len(palette), size=count)]
-    colour = colour * rng.uniform(0.8, 1.2, (count, 1)) + rng.normal(0, 7, (count, 3))
-    # A few nested copies, lighter towards the light, read as one rounded body.
-    steps = np.clip(radius / 6, 2, BODY).astype(int)
-    t = np.minimum(np.arange(BODY) / steps[:, None], 1)
-    copies = outlines[:, None] * (1 - 0.9 * t)[..., None]
-    copies += (centre[:, None] + toward * 0.4 * radius[:, None] * t)[..., None]
-    shades = np.full((count, BODY, 4), 255.0)
-    shades[..., :3] = np.clip(colour[:, None] * (0.66 + 0.62 * t)[..., None], 0, 255)
-    weights = rng.dirichlet((0.5, 0.5, 0.5), count) * 255
+    place = cache_folder() / f"photos-{EDITION}" if folder is None else folder
+    missing = [index for index in range(count) if not (place / photo_path(index)).is_file()]
+    if not missing:
+        return place
 
-    paint = np.zeros((height, width, 4), np.uint8)
-    surface = np.zeros((height, width, 3), np.uint8)
-    fixed = np.rint(copies.view(np.float64).reshape(count, BODY, -1, 2) * (1 << SHIFT))
-    drawing = zip(fixed.astype(np.int32), shades.tolist(), weights.tolist(), steps, strict=True)
-    for points, colours, weight, last in drawing:
-        cv2.fillPoly(surface, [points[0]], weight, cv2.LINE_AA, SHIFT)
-        for step in range(last):
-            cv2.fillPoly(paint, [points[step]], colours[step], cv2.LINE_AA, SHIFT)
-    return paint, surface
+    def keep(index: int) -> None:
+        with draft(place / photo_path(index)) as unfinished:
+            Path(unfinished).write_bytes(draw_photo(index))
 
-
-def _power_law(rng: np.random.Generator, layer: Layer, count: int) -> Vector:
-    """Radii whose density falls as radius to the power of -3, large ones first (they lie below)."""
-    low, high = layer.smallest**-2, layer.largest**-2
-    radii: Vector = np.sort(rng.uniform(high, low, count) ** -0.5)[::-1]
-    # Mostly sorted only: now and then a large thing covers small ones.
-    swap = rng.integers(count, size=(count // 5, 2))
-    radii[swap[:, 0]], radii[swap[:, 1]] = radii[swap[:, 1]], radii[swap[:, 0]].copy()
-    return radii
-
-
-def _surface(rng: np.random.Generator, weights: Bytes, contrast: float) -> Image:
-    """The relative brightness of textured surfaces, H×W, about 1."""
-    textures = cv2.merge([patch(rng, *weights.shape[:2]) for _ in range(3)])
-    mixed = _multiply(weights, textures)
-    gains = np.array([[contrast / 255] * 3 + [1]], np.float32)
-    return np.asarray(cv2.transform(mixed, gains), np.float32)
-
-
-def _shadow(cover: Image, toward: complex) -> Image:
-    """How much light is left under things of this cover, H×W: soft, and away from the light."""
-    small = cv2.resize(cover, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    reach = float(np.hypot(*small.shape))
-    small = cv2.GaussianBlur(small, (0, 0), 0.012 * reach)
-    away = -toward * 0.02 * reach
-    move = np.array([[1, 0, away.real], [0, 1, away.imag]])
-    moved = cv2.warpAffine(small, move, small.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(1 - 0.6 * cv2.resize(moved, cover.shape[::-1]), np.float32)
-
-
-def _expose(rng: np.random.Generator, picture: Image) -> Bytes:
-    """What the camera makes of it: texture in the air, vignette, noise, 8 bits."""
-    height, width = picture.shape[:2]
-    picture += coloured(rng, height, width) * np.float32(rng.uniform(7, 14))
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    gain = np.float32(rng.uniform(1, 1.25)) * (
-        1 - np.float32(rng.uniform(0.08, 0.2)) * (x * x + y * y)
-    )
-    noise = grain(rng, height, width) * np.float32(rng.uniform(2, 5.5))
-    picture = _multiply(picture, cv2.merge([gain, gain, gain]))
-    picture += cv2.merge([noise, noise, noise])
-    np.maximum(picture, 0, out=picture)
-    return np.asarray(cv2.convertScaleAbs(picture), np.uint8)
-
-
-def _multiply(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Image:
-    # NumPy is several times slower on arrays of three channels.
-    return np.asarray(cv2.multiply(left, right, dtype=cv2.CV_32F), np.float32)
-
-
-def _blur(image: Image, sigma: float) -> Image:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+    try:
+        for name in CLASSES:
+            (place / name).mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            drawn = pool.map(keep, missing)
+            shown = tqdm(
+                drawn,
+                desc="drawing photos",
+                total=len(missing),
+                unit=" photos",
+                leave=False,
+                disable=None if progress else True,
+            )
+            list(shown)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the cache folder {place}: {error.strerror or error} "
+            "(set DATAFLOW_CACHE to a folder that can be written)"
+        ) from error
+    return place

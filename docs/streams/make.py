@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataflow.demo.library import ensure_photos, photo_path
+from dataflow.demo.photos import ensure_photos, photo_path
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples" / "streams"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from patience import patient
 
-from dataflow.demo.library import photo_path
+from dataflow.demo.photos import photo_path
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     rng = np.random.default_rng(0)
     for index in range(50):
-        path = cache / "photos-1" / photo_path(index)
+        path = cache / "photos-2" / photo_path(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), rng.integers(0, 256, (60, 80, 3), np.uint8))
     return cache

@@ -14,8 +14,7 @@ import cv2
 import pytest
 from patience import patient
 
-from dataflow.demo.library import ensure_photos, photo_path
-from dataflow.demo.scenes import label_of
+from dataflow.demo.photos import ensure_photos, label_of, photo_path
 from dataflow.demo.server import serve
 
 Run: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
@@ -24,7 +23,7 @@ Start: TypeAlias = "Callable[..., subprocess.Popen[str]]"
 
 @pytest.fixture(scope="session")
 def photos(cache: Path) -> Path:
-    return ensure_photos(70, folder=cache / "photos-1")
+    return ensure_photos(70, folder=cache / "photos-2")
 
 
 def test_without_input(run: Run, photos: Path, tmp_path: Path) -> None:

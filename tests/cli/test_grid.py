@@ -21,7 +21,7 @@ from patience import patient
 from dataflow.cli.child import CellError, run_cell
 from dataflow.cli.heatmap import draw_heatmap
 from dataflow.cli.results import Results, duration
-from dataflow.demo.library import ensure_photos
+from dataflow.demo.photos import ensure_photos
 from dataflow.demo.server import serve
 from dataflow.errors import ConfigError, MissingExtra
 
@@ -34,7 +34,7 @@ SETTING = {"input": "x", "images": 10, "augment": False}
 
 @pytest.fixture(scope="session")
 def photos(cache: Path) -> Path:
-    return ensure_photos(70, folder=cache / "photos-1")
+    return ensure_photos(70, folder=cache / "photos-2")
 
 
 def test_two_cells_then_a_third(run: Run, photos: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from optional import library
 from patience import patient
 from published import cifar10, idx, write
 
-from dataflow.demo.library import ensure_photos, photo_path
+from dataflow.demo.photos import ensure_photos, photo_path
 from dataflow.demo.server import serve
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the demos find their photos: small ones, so that nothing needs to be drawn."""
     cache = tmp_path_factory.mktemp("cache")
-    photos = cache / "photos-1"
+    photos = cache / "photos-2"
     rng = np.random.default_rng(0)
     for index in range(100):
         path = photos / photo_path(index)
@@ -67,7 +67,7 @@ def test_network_images_demo(cache: Path, tmp_path: Path) -> None:
 
 
 def test_network_images_of_a_list(cache: Path, tmp_path: Path) -> None:
-    with serve(cache / "photos-1") as base:
+    with serve(cache / "photos-2") as base:
         lines = [f"{base}/{photo_path(i)} {i}\n" for i in range(20)]
         (tmp_path / "urls.txt").write_text("".join([*lines, "\n", f"{base}/none.jpg 99\n"]))
         words = ("urls.txt", "--procs", 1, "--batch", 10)
@@ -85,7 +85,7 @@ def test_ilsvrc12_demo(words: list[str], cache: Path, tmp_path: Path) -> None:
 
 def test_ilsvrc12_view_without_a_display(cache: Path, tmp_path: Path) -> None:
     run("ilsvrc12.py", "--demo", "--view", cache=cache, folder=tmp_path)
-    first = min((cache / "photos-1").iterdir())
+    first = min((cache / "photos-2").iterdir())
     shown = list((tmp_path / "viewer/label-0").glob("*.png"))
     assert len(shown) == len(list(first.iterdir())) > 0
 
@@ -98,7 +98,7 @@ def test_ilsvrc12_of_a_url_and_of_a_service_code(cache: Path, tmp_path: Path) ->
         name = f"n{index % 3:08d}/n{index % 3:08d}_{index}"
         path = base / f"Data/CLS-LOC/train/{name}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes((cache / "photos-1" / photo_path(index)).read_bytes())
+        path.write_bytes((cache / "photos-2" / photo_path(index)).read_bytes())
         names.append(f"{name} {index + 1}\n")
     (base / "ImageSets/CLS-LOC/train_cls.txt").write_text("".join(names))
     with serve(tmp_path / "web") as url:
@@ -181,7 +181,7 @@ def test_cifar10(cache: Path, tmp_path: Path) -> None:
 
 
 def test_viewimage_without_a_display(cache: Path, tmp_path: Path) -> None:
-    photos = cache / "photos-1"
+    photos = cache / "photos-2"
     out, _ = run("viewimage.py", photos, "--count", 10, cache=cache, folder=tmp_path)
     assert out == "no display: 10 images of 100 in images.png\n"
     out, _ = run("viewimage.py", photos, "--label", 0, cache=cache, folder=tmp_path)
@@ -272,7 +272,7 @@ def test_a_pool_of_machines(cache: Path, tmp_path: Path) -> None:
 
 def test_streams_of_images(cache: Path, tmp_path: Path) -> None:
     """Twice the same, as the seed is."""
-    photos = cache / "photos-1"
+    photos = cache / "photos-2"
     folder = photos / min(photos.iterdir())
     pictures = {}
     for name in ("birds", "aligned"):
