@@ -124,26 +124,61 @@ def feed(policy: ErrorPolicy, outcomes) -> int:
     return -1
 
 
-def oracle(outcomes: list[bool]) -> int:
-    for number in range(len(outcomes)):
-        if outcomes[number]:
-            continue
-        recent = outcomes[max(0, number - 999) : number + 1]
-        if number == 49 and not any(outcomes[:50]):
-            return number
-        if recent.count(False) > 500:
-            return number
+def oracle(outcomes: list[bool], first: int = 50) -> int:
+    if len(outcomes) >= first and not any(outcomes[:first]):
+        return first - 1
     return len(outcomes) if outcomes and not any(outcomes) else -1
 
 
 RUNS = st.lists(st.tuples(st.booleans(), st.integers(1, 700)), max_size=6)
 
 
-@given(RUNS)
-def test_giving_up_by_the_rule(runs) -> None:
+@given(RUNS, st.sampled_from([1, 25, 26, 64, 300]))
+def test_giving_up_where_nothing_works(runs, at_once: int) -> None:
     outcomes = [good for good, length in runs for _ in range(length)]
-    assert feed(ErrorPolicy("skip", give_up=True), outcomes) == oracle(outcomes)
+    policy = ErrorPolicy("skip", give_up=True, at_once=at_once)
+    assert feed(policy, outcomes) == oracle(outcomes, max(50, 2 * at_once))
+    assert feed(policy.afresh(), outcomes) == oracle(outcomes, max(50, 2 * at_once))
+    assert feed(policy.afresh(give_up=False), outcomes) == -1
     assert feed(ErrorPolicy("skip"), outcomes) == -1
+
+
+@given(RUNS, st.one_of(st.integers(0, 900), st.floats(0, 1)))
+def test_a_bound_of_ones_own(runs, bound: float) -> None:
+    outcomes = [good for good, length in runs for _ in range(length)]
+    expected = [oracle(outcomes)] if oracle(outcomes) >= 0 else []
+    bad = [number for number, good in enumerate(outcomes) if not good]
+    if isinstance(bound, int):
+        expected += bad[bound : bound + 1]
+    elif len(bad) > bound * len(outcomes):
+        expected += [len(outcomes)]
+    found = feed(ErrorPolicy("skip", give_up=True, max_failed=bound), outcomes)
+    assert found == min(expected, default=-1)
+
+
+def test_what_has_replacements_goes_on() -> None:
+    policy = ErrorPolicy(lambda error, dp: [0], give_up=True, max_failed=3)
+    assert feed(policy, [False] * 500) == -1
+    assert policy.counts == {"ValueError": 500} and len(policy.failed) == 500
+    asked = []
+    policy = ErrorPolicy(lambda error, dp: asked.append(dp), give_up=True)
+    assert feed(policy, [False] * 500) == 49
+    assert len(asked) == 50, "the function is asked about each"
+
+
+def test_one_warning_at_half(caplog: pytest.LogCaptureFixture) -> None:
+    policy = ErrorPolicy("skip", give_up=True)
+    assert feed(policy, [True, False] * 500) == -1 and not caplog.messages
+    for _ in range(3):
+        assert feed(policy, [True] * 40 + [False] * 100) == -1
+    (said,) = caplog.messages
+    assert said.startswith("more than half of the datapoints failed, 41 of 81 so far (ValueError")
+
+
+@pytest.mark.parametrize("bound", [-1, 1.5, True, "half", float("nan"), -0.1])
+def test_bounds_that_are_none(bound) -> None:
+    with pytest.raises(df.ConfigError, match=r"max_failed=.*share"):
+        ErrorPolicy("skip", max_failed=bound)
 
 
 def test_messages_tell_how_much_and_why() -> None:

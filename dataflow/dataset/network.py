@@ -54,8 +54,11 @@ class NetworkImages(KeyedSource):
         seed: fixes every random number; where it is a number, see also `DataFlow.seed`.
         on_error: what becomes of dead links and broken images: ``"skip"``, ``"raise"``, or a
             function of error and datapoint that returns a replacement or None. Skipped ones are
-            counted in `stats` and listed by `errors`; `TooManyErrors` where all of the first 50
-            or most of the last 1,000 fail.
+            counted in `stats` and listed by `errors`; `TooManyErrors` where nothing works: all of
+            the first 50 failed, or of as many as two times the transfers.
+        max_failed: how many datapoints of an epoch may fail before `TooManyErrors` is raised: an
+            int, or as a float their share, which is judged at the end of the epoch. None: any
+            number; a warning tells once where it is more than half.
         cache_dir: a folder that keeps the bytes, so that later epochs need no network.
         cache_bytes: its largest size in bytes; None for no bound.
         session: a `requests.Session` to download with; slower than libcurl, but may carry
@@ -68,13 +71,14 @@ class NetworkImages(KeyedSource):
 
     _consumer_only = ("datapoints",)
     _OPTIONS = (
-        *("seed", "on_error", "cache_dir", "cache_bytes", "session"),
+        *("seed", "on_error", "max_failed", "cache_dir", "cache_bytes", "session"),
         *("timeout", "max_trials", "max_bytes", "max_pixels"),
     )
 
     shuffle: bool = False
     datapoints: Any = ()
     on_error: OnError = "skip"
+    max_failed: float | None = None
     cache_dir: str | os.PathLike[str] | None = None
     cache_bytes: int | None = None
     session: Any = None
@@ -85,6 +89,7 @@ class NetworkImages(KeyedSource):
 
     # Of the instance's stages; `parallel` sets it on its own copy.
     _concurrency = 1
+    _retries = False  # it is over datapoints that failed before: nobody is surprised if they do
     __built: list[ItemStage] | None = None
     __policy: ErrorPolicy | None = None
 
@@ -118,7 +123,9 @@ class NetworkImages(KeyedSource):
     @property
     def _policy(self) -> ErrorPolicy:
         if self.__policy is None:
-            self.__policy = ErrorPolicy(self.on_error, give_up=True)
+            self.__policy = ErrorPolicy(
+                self.on_error, give_up=not self._retries, max_failed=self.max_failed
+            )
         return self.__policy
 
     def _over(self, keys: list[Any]) -> NetworkImages:
@@ -126,6 +133,7 @@ class NetworkImages(KeyedSource):
         other = copy.copy(self)
         other.datapoints = distinct(keys, of=self.keys())
         other.__policy = None
+        other._retries = True
         return other
 
     def partitioning(self, num_partition: int, partition_index: int = 0) -> NetworkImages:
@@ -209,6 +217,7 @@ class NetworkImages(KeyedSource):
         num_threads = whole_number("num_threads", num_threads, 1)
         source = copy.copy(self)
         source.__policy = self._policy  # what fails is listed by both
+        source.__policy.at_once = num_threads
         source._concurrency = int(num_threads)
         waits = source._needs_threads()
         return ThreadRunner(

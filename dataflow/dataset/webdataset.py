@@ -153,7 +153,7 @@ class WebDataset(KeyedSource):
         other = copy.copy(self)
         other._places = distinct(keys, of=self._places)
         if self._policy is not None:
-            other._policy = ErrorPolicy(self._policy.on_error, give_up=True)
+            other._policy = self._policy.afresh(give_up=False)
         return other
 
     def close(self) -> None:

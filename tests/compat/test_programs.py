@@ -401,6 +401,26 @@ def sums_of_digits(df: Package, place: Path) -> list[Any]:
     return batches
 
 
+@program
+def older_spellings(df: Package, place: Path) -> list[Any]:
+    """As wbaek/dataflow's example has them, and releases of tensorpack up to 0.9.5."""
+    ours_only = {"nr_prefetch": 12, "nr_proc": 2} if df is ours else {}
+    imgaug = df.imgaug
+    augmentors = [
+        imgaug.RandomApplyAug(imgaug.RandomResize((0.8, 1.2), (0.8, 1.2)), 0.3),
+        imgaug.RandomApplyAug(imgaug.RotationAndCropValid(15), 0.5),
+        imgaug.RandomApplyAug(imgaug.SaltPepperNoise(white_prob=0.01, black_prob=0.01), 0.25),
+        *(imgaug.Resize((28, 28)), imgaug.CenterPaste((32, 32)), imgaug.RandomCrop((28, 28))),
+        imgaug.MapImage(lambda image: image.reshape(28, 28, 1)),
+    ]
+    ds = df.AugmentImageComponent(df.dataset.Mnist("train", dir=str(place)), augmentors)
+    ds = df.BatchData(ds, batch_size=32, remainder=False)
+    ds = df.PrefetchData(ds, **ours_only)
+    ds = df.PrintData(ds, num=0)
+    ds = df.RepeatedData(ds, nr=-1) if df is ours else df.RepeatedData(ds, -1)
+    return some(ds, 5)
+
+
 # -- experience --------------------------------------------------------------------------------
 
 
@@ -450,7 +470,7 @@ def outline(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.filterwarnings("ignore:ds.size.. is the older spelling:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.* is the older spelling:DeprecationWarning")
 def test_a_program_runs(name: str, place: Path) -> None:
     result = PROGRAMS[name](ours, place)
     assert result, "not an empty loop"
@@ -463,6 +483,7 @@ class Theirs(SimpleNamespace):
         super().__init__(**{name: getattr(package, name) for name in package.__all__})
         self.__name__ = "tensorpack"
         self.MultiProcessRunner = self.MultiProcessRunnerZMQ = lambda ds, *args: ds
+        self.PrefetchData = lambda ds: ds
         self.MultiProcessMapData = lambda ds, num_proc, func, buffer_size: package.MapData(ds, func)
         self.MultiThreadMapData = lambda ds, num, func, **kwargs: package.MapData(ds, func)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from servers import JPEG, Server, ok, sequence, status
+from servers import JPEG, Server, drip, ok, sequence, status
 
 import dataflow as df
 from dataflow.dataset import NetworkImages
@@ -223,27 +223,57 @@ def test_a_whole_small_epoch(run, server: Server) -> None:
         assert len(ds.errors()) == 5
 
 
-def test_more_than_half_of_the_last_thousand() -> None:
-    """600 good ones first: of the thousand up to number 1,100 the last 501 are bad."""
+class Numbers(NetworkImages):
+    """Those from `dead` on are broken."""
 
-    class Own(NetworkImages):
-        @staticmethod
-        def map_func_download(dp):
-            if dp[0] >= 600:
-                raise ValueError("broken")
-            return dp
+    dead = 0
 
-        @staticmethod
-        def map_func_decode(dp):
-            return dp
+    @staticmethod
+    def map_func_download(dp):
+        if dp[1]:
+            raise ValueError("broken")
+        return dp
 
-    found = []
-    with Own() as ds:
-        ds.datapoints = [[number] for number in range(5000)]
-        with pytest.raises(df.TooManyErrors, match="more than half of the last 1000"):
-            found.extend(ds)
-        assert len(found) == 600
-        assert ds.stats()["errors"] == {"ValueError": 501}
+    @staticmethod
+    def map_func_decode(dp):
+        return dp
+
+
+def test_however_many_are_dead_the_others_come() -> None:
+    with Numbers() as ds:
+        ds.datapoints = [[number, number >= 600] for number in range(5000)]
+        assert [number for number, _ in ds] == list(range(600))
+        assert ds.stats()["errors"] == {"ValueError": 4400}
+        assert len(ds.retry_failed()) == 4400
+
+
+@pytest.mark.parametrize(("bound", "errors"), [(10, 11), (0, 1), (0.25, 30), (0.5, None)])
+def test_a_bound(bound: float, errors: int | None) -> None:
+    with Numbers(max_failed=bound) as ds:
+        ds.datapoints = [[number, number % 2] for number in range(60)]
+        if errors is None:
+            assert len([*ds]) == 30
+            return
+        with pytest.raises(df.TooManyErrors, match=rf"more than max_failed={bound:g}"):
+            list(ds)
+        assert ds.stats()["errors"] == {"ValueError": errors}
+
+
+def test_what_failed_before_may_fail_again(run, server: Server) -> None:
+    good = [[server.url("/good.jpg"), 80 + number] for number in range(40)]
+    server.routes["/good.jpg"] = ok(JPEG)
+    with run(Images(good + gone(server, 80))) as ds:
+        assert sorted(numbers(ds)) == list(range(80, 120))
+        with ds.retry_failed() as again:
+            assert list(again) == [] and again.stats()["errors"] == {"http_404": 80}
+
+
+def test_as_many_as_are_under_way_may_fail_first(server: Server) -> None:
+    """Of 64 transfers at once the dead ones come back first."""
+    server.routes["/good.jpg"] = drip(JPEG, 0.005)
+    points = gone(server, 120) + [[server.url("/good.jpg"), 120 + n] for n in range(8)]
+    with Images(points).parallel(128) as ds:
+        assert sorted(numbers(ds)) == list(range(120, 128))
 
 
 def test_half_of_them_is_bearable(run, server: Server) -> None:
@@ -255,8 +285,8 @@ def test_half_of_them_is_bearable(run, server: Server) -> None:
         assert numbers(ds) == [*range(20), 40]
 
 
-def test_replaced_ones_count_as_failed(server: Server) -> None:
-    """A function that replaces every image is still told when nothing at all works."""
-    ds = Images(gone(server, 80), on_error=lambda error, dp: [0, dp[1]])
-    with ds, pytest.raises(df.TooManyErrors):
-        list(ds)
+def test_replaced_ones_do_not_end_it(server: Server) -> None:
+    """Whoever has a function that replaces images does not want to be stopped."""
+    with Images(gone(server, 80), on_error=lambda error, dp: [0, dp[1]]) as ds:
+        assert list(ds) == [[0, number] for number in range(80)]
+        assert ds.stats()["errors"] == {"http_404": 80}
