@@ -78,15 +78,23 @@ class DatapointError(DataFlowError):
         url: the address or path of the datapoint, where it has one.
         reason: a short word that can be counted, such as ``"timeout"`` or ``"truncated"``.
         status: the HTTP status, where an answer with one came.
+        trials: how often it was tried, of a download.
     """
 
     def __init__(
-        self, message: str, *, reason: str, url: str | None = None, status: int | None = None
+        self,
+        message: str,
+        *,
+        reason: str,
+        url: str | None = None,
+        status: int | None = None,
+        trials: int | None = None,
     ) -> None:
         super().__init__(message)
         self.url = url
         self.reason = reason
         self.status = status
+        self.trials = trials
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), str(self), self.__dict__.copy())
@@ -123,7 +131,7 @@ class PoisonedDatapoint(DatapointError):
 
 
 class TooManyErrors(DataFlowError):
-    """More than half of the recent datapoints failed, or all of the first ones."""
+    """Nothing works: all of the first datapoints failed, or a whole epoch, or `max_failed`."""
 
 
 class WorkerError(DataFlowError):

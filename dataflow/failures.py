@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
-from dataflow.errors import ConfigError, DatapointError, TooManyErrors, WorkerError, text_of
+from dataflow.errors import ConfigError, DatapointError, TooManyErrors, text_of
+from dataflow.failure_log import FailureLog, Origin, address_of, reason_of
 
-__all__ = ["ErrorPolicy", "FailedDatapoint", "OnError", "error_policies", "policy_of"]
+__all__ = ["ErrorPolicy", "OnError", "error_policies", "policy_of"]
 
 logger = logging.getLogger(__name__)
 
 OnError: TypeAlias = Literal["raise", "skip"] | Callable[[BaseException, Any], Any]
 """``"raise"``, ``"skip"``, or ``f(error, datapoint)`` that returns a replacement or None (skip)."""
-
-
-class FailedDatapoint(NamedTuple):
-    """One entry of `ds.errors()`.
-
-    Attributes:
-        datapoint: what the source had, such as ``[url, label]``; of a source without keys just
-            the number in its epoch, because the datapoint itself may be large.
-        reason: a word that can be counted.
-        message: for a person.
-    """
-
-    datapoint: Any
-    reason: str
-    message: str
 
 
 class ErrorPolicy:
@@ -52,7 +38,6 @@ class ErrorPolicy:
     """
 
     FIRST = 50
-    KEEP = 1000
 
     def __init__(
         self,
@@ -66,10 +51,8 @@ class ErrorPolicy:
             raise ConfigError(f'on_error={on_error!r} must be "raise", "skip" or a callable')
         self.on_error = on_error
         self.counts: Counter[str] = Counter()
-        self.failures: deque[FailedDatapoint] = deque(maxlen=self.KEEP)
-        # Every failed datapoint, for `retry_failed`: references to what the source holds anyway.
-        self.failed: list[Any] = []
-        self._known: set[int] = set()  # ids of those, which are alive as long as they are listed
+        self.log = FailureLog()
+        self._last = ""
         self.gives_up = give_up
         self.at_once = at_once
         self._max_failed = _bound(max_failed)
@@ -85,13 +68,20 @@ class ErrorPolicy:
         """A datapoint came through."""
         self._seen += 1
 
-    def failed_with(self, error: Exception, datapoint: Any, number: int | None = None) -> Any:
+    def failed_with(
+        self,
+        error: Exception,
+        datapoint: Any,
+        number: int | None = None,
+        origins: Sequence[Origin] = (),
+    ) -> Any:
         """Decide about one failure.
 
         Args:
             error: what was raised.
             datapoint: what the source had.
             number: its number in the epoch, to remember in its place.
+            origins: where it came from.
 
         Returns:
             A replacement, or None to leave the datapoint out.
@@ -99,19 +89,14 @@ class ErrorPolicy:
         Raises:
             Exception: the error itself under ``"raise"``; `TooManyErrors`.
         """
-        reason = reason_of(error)
         if isinstance(error, DatapointError) and error.url is None:
-            error.url = _address(datapoint)
-        self.counts[reason] += 1
+            error.url = address_of(datapoint)
         if self.on_error == "raise":
+            self.counts[reason_of(error)] += 1
             raise error
-        keyed = number is None
-        self.failures.append(
-            FailedDatapoint(datapoint if keyed else number, reason, text_of(error))
-        )
-        if keyed and id(datapoint) not in self._known:
-            self._known.add(id(datapoint))
-            self.failed.append(datapoint)
+        if self.log.add(error, datapoint if number is None else number, origins):
+            self.counts[reason_of(error)] += 1
+        self._last = text_of(error)
         replacement = self.on_error(error, datapoint) if callable(self.on_error) else None
         self._seen += 1
         self._failed += 1
@@ -119,6 +104,11 @@ class ErrorPolicy:
         if self.gives_up:
             self._judge(error)
         return replacement
+
+    def restore(self, state: Mapping[str, Any], keys: Mapping[int, Sequence[Any]]) -> None:
+        """Begin with the failures of a state; see `FailureLog.restore`."""
+        self.log.restore(state, keys)
+        self.counts = Counter(self.log.counts)
 
     def epoch_began(self) -> None:
         """Count afresh: links that are dead in each of many small epochs are borne in each."""
@@ -153,7 +143,7 @@ class ErrorPolicy:
         return ", ".join(f"{reason} {count}" for reason, count in self.counts.most_common(5))
 
     def _too_many(self, what: str, error: Exception | None) -> None:
-        last = f"; the last: {self.failures[-1].message}" if self.failures else ""
+        last = f"; the last: {self._last}" if self._last else ""
         raise TooManyErrors(f"{what} ({self._reasons()}){last}") from error
 
     def afresh(self, *, give_up: bool | None = None) -> ErrorPolicy:
@@ -204,18 +194,3 @@ def policy_of(flow: Any) -> ErrorPolicy | None:
     """The policy that a flow has, if it has one."""
     policy: ErrorPolicy | None = getattr(flow, "_policy", None)
     return policy
-
-
-def _address(datapoint: Any) -> str | None:
-    """The URL or path of a source's datapoint, where it looks like one."""
-    first = datapoint[0] if isinstance(datapoint, (list, tuple)) and datapoint else None
-    return first if isinstance(first, str) else None
-
-
-def reason_of(error: BaseException) -> str:
-    """The word under which an error is counted: its own reason, or its type's name."""
-    if isinstance(error, DatapointError):
-        return error.reason
-    if isinstance(error, WorkerError):
-        return error.type_name.rpartition(".")[2]
-    return type(error).__name__

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, EpochIterator, Pass, Stream
 from dataflow.errors import DataFlowTerminated, Dropped, UnknownLength
-from dataflow.failures import FailedDatapoint, error_policies
+from dataflow.failure_log import FailureList
+from dataflow.failures import error_policies
 from dataflow.meter import Meter
 from dataflow.node import Node, is_native, reset, walk
 from dataflow.overrides import begins_epoch, runs_once
@@ -208,6 +209,7 @@ class DataFlow(Node):
             DataFlow.seed(self, state["seed"])
         self.__drawn = state["seed"]
         self.__pending = state
+        runtime().restore_failures(self, state)
 
     def close(self) -> None:
         """End the current pass and everything that works for it. Idempotent."""
@@ -261,10 +263,14 @@ class DataFlow(Node):
         """
         return runtime().summarise(self)
 
-    def errors(self) -> list[FailedDatapoint]:
-        """The datapoints that were skipped or replaced, with reason and message (bounded)."""
+    def errors(self) -> FailureList:
+        """All datapoints that were skipped or replaced, with reason and message.
+
+        A list of `FailedDatapoint`, whose `to_csv` writes it. After a resume it has those of the
+        runs before, too.
+        """
         policies = error_policies(walk(self))
-        return [failure for policy in policies for failure in policy.failures]
+        return FailureList(failed for policy in policies for failed in policy.log.list())
 
     def retry_failed(self) -> DataFlow:
         """The same chain, built anew, over just the datapoints that failed so far.
@@ -272,8 +278,9 @@ class DataFlow(Node):
         Raises:
             TypeError: where the source has no keys to go back to.
         """
-        policies = error_policies(walk(self))
-        failed = {id(dp): dp for policy in policies for dp in policy.failed}
+        failed: dict[tuple[int, int], Any] = {}
+        for policy in error_policies(walk(self)):
+            failed |= policy.log.keys()
         return self._over(list(failed.values()))
 
     def plan(self) -> Plan:

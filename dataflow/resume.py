@@ -11,6 +11,7 @@ chain       a line for each flow from the outermost down, runners left out: clas
             length of a source, and those of its arguments that are numbers or text
 cursors     the places of the flows that have one, by branch and stage number
 replay      instead of cursors: how many datapoints of the pass to go through again
+failures    of each error policy that has some: what failed, by source and place
 =========== =======================================================================
 
 Neither code nor data are compared: a map function may have been corrected in between.
@@ -25,12 +26,13 @@ from typing import Any
 
 from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
+from dataflow.failures import error_policies
 from dataflow.flow import DataFlow
-from dataflow.node import inputs, is_native, is_runner
+from dataflow.node import inputs, is_native, is_runner, walk
 from dataflow.plan.fingerprint import fingerprint
 from dataflow.stages.shard import resharded
 
-__all__ = ["checked", "in_fixed_order", "state_of"]
+__all__ = ["checked", "in_fixed_order", "restore_failures", "state_of"]
 
 _VERSION = 1
 
@@ -53,6 +55,8 @@ def state_of(flow: DataFlow, current: Pass | None, next_epoch: int) -> dict[str,
         )
     seed, seeded = flow._seed_of_chain()
     state: dict[str, Any] = {"dataflow": _VERSION, "seed": seed, "seeded": seeded}
+    if any(failures := [policy.log.state() for policy in error_policies(walk(flow))]):
+        state["failures"] = failures
     if current is None or current.epoch.number + 1 != next_epoch:
         return state | {"epoch": next_epoch, "chain": fingerprint(flow), "cursors": {}}
     with current.turn:
@@ -89,6 +93,17 @@ def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
     if "cursors" in fitting:
         fitting["cursors"] = resharded(flow, fitting["cursors"])
     return fitting
+
+
+def restore_failures(flow: DataFlow, state: Mapping[str, Any]) -> None:
+    """Let `errors()` and `retry_failed` have what had failed when a state was told."""
+    flows = list(walk(flow))
+    policies, known = error_policies(flows), state.get("failures", ())
+    if len(known) not in (0, len(policies)):
+        return  # other runners than then, with policies of their own
+    keys = {one._stage_number(): one.keys() for one in flows if getattr(one, "_has_keys", False)}
+    for policy, failures in zip(policies, known or [{}] * len(policies), strict=True):
+        policy.restore(failures, keys)
 
 
 def in_fixed_order(flow: DataFlow) -> bool:

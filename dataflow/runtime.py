@@ -24,6 +24,7 @@ class Runtime:
         at: (flow, epoch, index) → the pair at one place of it.
         state_of: (flow, pass, next epoch) → the state of a chain.
         checked: (flow, state) → the state, where it is one of this chain.
+        restore_failures: (flow, state) → None; what had failed is listed again.
         plan: flow → how it is run.
         summarise: flow → what ``stats()`` returns.
         explain: what ``stats()`` returned → a paragraph.
@@ -35,6 +36,7 @@ class Runtime:
     at: Callable[[Any, Any, int], Any]
     state_of: Callable[[Any, Any, int], dict[str, Any]]
     checked: Callable[[Any, Any], dict[str, Any]]
+    restore_failures: Callable[[Any, Any], None]
     plan: Callable[[Any], Any]
     summarise: Callable[[Any], dict[str, Any]]
     explain: Callable[[dict[str, Any]], str]

@@ -25,6 +25,7 @@ def assemble() -> None:
             at=opening.at,
             state_of=resume.state_of,
             checked=resume.checked,
+            restore_failures=resume.restore_failures,
             plan=plan_of,
             summarise=summarise,
             explain=explain,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dataflow as df
-from dataflow.failures import ErrorPolicy, FailedDatapoint, reason_of
+from dataflow.failure_log import FailedDatapoint, reason_of
+from dataflow.failures import ErrorPolicy
 
 
 def fetch_error(reason: str = "dns") -> df.FetchError:
@@ -38,7 +39,7 @@ def test_raise() -> None:
         policy.failed_with(error, ["http://a/b.jpg", 1])
     assert caught.value is error and error.url == "http://a/b.jpg"
     assert policy.counts == {"dns": 1}
-    assert not policy.failures
+    assert not policy.log
 
 
 def test_skip_counts_and_lists() -> None:
@@ -47,11 +48,11 @@ def test_skip_counts_and_lists() -> None:
     assert policy.failed_with(fetch_error(), point) is None
     assert policy.failed_with(ValueError("what"), [2]) is None
     assert policy.counts == {"dns": 1, "ValueError": 1}
-    assert list(policy.failures) == [
+    assert list(policy.log.list()) == [
         FailedDatapoint(point, "dns", "broken"),
         FailedDatapoint([2], "ValueError", "what"),
     ]
-    assert policy.failures[0].datapoint is point
+    assert next(iter(policy.log.list())).datapoint is point
 
 
 def test_a_function_replaces_or_skips() -> None:
@@ -90,18 +91,6 @@ def test_datapoints_without_an_address(datapoint) -> None:
 def test_other_choices_are_refused(value) -> None:
     with pytest.raises(ValueError, match=f"on_error={value!r}"):
         ErrorPolicy(value)
-
-
-def test_the_list_is_bounded_and_what_failed_is_known_once() -> None:
-    policy = ErrorPolicy("skip")
-    points = [[i] for i in range(3 * ErrorPolicy.KEEP)]
-    for _ in range(2):
-        for point in points:
-            policy.failed_with(ValueError("x"), point)
-    assert len(policy.failures) == ErrorPolicy.KEEP
-    assert policy.failures[-1].datapoint is points[-1]
-    assert policy.counts == {"ValueError": 6 * ErrorPolicy.KEEP}
-    assert policy.failed == points
 
 
 # -- giving up --------------------------------------------------------------------------------
@@ -159,7 +148,7 @@ def test_a_bound_of_ones_own(runs, bound: float) -> None:
 def test_what_has_replacements_goes_on() -> None:
     policy = ErrorPolicy(lambda error, dp: [0], give_up=True, max_failed=3)
     assert feed(policy, [False] * 500) == -1
-    assert policy.counts == {"ValueError": 500} and len(policy.failed) == 500
+    assert policy.counts == {"ValueError": 500} and len(policy.log) == 500
     asked = []
     policy = ErrorPolicy(lambda error, dp: asked.append(dp), give_up=True)
     assert feed(policy, [False] * 500) == 49
@@ -209,7 +198,7 @@ def test_what_travels_to_workers_is_small_and_picklable() -> None:
     policy = ErrorPolicy(lambda error, dp: None, give_up=True)
     policy.failed_with(ValueError("x"), [1])
     copy = pickle.loads(pickle.dumps(policy))
-    assert copy.on_error == "raise" and not copy.failures and not copy.counts
+    assert copy.on_error == "raise" and not copy.log and not copy.counts
 
 
 @pytest.mark.parametrize("error", [fetch_error(), df.DecodeError("y", reason="empty", url="u")])

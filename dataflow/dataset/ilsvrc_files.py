@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dataflow.dataset.arguments import existing_folder, one_of
 from dataflow.dataset.ilsvrc_meta import EXPECTED_IMAGES, ILSVRCMeta
 from dataflow.errors import MissingData
-from dataflow.sources.columns import Columns, distinct
+from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
 
 __all__ = ["ILSVRC12Files", "Listing", "read_listing"]
@@ -80,7 +80,7 @@ class ILSVRC12Files(KeyedSource):
 
     def _over(self, keys: list[Any]) -> ILSVRC12Files:
         other = copy.copy(self)
-        other.imglist = distinct(keys, of=self.imglist)
+        other.imglist = keys
         return other
 
 

@@ -17,7 +17,7 @@ from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flow import DataFlow
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
-from dataflow.sources.columns import Columns, as_rows, distinct
+from dataflow.sources.columns import Columns, as_rows
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.stages.map import MapData
@@ -131,7 +131,7 @@ class NetworkImages(KeyedSource):
     def _over(self, keys: list[Any]) -> NetworkImages:
         """The same data set over other datapoints."""
         other = copy.copy(self)
-        other.datapoints = distinct(keys, of=self.keys())
+        other.datapoints = keys
         other.__policy = None
         other._retries = True
         return other

@@ -19,7 +19,7 @@ from dataflow.dataset.samples import DecodeSample, ReadSample, split_name
 from dataflow.errors import CodecError, ConfigError, MissingData
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.image.decode import MAX_PIXELS
-from dataflow.sources.columns import Columns, distinct
+from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.item import ItemStage
 from dataflow.utils.folders import cache_folder
@@ -64,7 +64,7 @@ class WebDataset(KeyedSource):
         decode: False: leave bytes.
         on_error: what becomes of samples that cannot be read or decoded, or lack what is selected:
             ``"raise"``, ``"skip"`` (counted in `stats`, listed by `errors`; `TooManyErrors` where
-            all of the first 50 or most of the last 1,000 fail), or a function of error and key
+            all of the first 50 fail), or a function of error and key
             that returns a replacement or None. None leaves it to the runners downstream.
         cache_dir: where downloaded shards are kept; by default ``shards`` in the folder that the
             environment variable DATAFLOW_CACHE names, or in the user's own cache.
@@ -151,7 +151,7 @@ class WebDataset(KeyedSource):
 
     def _over(self, keys: list[Any]) -> WebDataset:
         other = copy.copy(self)
-        other._places = distinct(keys, of=self._places)
+        other._places = keys
         if self._policy is not None:
             other._policy = self._policy.afresh(give_up=False)
         return other

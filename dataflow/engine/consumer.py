@@ -10,8 +10,9 @@ from typing import Any
 from dataflow.engine.apply import OpExecutor, Raised
 from dataflow.engine.counters import Counters
 from dataflow.engine.messages import UNSENT, Failed
-from dataflow.epoch import DROPPED
+from dataflow.epoch import DROPPED, Epoch
 from dataflow.errors import WorkerError
+from dataflow.failure_log import Origin
 from dataflow.failures import ErrorPolicy
 from dataflow.meter import Meter
 from dataflow.node import meter_of, reset, stays
@@ -38,10 +39,12 @@ class Consumer:
     """
 
     def __init__(
-        self, fragment: Fragment, seed: int, *, alone: bool = False, keeps_count: bool = True
+        self, fragment: Fragment, epoch: Epoch, *, alone: bool = False, keeps_count: bool = True
     ) -> None:
         self._fragment = fragment
-        self._seed = seed
+        self._epoch = epoch
+        self._seed = epoch.seed
+        self._rows: dict[int, Any] = {}  # the keys of each source of which something failed
         self._sent = [0] * len(fragment.chains) if alone else fragment.sent
         # What of each op chain is left to do here.
         self._rest = [
@@ -202,11 +205,24 @@ class Consumer:
             error,
             None if self._fragment.sequential else key,
             None if keyed else first_of(task.tag)[1],
+            self._origins(members or [task]) if keyed and policy.on_error != "raise" else (),
         )
         if replacement is None:
             return DROPPED
         # It takes the place of what the deciding flow would have delivered.
         return self._finish(task, _reach(policies, place, policy), replacement, replaced=True)
+
+    def _origins(self, tasks: list[Task]) -> list[Origin]:
+        """Which keys of which sources some tasks are of."""
+        found = []
+        for task in tasks:
+            source = self._fragment.owners[task.chain, LOADER]
+            if (number := source._stage_number()) not in self._rows:
+                self._rows[number] = source.keys()
+            tag = first_of(task.tag)
+            place = source._index_of(self._epoch, tag)
+            found.append(Origin(number, self._rows[number], place, tag))
+        return found
 
     def _enter_counts(self) -> None:
         """Bring the meters up to date."""

@@ -82,7 +82,7 @@ class Session(Cursors):
     def ops(self, flow: Any, epoch: Epoch) -> Stream:
         """The stream of a per-item stage over a flow that streams."""
         fragment, upstream = self._ops_of(flow, epoch)
-        consumer = Consumer(fragment, epoch.seed, alone=True, keeps_count=False)
+        consumer = Consumer(fragment, epoch, alone=True, keeps_count=False)
 
         def datapoints() -> Stream:
             for tag, datapoint in stream(upstream, epoch):
@@ -97,7 +97,7 @@ class Session(Cursors):
         known = self._looked_through.get(id(flow))
         if known is None:
             fragment, upstream = self._ops_of(flow, epoch)
-            consumer = Consumer(fragment, epoch.seed, alone=True, keeps_count=False)
+            consumer = Consumer(fragment, epoch, alone=True, keeps_count=False)
             known = self._looked_through[id(flow)] = flow, upstream, consumer
         _, upstream, consumer = known
         tag, datapoint = at(upstream, epoch, index)
@@ -143,7 +143,7 @@ class Session(Cursors):
             fragment = fragment_for_access(lower(flow), site)
             if fragment is None:
                 return None
-            consumer = Consumer(fragment, epoch.seed, alone=True)
+            consumer = Consumer(fragment, epoch, alone=True)
             known = self._looked_at[id(flow)] = flow, fragment.index_sources[0], consumer
         _, source, consumer = known
         size = source.places()
@@ -180,7 +180,7 @@ class Session(Cursors):
 
     def _alone(self, fragment: Fragment, epoch: Epoch, progress: Progress) -> Stream:
         """Without workers: one after the other, here."""
-        consumer = Consumer(fragment, epoch.seed, alone=True)
+        consumer = Consumer(fragment, epoch, alone=True)
         in_step = type(fragment.index_sources[0]) is Outputs and not self._apart
         epoch = epoch._replace(in_step=in_step and not epoch.runners)
         remaining = progress.remaining()
@@ -212,7 +212,7 @@ class Session(Cursors):
         """Batches that workers build."""
         number, stage = fragment.batching, fragment.batch
         assert number is not None and stage is not None, "it has them"
-        consumer = Consumer(fragment, epoch.seed)
+        consumer = Consumer(fragment, epoch)
         remaining = progress.remaining()
         on_batches = bool(fragment.chains[number].stages)
 
@@ -256,7 +256,7 @@ class Session(Cursors):
     def _with(
         self, runner: Any, fragment: Fragment, epoch: Epoch, progress: Progress, ordered: bool
     ) -> Iterator[Any]:
-        consumer = Consumer(fragment, epoch.seed)
+        consumer = Consumer(fragment, epoch)
         remaining = progress.remaining()
 
         def datapoints() -> Stream:

@@ -88,7 +88,8 @@ class Job:
             where += f" (redirected to {shown(self.target)})"
         if self.trial > 1:
             what += f" (trial {self.trial})"
-        return FetchError(f"{where}: {what}", reason=reason, url=self.url, status=status)
+        message, trials = f"{where}: {what}", self.trial or None
+        return FetchError(message, reason=reason, url=self.url, status=status, trials=trials)
 
 
 class Schedule:

@@ -14,7 +14,7 @@ from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
 from dataflow.image.decode import MAX_PIXELS, decode_image
 from dataflow.imgaug.arguments import shape_2d
-from dataflow.sources.columns import Columns, distinct
+from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.read import ReadFile
 from dataflow.stages.item import ItemStage
@@ -73,7 +73,7 @@ class ImageFromFile(KeyedSource):
 
     def _over(self, keys: list[Any]) -> ImageFromFile:
         other = copy.copy(self)
-        other._paths = distinct(keys, of=self._paths)
+        other._paths = keys
         other.files = [path for (path,) in other._paths]
         return other
 

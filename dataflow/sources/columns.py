@@ -13,7 +13,7 @@ from dataflow.errors import ConfigError
 from dataflow.sources.arrow import ArrowColumn, is_arrow, is_table
 from dataflow.sources.text import Text
 
-__all__ = ["Columns", "as_rows", "distinct", "pick"]
+__all__ = ["Columns", "as_rows", "pick"]
 
 _BLOCK = 1024
 _INTEGERS = (np.int8, np.int16, np.int32, np.int64)
@@ -127,15 +127,6 @@ def _taken(rows: Columns, order: Iterable[int]) -> Iterator[Any]:
     places = iter(order)
     while block := list(itertools.islice(places, _BLOCK)):
         yield from rows.take(np.array(block, np.int64))
-
-
-def distinct(rows: list[Any], *, of: Sequence[Any]) -> list[Any]:
-    """Each of `rows` once, which were read `of` a sequence, maybe more than once.
-
-    A list's datapoints are the same objects each time; those of columns are made anew, and can
-    only be told apart by what they say.
-    """
-    return list({repr(row): row for row in rows}.values()) if isinstance(of, Columns) else rows
 
 
 class _Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count, repeat
+from itertools import count, repeat, takewhile
 from typing import Any
 
 from dataflow.epoch import Epoch, Stream
@@ -68,6 +68,15 @@ class KeyedSource(RNGDataFlow):
         """One of them."""
         index = place if not self.shuffle else self._permutation(epoch)[place]
         return (epoch.number, place, *epoch.path), self.keys()[index]
+
+    def _index_of(self, epoch: Epoch, tag: Tag) -> int:
+        """The place in `keys` of the datapoint with this tag."""
+        number, place, *path = tag
+        if not self.shuffle:
+            return int(place)
+        # Copies of a datapoint have more in their tags than the way to their source.
+        way = tuple(takewhile(lambda step: isinstance(step, int), path))
+        return self._permutation(epoch._replace(number=number, path=way))[place]
 
     def _indices(self, epoch: Epoch, start: int) -> Iterator[int]:
         if not self.shuffle:

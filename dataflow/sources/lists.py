@@ -8,7 +8,7 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.sources.arrow import is_table
-from dataflow.sources.columns import as_rows, distinct
+from dataflow.sources.columns import as_rows
 from dataflow.sources.keyed import KeyedSource
 from dataflow.utils.arguments import shortened
 
@@ -46,5 +46,5 @@ class DataFromList(KeyedSource):
 
     def _over(self, keys: list[Any]) -> DataFromList:
         other = copy.copy(self)
-        other.lst = distinct(keys, of=self.keys())
+        other.lst = keys
         return other
