@@ -106,9 +106,9 @@ class Stream(KeyedSource):
 
     def _describe(self, outputs: Any, name: str, optimize: bool) -> None:
         if not isinstance(outputs, (list, tuple)):
-            outputs = [outputs]
+            outputs = [] if outputs is None else [outputs]
         if not outputs:
-            raise ConfigError("a stream needs at least one output")
+            raise ConfigError("a stream needs at least one output: return a node, or several")
         self.outputs = [constant(one) for one in outputs]
         self.name = re.sub(r"\W|^(?=\d)", "_", name, flags=re.ASCII)[:80] or "sample"
         self.optimize = bool(optimize)

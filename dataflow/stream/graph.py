@@ -109,18 +109,29 @@ class Node:
 
     def __getitem__(self, index: Any) -> Node:
         if isinstance(index, tuple):
-            found = self
-            for one in index:
-                found = found[one]
-            return found
+            return self._part(index)
         if isinstance(index, slice):
-            if index.step not in (None, 1):
-                raise ConfigError(f"step={index.step!r}: st.take takes elements at any places")
-            end = _build("length", self) if index.stop is None else index.stop
-            return _build("sublist", self, index.start or 0, end)
+            begin, end = _ends(index)
+            end = _build("length", self) if end is None else end
+            return _build("sublist", self, 0 if begin is None else begin, end)
         if isinstance(self.type, Records) or not isinstance(index, str):
             return _build("column" if isinstance(index, str) else "element", self, index)
         return _build("field", self, index)
+
+    def _part(self, indices: tuple[Any, ...]) -> Node:
+        """A part of an array, axis by axis, as NumPy has it."""
+        found, axis = self, 0
+        for index in indices:
+            if isinstance(index, slice):
+                begin, end = _ends(index)
+                if begin is not None or end is not None:
+                    found = _build("axis_part", found, axis, begin, end)
+                axis += 1
+            elif axis:
+                found = _build("axis_element", found, axis, index)
+            else:
+                found = found[index]
+        return found
 
     def __len__(self) -> int:
         length = _length(self.type)
@@ -341,6 +352,12 @@ def place(where: Where) -> str:
     """``birds.py:12``, fit for a line of text whatever the file is called."""
     name = "".join(c if c.isprintable() else "?" for c in os.path.basename(where[0]))
     return f"{name}:{where[1]}"
+
+
+def _ends(index: slice) -> tuple[Any, Any]:
+    if index.step is not None and not (isinstance(index.step, int) and index.step == 1):
+        raise ConfigError(f"step={index.step!r}: st.take takes elements at any places")
+    return index.start, index.stop
 
 
 def _length(kind: Type) -> int | None:

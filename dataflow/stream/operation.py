@@ -23,7 +23,7 @@ from typing import Any, TypeVar, cast
 
 from dataflow.errors import ConfigError
 from dataflow.stream.graph import Node, constant, macros, operations, place, user_line
-from dataflow.stream.types import INT, SEED, Array, Image, List, Type
+from dataflow.stream.types import FLOAT, INT, SEED, TOO_WIDE, Array, Image, List, Type
 
 __all__ = ["Op", "macro", "op"]
 
@@ -134,7 +134,16 @@ class Op:
             checked.append(node)
             if not kind.accepts(node.type):
                 what = f"{node.type}" if node.op is not None else f"{node.type} {node.value!r:.60}"
-                raise ConfigError(f"{name} must be {kind}, and is {what} ({place(node.where)})")
+                hint = (
+                    ""
+                    if not _too_wide(kind, node.type)
+                    else "; st.astype makes other numbers of it"
+                )
+                raise ConfigError(
+                    f"{name} must be {kind}, and is {what} ({place(node.where)}){hint}"
+                )
+            if kind == FLOAT and node.op is None and node.value != node.value:
+                raise ConfigError(f"{name} is no number: {node.value!r} ({place(node.where)})")
         return tuple(checked)
 
     def __repr__(self) -> str:
@@ -238,6 +247,10 @@ def _plain(signature: inspect.Signature, *, draws: bool = False) -> inspect.Sign
     if draws:
         parameters.append(inspect.Parameter("seed", inspect.Parameter.KEYWORD_ONLY, default=None))
     return inspect.Signature(parameters)
+
+
+def _too_wide(kind: Type, found: Type) -> bool:
+    return isinstance(kind, Image) and getattr(found, "dtype", None) in TOO_WIDE
 
 
 def _seed(seed: Any) -> Node | None:

@@ -21,6 +21,7 @@ __all__ = [
     "RECTANGLE",
     "SEED",
     "TEXT",
+    "TOO_WIDE",
     "VIEW",
     "Array",
     "Image",
@@ -33,6 +34,7 @@ __all__ = [
     "as_image",
 ]
 
+TOO_WIDE = ("int64", "uint64")  # OpenCV cuts some to 32 bits, silently
 _KINDS = ("bool", "int", "float")
 
 
@@ -113,7 +115,8 @@ class Image(Type):
 
     Attributes:
         channels: how many.
-        depth: the dtype's name: ``uint8`` from 0 to 255, ``float32`` from 0 to 1 …
+        depth: the dtype's name: ``uint8`` from 0 to 255, ``float32`` from 0 to 1 … Not 64-bit
+            integers, which `st.astype` brings to fewer.
         width, height: in pixels.
         mask: it says what is where, so between two of its values there is nothing.
     """
@@ -129,7 +132,7 @@ class Image(Type):
             if other.shape is not None and len(other.shape) not in (2, 3):
                 return False
             other = as_image(other)
-        if not isinstance(other, Image):
+        if not isinstance(other, Image) or other.depth in TOO_WIDE:
             return False
         return all(
             _fits(getattr(self, name), getattr(other, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,19 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: bool(st.uniform() < 1), "st.conditional(condition, then, otherwise) decides"),
     (lambda: len(st.sublist([1, 2], st.index(), 2)), "only known when it runs: st.length(…)"),
     (lambda: st.Stream([]), "a stream needs at least one output"),
+    (lambda: st.Stream(None), "a stream needs at least one output: return a node"),
+    (lambda: st.constant([1, 2])[:, 0], "list of 2 int has one axis: st.array makes an array"),
+    (lambda: st.constant(IMAGE)[:, :, :, 0], "an array of 3 axes has no axis 3"),
+    (lambda: st.constant(IMAGE)[::2], "step=2: st.take takes elements at any places"),
+    (lambda: st.blur(np.zeros((3, 4), np.int64), 3), "; st.astype makes other numbers"),
+    (lambda: st.brightness(IMAGE, math.nan), "brightness(): amount is no number: nan"),
+    (lambda: st.gaussian_blur(IMAGE, -1), "gaussian_blur(): sigma=-1 must not be negative"),
+    (lambda: st.noise(IMAGE[:, :, 0] > 3, 0.1), "has nothing between black and white: st.depth"),
+    (lambda: st.uniform(-1e308, 1e308), "must not be above high=1e+308, nor too far below"),
+    (lambda: st.uniform_image(3, 4, 2, 1), "low=2 must not be above high=1"),
+    (lambda: st.switch([1, 2], [st.uniform(), 1]), "weights must be numbers that are known"),
+    (lambda: st.concatenate(st.records(**TABLE), [1]), "records cannot be concatenated"),
+    (lambda: st.concatenate(), "there is nothing to concatenate"),
 ]
 
 
@@ -66,6 +80,30 @@ def test_the_line_is_the_users_own() -> None:
     with pytest.raises(df.ConfigError) as caught:
         halved(IMAGE)
     assert str(caught.value).startswith(f"test_mistakes.py:{line}: resize(): width must be int")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (lambda x: st.bernoulli(x), r"bernoulli\(\): p=-1.0 must be from 0 to 1"),
+        (lambda x: st.dropout(IMAGE, x), r"dropout\(\): p=-1.0 must be"),
+        (lambda x: st.coarse_dropout(IMAGE, x), r"coarse_dropout\(\): p=-1.0 must be"),
+        (lambda x: st.binary_image(3, 4, x), r"binary_image\(\): p=-1.0 must be"),
+        (lambda x: st.normal(0, x), r"normal\(\): deviation=-1.0 must not be negative"),
+        (lambda x: st.noise(IMAGE, math.inf * x), r"noise\(\): deviation=-inf must be finite"),
+        (lambda x: st.uniform(0, x), r"uniform\(\): there is none from 0 to -1.0"),
+        (lambda x: st.repeat(3, st.to_int(x)), r"repeat\(\): times=-1 must not be negative"),
+        (lambda x: st.permutation(st.to_int(x)), r"permutation\(\): size=-1 must not be"),
+        (
+            lambda x: st.filter([1, 2], st.sublist([True, True], 0, 2 + st.to_int(x))),
+            "keep has 1 booleans for 2 elements",
+        ),
+    ],
+)
+def test_what_is_only_known_where_it_runs_is_checked_there(wrong: Any, what: str) -> None:
+    s = st.Stream(wrong(-st.to_float(st.index())))
+    with pytest.raises(ValueError, match=what):
+        s[1]
 
 
 def test_where_it_runs_the_traceback_has_the_source() -> None:

@@ -272,3 +272,48 @@ def test_inputs_are_set_later_and_leave_the_draws() -> None:
         s.given(power=1)
     with pytest.raises(df.ConfigError, match="must be float, and is 'much'"):
         s.given(strength="much").source  # noqa: B018
+
+
+def test_masks_may_have_any_numbers() -> None:
+    """Where a mask is not 0 is in it, whatever its dtype."""
+    for mask in (MASK, MASK > 0, MASK.astype(np.uint16) * 256, MASK / 1000, -MASK.astype(np.int16)):
+        image = st.image(mask) if mask.dtype.kind != "i" else st.constant(mask)
+        box, many, far, sums = values(
+            *(st.mask_bounds(image), st.components(image)),
+            *(st.distance_transform(image), st.moments(image)),
+        )
+        assert box.tolist() == [2, 1, 7, 4] and many.max() == 1 and sums[0] == 15
+        assert np.array_equal(far > 0, MASK > 0)
+
+
+def test_images_are_clipped_whatever_they_are_calculated_with() -> None:
+    images = {name: st.image(GREY.astype(name)) for name in ("uint8", "uint16")}
+    for name, image in images.items():
+        most = np.iinfo(name).max
+        assert (values(image * 1e9)[GREY > 0] == most).all() and not values(image * -1e9).any()
+        assert (values(image * math.inf)[GREY > 0] == most).all()
+        assert (values(image + 1e12) == most).all()
+        assert not values(-image).any()
+        assert np.array_equal(values(image % 7), GREY % 7)
+        assert np.array_equal(values(image // 7), GREY // 7)
+        squares = np.minimum(GREY.astype(np.int64) ** 2, most)
+        assert np.array_equal(values(image**2), squares)
+    assert np.array_equal(values(st.invert(st.image(GREY > 90))), GREY <= 90)
+    floats = np.float32(GREY) / 255
+    assert np.allclose(values(-st.image(floats)), -floats)
+
+
+def test_numbers_of_another_dtype_end_where_it_ends() -> None:
+    large = st.constant(np.array([1e30, -1e30, math.nan, 2.0**63]))
+    for name in ("int8", "uint8", "int32", "int64", "uint64"):
+        ends = np.iinfo(name)
+        low, high = max(ends.min, -(2**63)), ends.max
+        found = values(st.astype(large, name)).tolist()
+        assert found[:3] == [high, low, 0] and found[3] in (high, 2**63)
+
+
+def test_the_middle_of_points() -> None:
+    assert values(st.centroid([[0, 0], [2, 4], [4, 2]])).tolist() == [2, 2]
+    with pytest.raises(ValueError, match="there are no points"):
+        st.Stream(st.centroid(st.random_points(st.index())))[0]
+    assert values(st.concatenate([1], [2, 3], [], [4])) == [1, 2, 3, 4]

@@ -14,15 +14,25 @@ from numpy.typing import NDArray
 
 from dataflow.imgaug.pixels import as_type
 
-__all__ = ["add", "affine", "divide", "maximum", "minimum", "multiply", "subtract"]
+__all__ = [
+    *("add", "affine", "divide", "floor_divide", "maximum", "minimum", "modulo", "multiply"),
+    *("negative", "power", "subtract"),
+]
 
 _Pixels = NDArray[Any]
+_LARGE = 2.0**30
 
 
 def affine(image: _Pixels, factor: float, offset: float) -> _Pixels:
     """``factor * pixel + offset``, of every channel."""
     if image.dtype == np.bool_:
         image = image.view(np.uint8)
+    # OpenCV goes by way of 32-bit integers, in which larger numbers become small ones.
+    if image.dtype.kind == "u" and not abs(factor) * 65535 + abs(offset) < _LARGE:
+        wide = image.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # 0 times infinity
+            wide = np.nan_to_num(wide * factor + offset, posinf=_LARGE, neginf=-_LARGE)
+        return as_type(wide, image.dtype)
     return cv2.addWeighted(image, factor, image, 0, offset).reshape(image.shape)
 
 
@@ -60,6 +70,26 @@ def divide(x: Any, y: Any) -> _Pixels:
     return _general(np.divide, x, y)
 
 
+def floor_divide(x: Any, y: Any) -> _Pixels:
+    """``x // y``"""
+    return _general(np.floor_divide, x, y)
+
+
+def modulo(x: Any, y: Any) -> _Pixels:
+    """``x % y``"""
+    return _general(np.mod, x, y)
+
+
+def power(x: Any, y: Any) -> _Pixels:
+    """``x ** y``"""
+    return _general(np.power, x, y)
+
+
+def negative(x: Any) -> _Pixels:
+    """``-x``"""
+    return affine(x, -1, 0)
+
+
 def minimum(x: Any, y: Any) -> _Pixels:
     """The smaller one of two, pixel by pixel."""
     return _alike(cv2.min, np.minimum, x, y)
@@ -88,4 +118,8 @@ def _general(function: Callable[..., Any], x: Any, y: Any) -> _Pixels:
     elif np.ndim(y) == 3 and np.ndim(x) == 2:
         x = x[:, :, np.newaxis]
     wide = np.float64 if np.dtype(depth).itemsize > 2 else np.float32
-    return as_type(function(np.asarray(x, wide), np.asarray(y, wide)), depth)
+    with np.errstate(all="ignore"):  # as NumPy's own arrays, but that bytes have no infinity
+        values = function(np.asarray(x, wide), np.asarray(y, wide))
+    if np.dtype(depth).kind == "u":
+        values = np.nan_to_num(values, posinf=_LARGE, neginf=-_LARGE)
+    return as_type(values, depth)

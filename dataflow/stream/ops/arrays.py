@@ -15,7 +15,10 @@ from dataflow.stream.inference import array_type
 from dataflow.stream.operation import op
 from dataflow.stream.types import ANYTHING, INT, TEXT, Array, Image, List, Type
 
-__all__ = ["astype", "expand_dims", "permute_axes", "reshape", "squeeze", "stack"]
+__all__ = [
+    *("astype", "axis_element", "axis_part", "expand_dims", "permute_axes", "reshape"),
+    *("squeeze", "stack"),
+]
 
 _Array = NDArray[Any]
 _DTYPES = (
@@ -155,8 +158,11 @@ def astype(array: Any, dtype: str) -> _Array:
         if array.dtype.kind == "f":
             array = np.nan_to_num(np.trunc(array), posinf=math.inf, neginf=-math.inf)
         array = np.clip(array, *_ends(array.dtype, ends.min, ends.max))
-    result: _Array = array.astype(dtype)
-    return result
+        result: _Array = array.astype(dtype)
+        if array.dtype.kind == "f":  # whose numbers do not reach the very end of 64 bits
+            result[array >= _ends(array.dtype, ends.min, ends.max)[1]] = ends.max
+        return result
+    return np.asarray(array, dtype)
 
 
 def _ends(dtype: np.dtype[Any], low: int, high: int) -> tuple[Any, Any]:
@@ -168,3 +174,51 @@ def _ends(dtype: np.dtype[Any], low: int, high: int) -> tuple[Any, Any]:
         return 0, 1
     own = np.iinfo(dtype)
     return max(low, own.min), min(high, own.max)
+
+
+# -- parts along an axis; `node[:, 2:5]` -----------------------------------------------------------
+
+
+def _at(axis: int, index: Any) -> tuple[Any, ...]:
+    """The index of an array that is about one of its axes."""
+    return (*[slice(None)] * axis, index)
+
+
+def _along(array: Node, axis: Node, length: int | None, *, gone: bool = False) -> Type:
+    """The type of an array whose axis gets another length, or goes."""
+    if isinstance(array.type, List):
+        raise ConfigError(f"{array.type} has one axis: st.array makes an array of it")
+    kind, at = _plain(array), known(axis)
+    if kind.shape is None:
+        return ANYTHING if gone else Array(kind.dtype)
+    if at >= len(kind.shape):
+        raise ConfigError(f"an array of {len(kind.shape)} axes has no axis {at}")
+    shape = (*kind.shape[:at], *(() if gone else (length,)), *kind.shape[at + 1 :])
+    return _shaped(kind.dtype, shape)
+
+
+def _between(array: Node, axis: Node, begin: Node, end: Node) -> Type:
+    kind, ends = _plain(array), (known(begin), known(end))
+    whole = kind.shape[known(axis)] if kind.shape and known(axis) < len(kind.shape) else None
+    constant = begin.op is None and end.op is None
+    length = len(range(whole)[slice(*ends)]) if constant and whole is not None else None
+    return _along(array, axis, length)
+
+
+@op(array=ANYTHING, axis=INT, begin=ANYTHING, end=ANYTHING, gives=_between)
+def axis_part(array: Any, axis: int, begin: int | None, end: int | None) -> _Array:
+    """What is from `begin` up to `end` along an axis; None: from the start, up to the end."""
+    part: _Array = array[_at(axis, slice(begin, end))]
+    return part
+
+
+@op(
+    array=ANYTHING,
+    axis=INT,
+    index=INT,
+    gives=lambda array, axis, index: _along(array, axis, None, gone=True),
+)
+def axis_element(array: Any, axis: int, index: int) -> Any:
+    """What is at one place of an axis, without it."""
+    value = array[_at(axis, index)]
+    return value.item() if isinstance(value, np.generic) else value

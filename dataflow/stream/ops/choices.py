@@ -64,6 +64,8 @@ def switch(branches: Sequence[Any], weights: Any = None, seed: Any = None) -> No
         raise ConfigError("branches must be a list of at least one")
     if weights is None:
         return select(integer(0, len(branches), seed=seed), *branches)
+    if any(isinstance(weight, Node) for weight in weights):
+        raise ConfigError("weights must be numbers that are known when the graph is built")
     weights = [float(weight) for weight in weights]
     if len(weights) != len(branches):
         raise ConfigError(f"weights has {len(weights)} entries for {len(branches)} branches")

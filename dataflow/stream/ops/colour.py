@@ -137,6 +137,9 @@ def threshold(image: Any, value: float) -> _Pixels:
 @op(image=Image(), gives=_same)
 def invert(image: Any) -> _Pixels:
     """Black for white."""
+    if image.dtype == np.bool_:
+        inverse: _Pixels = np.logical_not(image)
+        return inverse
     if image.dtype == np.uint8:
         return restore_channel(cv2.bitwise_not(image), image)
     return affine(image, -1, white(image.dtype))

@@ -28,6 +28,12 @@ def _same(image: Node, *_: Node) -> Type:
     return pixels(image)
 
 
+def _blurred(image: Node, sigma: Node) -> Type:
+    if (value := known(sigma)) is not None and value < 0:
+        raise ConfigError(f"sigma={value!r} must not be negative")
+    return pixels(image)
+
+
 def _odd(image: Node, size: Node) -> Type:
     value = known(size)
     if value is not None and (value < 1 or value % 2 == 0):
@@ -45,9 +51,9 @@ def blur(image: Any, size: int) -> _Pixels:
     return restore_channel(cv2.blur(image, (size, size)), image)
 
 
-@op(image=Image(), sigma=FLOAT, gives=_same)
+@op(image=Image(), sigma=FLOAT, gives=_blurred)
 def gaussian_blur(image: Any, sigma: float) -> _Pixels:
-    """Blurred with a Gaussian of a deviation in pixels; 0 leaves the image as it is."""
+    """Blurred with a Gaussian of a deviation in pixels; 0 and less leave the image as it is."""
     if sigma <= 0:
         return np.asarray(image)
     return restore_channel(cv2.GaussianBlur(image, (0, 0), sigma), image)

@@ -20,6 +20,7 @@ from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import macro, op
 from dataflow.stream.ops.sampling import seed as _seed
 from dataflow.stream.ops.sampling import uniform
+from dataflow.stream.ops.shape import inside
 from dataflow.stream.types import (
     ANYTHING,
     BOOL,
@@ -35,10 +36,10 @@ from dataflow.stream.types import (
 )
 
 __all__ = [
-    *("affine_view", "area", "bounds", "center", "center_view", "chain", "corners", "flip_view"),
-    *("focus_view", "identity_view", "invert_view", "mask_bounds", "patch_view", "points"),
-    *("random_points", "rectangle", "resize_rectangle", "rotate", "scale", "translate"),
-    "view_points",
+    *("affine_view", "area", "bounds", "center", "center_view", "centroid", "chain", "corners"),
+    *("flip_view", "focus_view", "identity_view", "invert_view", "mask_bounds", "patch_view"),
+    *("points", "random_points", "rectangle", "resize_rectangle", "rotate", "scale"),
+    *("translate", "view_points"),
 ]
 
 _Matrix = NDArray[np.float64]
@@ -86,10 +87,19 @@ def bounds(points: Any) -> _Matrix:
     return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float64)
 
 
+@op(points=POINTS, gives=Array("float64", (2,)))
+def centroid(points: Any) -> _Matrix:
+    """The mean of points: x and y."""
+    if not len(points):
+        raise ValueError("centroid(): there are no points")
+    mean: _Matrix = np.mean(points, axis=0, dtype=np.float64)
+    return mean
+
+
 @op(mask=Image(1), gives=_RECTANGLE)
 def mask_bounds(mask: Any) -> _Matrix:
     """The smallest rectangle around the pixels that are not 0; of an empty mask all 0."""
-    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    left, top, width, height = cv2.boundingRect(inside(mask))
     return np.array((left, top, left + width, top + height), np.float64)
 
 

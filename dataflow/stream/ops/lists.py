@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 from typing import Any
 
 import numpy as np
@@ -108,18 +109,23 @@ def pack(*values: Any) -> list[Any]:
     return list(values)
 
 
-def _joined(first: Node, second: Node) -> Type:
-    sizes = _size(first.type), _size(second.type)
-    whole = None if None in sizes else sizes[0] + sizes[1]  # type: ignore[operator]
-    return _resized(common([_resized(one.type, None) for one in (first, second)]), whole)
+def _joined(*several: Node) -> Type:
+    if not several:
+        raise ConfigError("there is nothing to concatenate")
+    kinds = [one.type for one in several]
+    if any(isinstance(kind, Records) for kind in kinds):
+        raise ConfigError("records cannot be concatenated: st.records of what all have can")
+    sizes = [size for kind in kinds if (size := _size(kind)) is not None]
+    whole = sum(sizes) if len(sizes) == len(kinds) else None
+    return _resized(common([_resized(kind, None) for kind in kinds]), whole)
 
 
-@op(first=ANYTHING, second=ANYTHING, gives=_joined)
-def concatenate(first: Any, second: Any) -> Any:
-    """The elements of one, then those of the other: two lists, or two arrays."""
-    if isinstance(first, list):
-        return first + second
-    return np.concatenate([first, second])
+@op(several=ANYTHING, gives=_joined)
+def concatenate(*several: Any) -> Any:
+    """The elements of one, then those of the next: lists, or arrays."""
+    if isinstance(several[0], list):
+        return list(itertools.chain.from_iterable(several))
+    return np.concatenate(several)
 
 
 def _kept(items: Node, keep: Node) -> Type:
@@ -132,6 +138,8 @@ def _kept(items: Node, keep: Node) -> Type:
 @op(items=ANYTHING, keep=ANYTHING, gives=_kept)
 def filter(items: Any, keep: Any) -> Any:
     """The elements for which `keep`, a list or an array of booleans, holds."""
+    if len(keep) != len(items):
+        raise ValueError(f"filter(): keep has {len(keep)} booleans for {len(items)} elements")
     return _taken(items, np.flatnonzero(np.asarray(keep, bool)))
 
 
@@ -154,6 +162,8 @@ def sublist(items: Any, begin: int, end: int) -> Any:
 @op(item=ANYTHING, times=INT, gives=lambda item, times: List(item.type, known(times)))
 def repeat(item: Any, times: int) -> list[Any]:
     """A list of one value, several times."""
+    if times < 0:
+        raise ValueError(f"repeat(): times={times} must not be negative")
     return [item] * times
 
 
@@ -166,6 +176,8 @@ def _taken(items: Any, places: Any) -> Any:
 @op(draws=True, size=INT, gives=lambda size: Array("int64", (known(size),)))
 def permutation(bits: int, size: int) -> Any:
     """The numbers 0 to size - 1 in random order."""
+    if size < 0:
+        raise ValueError(f"permutation(): size={size} must not be negative")
     return generator(bits).permutation(size)
 
 

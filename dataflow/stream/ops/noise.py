@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from dataflow.stream.draws import generator
 from dataflow.stream.graph import Node, constant, known
 from dataflow.stream.operation import op
 from dataflow.stream.ops.colour import white
-from dataflow.stream.ops.sampling import spread
+from dataflow.stream.ops.sampling import likely, spread
 from dataflow.stream.ops.shape import pixels, positive
 from dataflow.stream.types import FLOAT, INT, Image, Type
 
@@ -24,7 +25,9 @@ _Pixels = NDArray[Any]
 
 def _noisy(image: Node, deviation: Node) -> Type:
     spread(constant(0.0), deviation)
-    return pixels(image)
+    if (kind := pixels(image)).depth == "bool":
+        raise ConfigError(f"{kind} has nothing between black and white: st.depth brings it to more")
+    return kind
 
 
 @op(draws=True, image=Image(), deviation=FLOAT, gives=_noisy)
@@ -35,8 +38,12 @@ def noise(bits: int, image: Any, deviation: float) -> _Pixels:
         image: the image.
         deviation: as a part of the way from black to white: 0.1 of bytes is 25.5.
     """
+    if not math.isfinite(deviation):  # drawn ones may be below 0, which is the same noise mirrored
+        raise ValueError(f"noise(): deviation={deviation!r} must be finite")
     added = generator(bits).standard_normal(image.shape, np.float32)
     added *= deviation * white(image.dtype)
+    if abs(deviation) > 1000:  # OpenCV goes by way of 32-bit integers
+        np.clip(added, -2 * white(image.dtype), 2 * white(image.dtype), out=added)
     if image.dtype.kind == "u":
         depth = cv2.CV_8U if image.dtype == np.uint8 else cv2.CV_16U
         noisy: _Pixels = cv2.add(image, added, dtype=depth).reshape(image.shape)
@@ -56,7 +63,7 @@ def _dropped(image: Node, p: Node, *size: Node) -> Type:
 @op(draws=True, image=Image(), p=FLOAT, gives=_dropped)
 def dropout(bits: int, image: Any, p: float) -> _Pixels:
     """Pixels become black, each with probability p."""
-    kept = generator(bits).random(image.shape[:2], np.float32) >= p
+    kept = generator(bits).random(image.shape[:2], np.float32) >= likely("dropout", p)
     return _masked(image, kept)
 
 
@@ -71,7 +78,7 @@ def coarse_dropout(bits: int, image: Any, p: float, size: int = 16) -> _Pixels:
     """
     height, width = image.shape[:2]
     cells = -(-height // size), -(-width // size)
-    kept = generator(bits).random(cells, np.float32) >= p
+    kept = generator(bits).random(cells, np.float32) >= likely("coarse_dropout", p)
     whole = kept.repeat(size, axis=0).repeat(size, axis=1)
     return _masked(image, whole[:height, :width])
 

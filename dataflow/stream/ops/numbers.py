@@ -174,9 +174,11 @@ multiply = _operator("multiply", "*", "``x * y``", called="mul", images=arithmet
 divide = _operator(
     "divide", "/", "``x / y``", called="truediv", kind=FLOAT, images=arithmetic.divide
 )
-floor_divide = _operator("floor_divide", "//", "``x // y``", called="floordiv")
-modulo = _operator("modulo", "%", "``x % y``", called="mod")
-power = _operator("power", "**", "``x ** y``", called="pow")
+floor_divide = _operator(
+    "floor_divide", "//", "``x // y``", called="floordiv", images=arithmetic.floor_divide
+)
+modulo = _operator("modulo", "%", "``x % y``", called="mod", images=arithmetic.modulo)
+power = _operator("power", "**", "``x ** y``", called="pow", images=arithmetic.power)
 less = _operator("less", "<", "``x < y``", called="lt", kind=BOOL, dtype="bool")
 less_equal = _operator("less_equal", "<=", "``x <= y``", called="le", kind=BOOL, dtype="bool")
 equal = _operator("equal", "==", "``x == y``", called="eq", kind=BOOL, dtype="bool")
@@ -227,7 +229,9 @@ maximum = _function(
     count=2,
     images=arithmetic.maximum,
 )
-negative = _function("negative", "``-x``", operator.neg, np.negative, "(-{0})")
+negative = _function(
+    "negative", "``-x``", operator.neg, np.negative, "(-{0})", images=arithmetic.negative
+)
 absolute = _function("absolute", "``abs(x)``", operator.abs, np.absolute)
 floor = _function("floor", "The next integer below.", math.floor, np.floor, kind=INT)
 ceil = _function("ceil", "The next integer above.", math.ceil, np.ceil, kind=INT)

@@ -13,7 +13,7 @@ from dataflow.errors import ConfigError
 from dataflow.imgaug.transforms import restore_channel
 from dataflow.stream.graph import Node, known
 from dataflow.stream.operation import op
-from dataflow.stream.ops.shape import pixels
+from dataflow.stream.ops.shape import inside, pixels
 from dataflow.stream.types import FLOAT, INT, POINTS, TEXT, Array, Image, Type
 
 __all__ = [
@@ -78,7 +78,7 @@ def moments(mask: Any) -> _Pixels:
 
     ``m10 / m00`` and ``m01 / m00`` are the centroid, counted from the first pixel's centre.
     """
-    found = cv2.moments(np.ascontiguousarray(mask).view(np.uint8), True)
+    found = cv2.moments(inside(mask), True)
     names = ("m00", "m10", "m01", "m20", "m11", "m02", "m30", "m21", "m12", "m03")
     return np.array([found[name] for name in names])
 
@@ -86,13 +86,13 @@ def moments(mask: Any) -> _Pixels:
 @op(mask=Image(1), gives=lambda mask: replace(pixels(mask), depth="int32", mask=True))
 def components(mask: Any) -> _Pixels:
     """The number of each pixel's connected region, from 1 on; 0 outside. int32."""
-    return cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8))[1]
+    return cv2.connectedComponents(inside(mask))[1]
 
 
 @op(mask=Image(1), gives=lambda mask: replace(pixels(mask), depth="float32", mask=False))
 def distance_transform(mask: Any) -> _Pixels:
     """How far each pixel of a mask is from the nearest one that is 0, in pixels; float32."""
-    return cv2.distanceTransform(np.ascontiguousarray(mask).view(np.uint8), cv2.DIST_L2, 5)
+    return cv2.distanceTransform(inside(mask), cv2.DIST_L2, 5)
 
 
 def _drawn(points: Node, width: Node, height: Node, *_: Node) -> Type:
@@ -122,8 +122,8 @@ def polygon_mask(points: Any, width: int, height: int, thickness: int = 0) -> _P
             rows = np.arange(top, bottom)
             x = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
             crossed[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(int)] ^= 255
-    inside: _Pixels = np.bitwise_xor.accumulate(crossed[:, :width], axis=1)
-    return inside
+    filled: _Pixels = np.bitwise_xor.accumulate(crossed[:, :width], axis=1)
+    return filled
 
 
 @op(points=POINTS, width=INT, height=INT, radius=FLOAT, gives=_drawn)

@@ -11,7 +11,7 @@ from dataflow.errors import ConfigError
 from dataflow.stream.draws import generator
 from dataflow.stream.graph import Node, known
 from dataflow.stream.operation import op
-from dataflow.stream.ops.sampling import finite, spread
+from dataflow.stream.ops.sampling import finite, likely, spread
 from dataflow.stream.ops.shape import positive
 from dataflow.stream.types import BOOL, FLOAT, INT, Image, Type
 
@@ -43,6 +43,9 @@ def normal_image(
 
 def _uniform(width: Node, height: Node, low: Node, high: Node) -> Type:
     finite(low=low, high=high)
+    ends = known(low), known(high)
+    if None not in ends and ends[0] > ends[1]:
+        raise ConfigError(f"low={ends[0]!r} must not be above high={ends[1]!r}")
     return _sized(width, height)
 
 
@@ -68,7 +71,7 @@ def _binary(width: Node, height: Node, white: Node) -> Type:
 def binary_image(bits: int, width: int, height: int, white: float = 0.5) -> _Pixels:
     """Black and white pixels at random places; `white` is the share of white ones, exactly."""
     pixels = np.zeros(width * height, np.float32)
-    pixels[: round(white * pixels.size)] = 1
+    pixels[: round(likely("binary_image", white) * pixels.size)] = 1
     generator(bits).shuffle(pixels)
     return pixels.reshape(height, width)
 

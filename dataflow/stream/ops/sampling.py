@@ -16,8 +16,8 @@ from dataflow.stream.operation import macro, op
 from dataflow.stream.types import ANYTHING, BOOL, FLOAT, INT, SEED, List, Number, Type
 
 __all__ = [
-    *("bernoulli", "binomial", "boolean", "finite", "index", "integer", "normal", "seed"),
-    *("spread", "uniform", "weighted"),
+    *("bernoulli", "binomial", "boolean", "finite", "index", "integer", "likely", "normal"),
+    *("seed", "spread", "uniform", "weighted"),
 ]
 
 _MOST = 1_000_000
@@ -85,14 +85,16 @@ def spread(mean: Node, deviation: Node) -> Type:
 def _between(low: Node, high: Node) -> Type:
     finite(low=low, high=high)
     ends = known(low), known(high)
-    if None not in ends and ends[0] > ends[1]:
-        raise ConfigError(f"low={ends[0]!r} must not be above high={ends[1]!r}")
+    if None not in ends and not 0 <= ends[1] - ends[0] < math.inf:
+        raise ConfigError(f"low={ends[0]!r} must not be above high={ends[1]!r}, nor too far below")
     return FLOAT
 
 
 @op(draws=True, low=FLOAT, high=FLOAT, gives=_between)
 def uniform(bits: int, low: float = 0.0, high: float = 1.0) -> float:
     """A number in [low, high), each as likely as any other."""
+    if not 0 <= high - low < math.inf:
+        raise ValueError(f"uniform(): there is none from {low!r} to {high!r}")
     return low + (high - low) * unit(bits)
 
 
@@ -115,13 +117,22 @@ def integer(bits: int, low: int, high: int) -> int:
 @op(draws=True, mean=FLOAT, deviation=FLOAT, gives=spread)
 def normal(bits: int, mean: float = 0.0, deviation: float = 1.0) -> float:
     """A normal number."""
+    if not 0 <= deviation < math.inf:
+        raise ValueError(f"normal(): deviation={deviation!r} must not be negative")
     return mean + deviation * _normal(bits)
 
 
 @op(draws=True, p=FLOAT, gives=_probability)
 def bernoulli(bits: int, p: float = 0.5) -> bool:
     """True with probability p."""
-    return unit(bits) < p
+    return unit(bits) < likely("bernoulli", p)
+
+
+def likely(name: str, p: float) -> float:
+    """A probability, if it is one."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}(): p={p!r} must be from 0 to 1")
+    return p
 
 
 @macro

@@ -58,6 +58,12 @@ def pixels(node: Node) -> Image:
     return found
 
 
+def inside(mask: Any) -> NDArray[np.uint8]:
+    """Where a mask is not 0, as OpenCV has it: bytes, 1 there."""
+    found: NDArray[np.uint8] = np.ascontiguousarray(mask != 0).view(np.uint8)
+    return found
+
+
 def positive(**sizes: Node) -> None:
     """Raise where a constant size is none."""
     for name, node in sizes.items():
