@@ -220,10 +220,6 @@ __all__ = [
 
 assemble()
 
-# `dataflow.common` and the like, where scripts for earlier packages look for names.
-for _package in (sys.modules[__name__], dataset, imgaug):
-    compat.reach(_package)
-
 # The business of few programs: loaded when one of these is used.
 _LATER = {
     "CaffeLMDB": "dataflow.formats",
@@ -258,3 +254,8 @@ def __getattr__(name: str) -> typing.Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# `dataflow.common` and the like, where scripts for earlier packages look for names.
+for _package in (sys.modules[__name__], dataset, imgaug, utils):
+    compat.reach(_package)

@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ try:
 except ImportError as error:
     raise missing("torch", error) from error
 
-__all__ = ["IterableDataset", "MapDataset", "tensors", "to_device"]
+__all__ = ["IterableDataset", "MapDataset", "Opened", "tensors", "to_device"]
 
 
 def tensors(datapoint: Any) -> Any:
@@ -88,6 +90,39 @@ class IterableDataset(data.IterableDataset[Any]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there."""
         self.ds.load_state_dict(state)
+
+
+class Opened(data.IterableDataset[Any]):
+    """A flow of messages that comes from elsewhere, opened by the process that iterates.
+
+    So workers of a ``DataLoader`` have one each, which stays for the next passes; datapoints are
+    shared out, or not, as the flow's sender does it.
+
+    Args:
+        flow: opens it.
+        length: datapoints in a pass, in each process.
+    """
+
+    def __init__(self, flow: Callable[[], DataFlow], length: int) -> None:
+        self.flow = flow
+        self.length = length
+        self._opened: dict[int, DataFlow] = {}  # by process: a forked one cannot use what it finds
+
+    def __iter__(self) -> Iterator[Any]:
+        if (pid := os.getpid()) not in self._opened:
+            self._opened[pid] = self.flow()
+        return map(tensors, islice(iter(self._opened[pid]), self.length))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def close(self) -> None:
+        """Close the one that this process has."""
+        if (flow := self._opened.pop(os.getpid(), None)) is not None:
+            flow.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": {}}
 
 
 class MapDataset(data.Dataset[Any]):

@@ -39,8 +39,10 @@ def show(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-B", "--perbatch", type=int, default=1, help="images of each batch (1)")
     parser.add_argument("-C", "--classes", help="a JSON file with names of labels")
     parser.add_argument("-t", "--timeout", type=float, help="space pauses now, any key goes on")
+    parser.add_argument("--out", metavar="PNG", help="write a picture instead, and end")
     args = parser.parse_args(argv)
-    options = ["--rows", "1", "--columns", str(args.perbatch), *_given("--classes", args.classes)]
+    options = ["--rows", "1", "--columns", str(args.perbatch)]
+    options += [*_given("--out", args.out), *_given("--classes", args.classes)]
     options += ["--unbatched"] if args.unbatched else []
     return _run(parser, ["show", *args.url, *options])
 

@@ -96,6 +96,9 @@ def _check_key(key: Any) -> None:
 
 def _described(value: Any) -> dict[bytes, Any]:
     """The map that stands for what msgpack does not know."""
+    if isinstance(value, np.ma.MaskedArray):
+        what = "a masked array has no form in msgpack: save its data and its mask"
+        raise CodecError(f"{what}; format='pickle' takes it", reason="unsupported")
     if isinstance(value, np.ndarray):
         dtype = value.dtype
         described, kind = (dtype.descr, b"V") if dtype.names else (dtype.str, b"")

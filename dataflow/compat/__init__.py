@@ -9,10 +9,22 @@ Nothing in the package imports them. Tensorcom's and Highway's users have `dataf
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 __all__ = ["reach"]
+
+# What wbaek/dataflow's packages have in themselves, by where it is here.
+_NAMES = {
+    "dataflow.ILSVRC12": "dataflow.dataset",
+    "dataflow.NetworkImages": "dataflow.dataset",
+    "dataflow.Viewer": "dataflow.image.view",
+    "dataflow.utils.Viewer": "dataflow.image.view",
+}
 
 
 def reach(package: ModuleType) -> None:
@@ -22,4 +34,19 @@ def reach(package: ModuleType) -> None:
         package: `dataflow`, or one of its packages, whose folder is then looked for here.
     """
     inner = package.__name__.split(".")[1:]
-    package.__path__.append(os.path.join(os.path.dirname(__file__), *inner))
+    folder = os.path.join(os.path.dirname(__file__), *inner)
+    package.__path__.append(folder)
+    modules = {module.name for module in pkgutil.iter_modules([folder])}
+    other: Callable[[str], Any] | None = vars(package).get("__getattr__")
+
+    def find(name: str) -> Any:
+        """``dataflow.common`` after ``import dataflow`` alone, and names of old."""
+        if name in modules:
+            return importlib.import_module(f"{package.__name__}.{name}")
+        if (module := _NAMES.get(f"{package.__name__}.{name}")) is not None:
+            return getattr(importlib.import_module(module), name)
+        if other is None:
+            raise AttributeError(f"module {package.__name__!r} has no attribute {name!r}")
+        return other(name)
+
+    package.__getattr__ = find  # type: ignore[method-assign]

@@ -76,6 +76,7 @@ class NetworkImages(KeyedSource):
     )
 
     shuffle: bool = False
+    is_parallel = False  # the name is wbaek/dataflow's, whose subclasses ask for it
     datapoints: Any = ()
     on_error: OnError = "skip"
     max_failed: float | None = None

@@ -271,6 +271,10 @@ class _Column:
                 given = values if of is str else [np.frombuffer(v, np.uint8) for v in values]
                 rows = np.fromiter(given, _type_of(h5py, kind), len(values))
                 return rows, kind
+        if any(isinstance(value, np.ma.MaskedArray) for value in values):
+            raise ConfigError(
+                f"{self._path!r} has masked arrays, which HDF5 has not: save data and mask"
+            )
         try:
             rows = np.asarray(values)
         except ValueError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 from dataflow.formats.lmdb import LMDBData, LMDBSerializer
+from dataflow.formats.records import Decoder
 from dataflow.formats.tfrecord import TFRecordSerializer
 from dataflow.stages.map import MapData
 from dataflow.utils.spelling import tell
@@ -19,16 +20,17 @@ class LMDBDataPoint(MapData):
 
     Args:
         source: an `LMDBData`, or what stages were put on one; else the arguments of `LMDBData`.
+        allow_pickle: unpickle records that are pickled, as releases before 0.9 wrote them.
     """
 
-    def __init__(self, source: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, source: Any, *args: Any, allow_pickle: bool = False, **kwargs: Any) -> None:
         tell("LMDBDataPoint", "LMDBSerializer.load")
         if hasattr(source, "__iter__") and not isinstance(source, (str, bytes)):
             if args or kwargs:
                 raise ConfigError("LMDBDataPoint takes a dataflow, or arguments of LMDBData")
         else:
             source = LMDBData(source, *args, **kwargs)
-        super().__init__(source, LMDBSerializer._deserialize_lmdb)
+        super().__init__(source, Decoder("the database", allow_pickle))
 
 
 def dump_dataflow_to_lmdb(

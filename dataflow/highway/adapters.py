@@ -58,15 +58,23 @@ class DequeueGenerator(DataFlow):
 
     Args:
         pipeline: one that ends in no sink.
+        queue_size: what `size` says, as there; nothing else follows from it.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, queue_size: int = 128) -> None:
         self.pipeline = pipeline
+        self.queue_size = int(queue_size)
 
     def __iter__(self) -> Iterator[list[Any]]:
         for batch in self.pipeline:
             for sample in samples(batch):
                 yield list(sample.values())
+
+    def size(self) -> int:
+        """The number that it was given, for trainers that want one."""
+        return self.queue_size
+
+    get_size = size
 
     def _length(self) -> int:
         raise UnknownLength("the samples of a pipeline are not counted before")

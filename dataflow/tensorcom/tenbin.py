@@ -16,6 +16,7 @@ import numpy as np
 from dataflow.codec import tenbin
 from dataflow.codec.tensor import bad
 from dataflow.codec.tensorcom import (
+    DTYPES,
     check_infos,
     chunk_at,
     chunked,
@@ -43,6 +44,7 @@ __all__ = [
     "encode_header",
     "encode_list",
     "load",
+    "long_to_short",
     "magic",
     "magic_bytes",
     "magic_str",
@@ -50,6 +52,7 @@ __all__ = [
     "read_chunk",
     "roundup",
     "save",
+    "short_to_long",
     "str64",
     "unstr64",
     "write",
@@ -91,6 +94,10 @@ def unstr64(i: int) -> str:
     return text.decode()
 
 
+long_to_short = {np.dtype(short).name: short for short in map(str, DTYPES)}
+"""The format's names of dtypes by NumPy's: ``{"float32": "f4", …}``."""
+short_to_long = {short: long for long, short in long_to_short.items()}
+
 magic_str = "~TenBin~"
 magic_bytes = magic_str.encode()
 magic = str64(magic_str)
@@ -101,9 +108,9 @@ def bytelen(a: Any) -> int:
     return memoryview(a).nbytes
 
 
-def bytedata(a: Any) -> memoryview:
-    """The memory of an array, or of bytes."""
-    return memoryview(a)
+def bytedata(a: Any) -> Any:
+    """The memory of an array; bytes as they are."""
+    return a if isinstance(a, (bytes, bytearray)) else memoryview(a)
 
 
 def roundup(n: int, k: int = 64) -> int:

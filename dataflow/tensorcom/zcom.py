@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
-from dataflow.stages.size import FixedSizeData
 from dataflow.tensorcom.connection import Connection
 from dataflow.tensorcom.convert import applied, to_numpy, to_torch
 from dataflow.tensorcom.statistics import Statistics
@@ -16,6 +16,7 @@ __all__ = [
     "Connection",
     "Statistics",
     "TensorcomDataset",
+    "converter_table",
     "listify",
     "schemes",
     "tonumpy",
@@ -24,6 +25,13 @@ __all__ = [
     "zconnect",
 ]
 
+converter_table = {
+    "torch": to_torch(),
+    "torch_cuda": to_torch(device="cuda"),
+    "numpy": to_numpy(),
+}
+"""The converters that have a name."""
+
 totorch = to_torch
 tonumpy = to_numpy
 
@@ -31,13 +39,16 @@ tonumpy = to_numpy
 def TensorcomDataset(urls: str | Iterable[str], length: int = 1000000) -> Any:  # noqa: N802
     """A dataset of PyTorch with the next `length` messages in each pass.
 
+    Whoever iterates opens a connection, which stays for its next passes: each worker of a
+    ``DataLoader`` its own. So with ``num_workers=4`` four times `length` messages come.
+
     Args:
         urls: as of `Connection`.
         length: how many, and what `len` says.
     """
-    from dataflow.adapters.torch import IterableDataset
+    from dataflow.adapters.torch import Opened
 
-    return IterableDataset(FixedSizeData(Connection(urls), length))
+    return Opened(partial(Connection, urls), length)
 
 
 def transform_with(sample: Any, transformers: Any) -> Any:

@@ -71,7 +71,7 @@ def test_each_is_a_newer_command(
         (tensorcom.serve_imagenet_dir, "-B", "bench/transport.py"),
         (tensorcom.serve_imagenet_shards, "", "-u/--url"),
         (tensorcom.show, "-m other", "imgclass"),
-        (tensorcom.show, "--out a.png", "see tensorshow --help"),
+        (tensorcom.show, "--picture a.png", "see tensorshow --help"),
     ],
 )
 def test_what_is_no_more_is_said(

@@ -144,6 +144,7 @@ LOOP.append(LOOP)
     [
         (np.array([{}, []], dtype=object), "dtype object.*format='pickle'"),
         (np.zeros(2, [("a", "O")]), "dtype"),
+        (np.ma.masked_array([1, 2], [0, 1]), "save its data and its mask; format='pickle' takes"),
         (np.zeros(2, np.dtype("i1,i4", align=True)), "dtype"),
         (np.array(["2020-01-01"], "M8[D]"), "dtype datetime64"),
         (np.datetime64("2020-01-01"), "datetime64"),

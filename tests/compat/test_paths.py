@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +81,25 @@ def test_they_are_the_same_objects() -> None:
     from dataflow.compat.common import BatchData as Checked
 
     assert BatchData is df.BatchData is Checked and Flip is df.imgaug.Flip
+
+
+def test_they_are_attributes_after_import_dataflow_alone() -> None:
+    program = """
+import dataflow as df
+assert df.common.BatchData is df.BatchData and df.parallel_map.MultiThreadMapData
+assert df.imgaug.imgproc.Brightness is df.imgaug.Brightness
+assert df.dataset.base.NetworkImages is df.NetworkImages is df.dataset.NetworkImages
+assert df.ILSVRC12 is df.dataset.ILSVRC12
+assert df.Viewer is df.utils.Viewer is df.utils.image.Viewer
+for package in (df, df.dataset, df.imgaug, df.utils):
+    try:
+        package.nowhere
+    except AttributeError as error:
+        assert f"module {package.__name__!r} has no attribute 'nowhere'" in str(error)
+    else:
+        raise SystemExit(package.__name__)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_name_that_is_nowhere_is_an_import_error() -> None:

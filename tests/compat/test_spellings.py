@@ -97,6 +97,12 @@ def test_databases(tmp_path: Path) -> None:
     with pytest.raises(df.ConfigError, match="a dataflow, or arguments"):
         df.LMDBDataPoint(df.LMDBData(place), shuffle=False)
 
+    pickled = str(tmp_path / "pickled.lmdb")
+    df.LMDBSerializer.save(numbers(), pickled, format="pickle")
+    with pytest.raises(df.CodecError, match="allow_pickle"):
+        [*df.LMDBDataPoint(pickled, shuffle=False)]
+    assert len([*df.LMDBDataPoint(pickled, shuffle=False, allow_pickle=True)]) == 4
+
     raw = df.LMDBData(place, shuffle=False)
     assert [*df.MapData(raw, df.LMDBSerializer._deserialize_lmdb)] == [[0], [1], [2], [3]]
     assert [*raw.map(lambda dp: df.formats.decode_record(dp[1]))] == [[0], [1], [2], [3]]  # type: ignore[attr-defined]

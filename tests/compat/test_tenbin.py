@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import io
+import pickle
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +148,19 @@ def test_the_bytes_are_its() -> None:
     assert theirs.str64("hello") == tenbin.str64("hello") and theirs.magic == tenbin.magic
 
 
+def test_its_tables() -> None:
+    assert tenbin.long_to_short["float32"] == "f4" and tenbin.short_to_long["u1"] == "uint8"
+    assert tenbin.bytedata(b"abc") == b"abc" and isinstance(tenbin.bytedata(b"abc"), bytes)
+    array = np.arange(6, dtype="u1").reshape(2, 3)
+    assert tenbin.bytedata(array).tobytes() == array.tobytes() and tenbin.bytelen(array) == 6
+
+
 def test_functions_on_what_comes() -> None:
     sample = [np.zeros(2), np.ones(2)]
     assert zcom.transform_with(sample, None) is sample
     first, second = zcom.transform_with(sample, [None, lambda a: a + 1])
     assert first is sample[0] and second.tolist() == [2, 2]
+    assert set(zcom.converter_table) == {"torch", "torch_cuda", "numpy"}
     assert zcom.listify(None) is None and zcom.listify(3) == [3] and zcom.listify((1, 2)) == (1, 2)
 
 
@@ -164,3 +175,31 @@ def test_a_dataset_of_pytorch() -> None:
             sender.send([np.full(2, number, "f4")])
         assert len(dataset) == 3
         assert [float(one[0][0]) for one in torch.utils.data.DataLoader(dataset, None)] == [0, 1, 2]
+        dataset.close()
+
+
+def test_a_dataset_of_pytorch_in_workers(tmp_path: Path) -> None:
+    """Each worker has a connection of its own, and no message comes twice."""
+    torch = library("torch")
+    url = f"ipc://{tmp_path}/messages"
+    dataset = df.tensorcom.TensorcomDataset(f"zrpull+{url}", length=4)
+    dataset = pickle.loads(pickle.dumps(dataset))
+    loader = torch.utils.data.DataLoader(dataset, None, num_workers=2)
+    over = threading.Event()
+
+    def feed(sender: df.Connection) -> None:
+        number = 0
+        while not over.is_set():
+            with suppress(df.PeerTimeout):
+                sender.send([np.full(2, number, "f4")])
+                number += 1
+
+    with df.Connection(f"zrpush+{url}", timeout=0.1, linger=0) as sender:
+        thread = threading.Thread(target=feed, args=(sender,))
+        thread.start()
+        try:
+            found = [float(one[0][0]) for one in loader]
+        finally:
+            over.set()
+            thread.join()
+    assert len(found) == len(set(found)) == 8

@@ -100,6 +100,7 @@ def test_datasets_grow_and_widen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ([[1, 2], [1]], "a datapoint of 1 components"),
         ([{"a": 1, "b": 2}], "a list is needed"),
         ([[1, np.zeros(2)], [1, np.zeros(3)]], r"'b' has components of different shapes"),
+        ([[1, np.ma.masked_array([1, 2], [0, 1])]], "'b' has masked arrays, which HDF5 has not"),
         ([[1, {}]], "'b': a dataset cannot hold dtype object, of dict"),
         ([[1, "a"], [1, 2]], "cannot hold dtype <U"),
         ([[1, np.datetime64("2020-01-01")]], "cannot hold dtype datetime64"),

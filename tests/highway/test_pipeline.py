@@ -96,6 +96,27 @@ def test_what_a_node_raises_comes_out() -> None:
             p.dequeue()
 
 
+def test_a_transform_that_forgets_its_batch_is_told() -> None:
+    class Forgetful:
+        def apply(self, batch: Any, deterministic: bool) -> None: ...
+
+    source = Noise((3, 3), n_worker=0)
+    with Pipeline([source, Augmentations([Forgetful()], n_worker=0)]) as p:
+        for _ in range(2):
+            with pytest.raises((TypeError, Ended), match=r"apply\(\) gave None, and must return"):
+                p.dequeue()
+
+
+def test_arguments_as_there(tmp_path: Path) -> None:
+    assert Benchmark(N=3, substract_pickling=True).n == 3
+    dumper = ImgDumper(tmp_path, True, batch_naming=False, file_type=".png", n_worker=0)
+    with Pipeline([Noise((8, 8, 3)), dumper]) as p:
+        p.dequeue()
+        generator = DequeueGenerator(p, queue_size=7)
+        assert generator.size() == generator.get_size() == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png"]
+
+
 def test_nodes_of_ones_own() -> None:
     with Pipeline([numbers(), Doubled(n_worker=0)]) as p:
         assert firsts(p) == [0, 2, 6, 8, 10]
@@ -220,7 +241,7 @@ def test_what_ends_a_sink_is_told() -> None:
 
 
 def test_benchmark(capfd: pytest.CaptureFixture[str]) -> None:
-    sink = Benchmark(n=2)
+    sink = Benchmark(N=2)
     with Pipeline([numbers(5), sink]) as p:
         assert p.wait()
     assert (sink.batches, sink.bytes) == (5, 5 * (12 + 2))
@@ -279,7 +300,7 @@ def test_what_makes_no_pipeline(photos: Path, tmp_path: Path) -> None:
         Noise(queue_size=0)
     with pytest.raises(df.ConfigError, match="no transform"):
         Augmentations([FlipX])
-    with pytest.raises(df.ConfigError, match="n=0"):
+    with pytest.raises(df.ConfigError, match="N=0"):
         Benchmark(0)
     with pytest.raises(df.ConfigError, match="runs by itself"):
         Pipeline([Noise(), ImgDumper(tmp_path, enqueue=True)]).wait()

@@ -51,6 +51,8 @@ class Augmentations(Map):
         for number, transform in enumerate(self.transforms):
             with nested(number):
                 batch = transform.apply(batch, self.deterministic)
+            if batch is None:
+                raise TypeError(f"{transform!r}: apply() gave None, and must return the batch")
         return batch
 
 
@@ -89,18 +91,19 @@ class Benchmark(Sink):
     """Tell on standard error, after each so many batches, how fast they come.
 
     Args:
-        n: so many.
+        N: so many.
+        substract_pickling: accepted, as there; nothing is pickled here.
 
     Attributes:
         batches: how many came.
         bytes: of the arrays in them.
     """
 
-    def __init__(self, n: int = 100) -> None:
+    def __init__(self, N: int = 100, substract_pickling: bool = False) -> None:  # noqa: N803
         super().__init__()
-        if n < 1:
-            raise ConfigError(f"n={n!r} must be at least 1")
-        self.n = int(n)
+        if N < 1:
+            raise ConfigError(f"N={N!r} must be at least 1")
+        self.n = int(N)
         self.batches = self.bytes = 0
         self._since = (0.0, 0)
 

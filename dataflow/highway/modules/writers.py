@@ -45,11 +45,8 @@ class ImgSaver(Map):
         queue_size: int = 128,
     ) -> None:
         super().__init__(n_worker, queue_size)
-        if file_type.lower() not in SUFFIXES:
-            known = ", ".join(sorted(SUFFIXES))
-            raise ConfigError(f"file_type={file_type!r} must be one of {known}")
         self.out_dir = Path(out_dir)
-        self.file_type = file_type
+        self.file_type = _suffix(file_type)
         self.enqueue = bool(enqueue)
         self.out_dir.mkdir(parents=True, exist_ok=True)
 
@@ -67,6 +64,8 @@ class ImgDumper(Map):
     Args:
         out_dir: the folder; it is made where it is missing.
         enqueue: hand the batches on.
+        batch_naming: accepted, as there, where it has no effect either.
+        file_type: the suffix, which says the format.
         n_worker: processes.
         queue_size: batches that may wait.
     """
@@ -75,19 +74,29 @@ class ImgDumper(Map):
         self,
         out_dir: str | os.PathLike[str],
         enqueue: bool = False,
+        batch_naming: bool = True,
+        file_type: str = ".jpg",
         *,
         n_worker: int = 1,
         queue_size: int = 128,
     ) -> None:
         super().__init__(n_worker, queue_size)
+        self.file_type = _suffix(file_type)
         self.out_dir = Path(out_dir)
         self.enqueue = bool(enqueue)
         self.out_dir.mkdir(parents=True, exist_ok=True)
 
     def apply(self, batch: dict[str, Any]) -> dict[str, Any] | None:
         for number, image in enumerate(batch["images"]):
-            _write(self.out_dir / f"{number}.jpg", image)
+            _write(self.out_dir / f"{number}{self.file_type}", image)
         return batch if self.enqueue else None
+
+
+def _suffix(file_type: str) -> str:
+    if file_type.lower() not in SUFFIXES:
+        known = ", ".join(sorted(SUFFIXES))
+        raise ConfigError(f"file_type={file_type!r} must be one of {known}")
+    return file_type
 
 
 def _name(key: str, suffix: str) -> PurePosixPath:
