@@ -293,6 +293,8 @@ class Outbox:
             if message.fields["acked"] > stream.next:
                 bad("header", "more was acknowledged than was sent")
             stream.acknowledge(message.fields["acked"])
+            if message.kind is Kind.CLOSE and stream.link not in (link, None):
+                return  # it left, and is here again: these were on their way for longer
             if message.kind is Kind.CLOSE:
                 self._retire(stream, "it has closed", quietly=True)
             else:

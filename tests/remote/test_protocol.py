@@ -226,6 +226,36 @@ def test_going_on_by_the_book() -> None:
         assert not thread.is_alive()
 
 
+def test_the_last_words_of_an_earlier_connection_end_nothing() -> None:
+    """A receiver that goes back to a state has the name of the one whose state it was."""
+    flow = df.DataFromList([[i] for i in range(100)], shuffle=False).seed(3)
+    with Sender(LOOPBACK, bind=True) as sender:
+        thread = threading.Thread(target=sender.send, args=(flow,))
+        thread.start()
+        with Peer(sender.addresses[0], "receiver") as peer, Peer(sender.addresses[0]) as again:
+            peer.greet()
+            stream = peer.hear(Kind.OPEN)["stream"]
+            peer.say(Kind.GRANT, stream=stream, next=0, acked=0, limit=1 << 16)
+            mark = peer.hear(Kind.MARK)
+            peer.hear(Kind.DATA)
+            again.greeting = peer.greeting
+            again.greet()
+            assert again.hear(Kind.OPEN)["stream"] == stream
+            peer.say(Kind.CLOSE, stream=stream, acked=0, complete=False, reason="closed")
+            new = secrets.token_bytes(16)
+            again.say(Kind.PING)
+            until(lambda: sender.stats()["peers"])
+            again.say(Kind.RESUME, stream=stream, new=new, state=mark["state"], since=10)
+            assert again.hear(Kind.OPEN)["stream"] == new
+            again.say(Kind.GRANT, stream=new, next=0, acked=0, limit=1 << 16)
+            data = again.hear(Kind.DATA)
+            assert data["position"] + data["skip"] == 10 and data["count"] - data["skip"] == 90
+            again.hear(Kind.END)
+            again.say(Kind.GRANT, stream=new, next=92, acked=92, limit=1 << 16)
+            thread.join(patient(20))
+            assert not thread.is_alive()
+
+
 def test_a_receiver_that_acknowledges_too_much_is_refused() -> None:
     with Sender(LOOPBACK, bind=True) as sender, Peer(sender.addresses[0], "receiver") as peer:
         peer.greet()
