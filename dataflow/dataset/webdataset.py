@@ -97,7 +97,7 @@ class WebDataset(KeyedSource):
         self.urls = find_files(path, schemes=("http", "https"))
         self.shuffle = bool(shuffle)
         self._policy = None if on_error is None else ErrorPolicy(on_error, give_up=True)
-        folder = cache_folder() / "shards" if cache_dir is None else Path(cache_dir)
+        folder = cache_folder() / "shards" if cache_dir is None else Path(cache_dir).expanduser()
         paths = [_here(url, folder, max_bytes) for url in self.urls]
         choices = None if select is None else [one.lower().split(";") for one in select]
         wanted = None if choices is None else frozenset(name for one in choices for name in one)

@@ -66,7 +66,7 @@ class DiskCache:
             not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 1
         ):
             raise ConfigError(f"max_bytes={max_bytes!r} is not a positive integer")
-        self.folder = os.path.abspath(os.fspath(folder))
+        self.folder = os.path.abspath(os.path.expanduser(folder))
         self.max_bytes = max_bytes
         self._drafts = os.path.join(self.folder, "drafts")
         self._token = secrets.token_hex(8)

@@ -55,7 +55,7 @@ class Driver(ABC):
 
     def cached(self, job: Job) -> bytes | None:
         """The body that the cache has for a job, if it has one."""
-        return None if self.cache is None else self.cache.get(job.url)
+        return None if self.cache is None else self.cache.get(job.key)
 
     def deliver_cached(self, job: Job, body: bytes) -> None:
         """Hand out a body from the cache."""
@@ -71,7 +71,7 @@ class Driver(ABC):
             self.deliver_error(job, error)
             return
         if self.cache is not None:
-            self.cache.put(job.url, body)
+            self.cache.put(job.key, body)
         self.tally.deliver(len(body))
         self._call(job, body)
 

@@ -75,6 +75,11 @@ class Job:
         self.foreign = False
         self.deadline = 0.0
 
+    @property
+    def key(self) -> str:
+        """What a cache knows it by: URLs that differ in nothing that is sent have the same."""
+        return self.first.partition("#")[0]
+
     def rewind(self) -> None:
         """Go back to before the redirects."""
         self.target, self.host = self.first, self.home

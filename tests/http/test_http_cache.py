@@ -176,6 +176,13 @@ def test_arguments(tmp_path: Path) -> None:
             DiskCache(tmp_path, max_bytes=bad)
 
 
+def test_the_folder_may_be_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    DiskCache("~/images").put("http://h/a", b"abc")
+    assert (tmp_path / "images").is_dir()
+    assert DiskCache(tmp_path / "images").get("http://h/a") == b"abc"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 128 KiB."""
@@ -225,3 +232,7 @@ def test_what_is_cached_is_not_downloaded(make: Any, server: Server, tmp_path: P
     assert server.requests["/a"] == 1
     stats = fetcher.stats()
     assert (stats["done"], stats["cached"], stats["transfers"]) == (20, 19, 1)
+    # What is not sent makes no other entry.
+    for url in (f" {server.url('/a')}\n", server.url("/a#top"), "\ufeff" + server.url("/a")):
+        assert fetcher.fetch(url) == JPEG
+    assert server.requests["/a"] == 1

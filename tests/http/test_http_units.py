@@ -132,6 +132,13 @@ URLS = [
         "xn--bcher-kva.de",
     ),
     ("http://h/a b\\c", "http://h/a%20b%5Cc", "h"),
+    ("\ufeff http://h/a\r\n", "http://h/a", "h"),
+    ("\thttp://h/a \u3000", "http://h/a", "h"),
+    ("http://h:/a", "http://h/a", "h"),
+    ("http://me:@h:/a", "http://me:@h/a", "h"),
+    ("http://faß.de:81/", "http://xn--fa-hia.de:81/", "xn--fa-hia.de:81"),
+    ("http://BÜCHER.example/", "http://xn--bcher-kva.example/", "xn--bcher-kva.example"),
+    ("http://☃.net/", "http://xn--n3h.net/", "xn--n3h.net"),
 ]
 
 
@@ -152,19 +159,29 @@ BAD_URLS: list[Any] = [
     "http://h:0/",
     "http://h:65536/",
     "http://h:x/",
-    "http://h:/",
+    "http:/h",
+    "http:h/a",
+    "http://:/",
     "http://a b/",
     "http://a%2eb/",
     "http://good\\@evil/",
     "http://[::1/",
-    "http://h/\n",
-    " http://h/",
+    "http://h/\na",
+    "http://h\t/",
+    " \ufeff\n",
     "http://h/" + "a" * 70_000,
     "http://\udcff/",
     "http://h/\udcff",
     None,
     b"http://h/",
 ]
+
+
+def test_what_is_wrong_is_said() -> None:
+    with pytest.raises(BadURLError, match="no // after http:"):
+        parse("http:/h/a.jpg")
+    with pytest.raises(BadURLError, match="nothing but white space"):
+        parse("\n")
 
 
 def test_bad_urls() -> None:
