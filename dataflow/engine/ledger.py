@@ -131,9 +131,9 @@ class Ledger:
         return self._issued
 
     @property
-    def returned(self) -> bool:
-        """Whether tasks were given back, and wait to go out again."""
-        return bool(self._returned)
+    def scarce(self) -> bool:
+        """Whether there are only tasks that were given back, as long as these are not done."""
+        return bool(self._returned) and (self._all_issued or self._space() < 1)
 
     @property
     def ready(self) -> int:
@@ -149,8 +149,7 @@ class Ledger:
             if self._end is None or place < self._end:
                 places = [*places, place]
                 again.append(task)
-        room = self.window - (self._issued - self._frontier if self._ordered else self._held())
-        wanted = min(size, room) - len(again)
+        wanted = min(size, self._space()) - len(again)
         tasks = Tasks.of(again)
         if wanted > 0 and not self._all_issued:
             fresh = self._tasks.take(wanted)
@@ -160,6 +159,10 @@ class Ledger:
             places = [*places, *following] if again else following
             tasks = tasks + fresh if again else fresh
         return self._hand_out(worker, _Open(worker, places, tasks)) if tasks else None
+
+    def _space(self) -> int:
+        """How many more may be under way or wait."""
+        return self.window - (self._issued - self._frontier if self._ordered else self._held())
 
     def lease_alone(self, worker: int) -> Lease | None:
         """One task that may have killed a worker, for one that has nothing else and gets nothing.

@@ -146,9 +146,11 @@ class Run:
     @property
     def _credit(self) -> int:
         """Tasks that a worker may hold: its share of the room, so that it goes on for as long as
-        the loop is away. Where it does, results wait with the worker.
+        the loop is away. Where it does, results wait with the worker. Those that had to give back
+        what they held leave their share to the others.
         """
-        return max(self._flow.depth, -(-self._room // max(1, len(self._seats))))
+        workers = sum(worker is None or not self._stealing.asked(worker) for worker in self._seats)
+        return max(self._flow.depth, -(-self._room // max(1, workers)))
 
     @property
     def finished(self) -> bool:
@@ -245,8 +247,9 @@ class Run:
                 self._isolated.add(worker)
                 return lease
         size = self._flow.size
-        # What was given back is what is left for all: it is not to be held by one of them again.
-        most = self._flow.depth if ledger.returned else self._credit
+        # What was given back may be what is left for all: then it is not to be held by one of them
+        # again. While there is more, they hold what they should: the loop may be away soon.
+        most = self._flow.depth if ledger.scarce else self._credit
         full = self._held.get(worker, 0) > most - size
         if full or worker in self._isolated or self._stealing.asked(worker):
             return None

@@ -165,7 +165,9 @@ def test_what_is_sent_for_odd_urls(make: Any, server: Server, path: str, sent: s
 def test_nothing_can_be_injected(make: Any, server: Server) -> None:
     fetcher = make()
     for text in ("\r\nX-Injected: 1", "\n", "\0", "\t", "\x7f", " ", "\udcff"):
-        for url in (server.url("/a") + text, server.url("/").replace(":", text + ":")):
+        # (White space at the end of a URL is no part of it.)
+        inside = server.url("/a") + text + "b", server.url("/").replace(":", text + ":")
+        for url in inside if text != " " else inside[1:]:  # a path may have one: it is encoded
             with pytest.raises(FetchError) as caught:
                 fetcher.fetch(url)
             assert caught.value.reason == "bad_url"
