@@ -198,6 +198,9 @@ class Runner(ProxyDataFlow):
         if executor is None:  # the workers of an earlier epoch go on
             executor = self._executors[key] = self._start_executor(fragment, buffer)
         fragment.release()
+        each = max(fragment.transfers, self._threads(fragment))
+        for policy in {one for chain in fragment.chains for one in chain.policies if one}:
+            policy.at_once = max(policy.at_once, self._worker_count(fragment) * each)
         executor.interrupted = False  # perhaps in a pass that had ended for it
         self._meter.runner = type(self).__name__
         keeps = False

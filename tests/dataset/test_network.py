@@ -348,6 +348,21 @@ def test_what_is_no_image_is_not_cached(server: Server, tmp_path: Path) -> None:
     assert server.requests["/a.jpg"] == 2
 
 
+def test_all_that_is_under_way_may_be_dead(server: Server) -> None:
+    """Two processes with 40 transfers each: the first 100 say little, the first 160 enough."""
+    server.routes["/a.jpg"] = ok(JPEG)
+    for dead, gives_up in ((100, False), (170, True)):
+        ds = NetworkImages(max_trials=1)
+        ds.datapoints = [[server.url("/dead.jpg"), i] for i in range(dead)]
+        ds.datapoints += [[server.url("/a.jpg"), i] for i in range(30 - 30 * gives_up)]
+        with df.PrefetchDataZMQ(ds.parallel(40), 2, ordered=True) as flow:
+            if gives_up:
+                with pytest.raises(df.TooManyErrors, match="all of the first 160 datapoints"):
+                    list(flow)
+            else:
+                assert len(list(flow)) == 30
+
+
 @pytest.mark.parametrize("run", ["alone", "parallel", "processes"])
 def test_a_session_of_the_users(server: Server, run: str) -> None:
     def guarded(exchange) -> None:
