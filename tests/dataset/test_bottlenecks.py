@@ -145,7 +145,9 @@ def test_slow_decoding() -> None:
 def test_a_slow_map_alone() -> None:
     text, rows = run(numbers(40).map(slow).filter(quick))
     assert named(text) == "MapData" and rows["MapData"]["share"] > 0.8
-    assert "two processes instead" in text and 0.6 < gain(text) < 1.1
+    # Two do its part in half the time, while the consumer goes on with what is not the map's.
+    assert "two processes instead" in text
+    assert 0.6 < gain(text) < 2 / rows["MapData"]["share"] - 1 + 0.05
 
 
 def test_a_slow_map_in_threads_and_what_one_more_brings() -> None:
