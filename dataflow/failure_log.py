@@ -176,24 +176,26 @@ class FailureLog:
                 rows.append([kinds.setdefault(kind, len(kinds)), *places])
         return {"kinds": [list(kind) for kind in kinds], "rows": rows} if rows else {}
 
-    def restore(self, state: Mapping[str, Any], keys: Mapping[int, Sequence[Any]]) -> None:
-        """Begin with those of a state.
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], keys: Mapping[int, Sequence[Any]]) -> FailureLog:
+        """One that begins with those of a state.
 
         Args:
             state: what `state` gave.
             keys: those of each source, by its stage number.
         """
-        self.__init__()  # type: ignore[misc]
+        log = cls()
         kinds = [_Kind(*kind) for kind in state.get("kinds", ())]
-        self._kinds = {kind: kind for kind in kinds}
+        log._kinds = {kind: kind for kind in kinds}
         for number, *places in state.get("rows", ()):
             origins = tuple(
                 Origin(source, keys[source], place, tuple(tag)) for source, place, *tag in places
             )
             many = [one.rows[one.place] for one in origins] if len(origins) > 1 else None
-            self._records.append(_Record(kinds[number], many, origins))
-            self._again |= {(one.source, one.tag) for one in origins}
-            self.counts[kinds[number].reason] += 1
+            log._records.append(_Record(kinds[number], many, origins))
+            log._again |= {(one.source, one.tag) for one in origins}
+            log.counts[kinds[number].reason] += 1
+        return log
 
 
 def reason_of(error: BaseException) -> str:

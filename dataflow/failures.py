@@ -106,8 +106,8 @@ class ErrorPolicy:
         return replacement
 
     def restore(self, state: Mapping[str, Any], keys: Mapping[int, Sequence[Any]]) -> None:
-        """Begin with the failures of a state; see `FailureLog.restore`."""
-        self.log.restore(state, keys)
+        """Begin with the failures of a state; see `FailureLog.of_state`."""
+        self.log = FailureLog.of_state(state, keys)
         self.counts = Counter(self.log.counts)
 
     def epoch_began(self) -> None:

@@ -218,7 +218,6 @@ class NetworkImages(KeyedSource):
         num_threads = whole_number("num_threads", num_threads, 1)
         source = copy.copy(self)
         source.__policy = self._policy  # what fails is listed by both
-        source.__policy.at_once = num_threads
         source._concurrency = int(num_threads)
         waits = source._needs_threads()
         return ThreadRunner(

@@ -149,8 +149,8 @@ class Run:
         the loop is away. Where it does, results wait with the worker. Those that had to give back
         what they held leave their share to the others.
         """
-        workers = sum(worker is None or not self._stealing.asked(worker) for worker in self._seats)
-        return max(self._flow.depth, -(-self._room // max(1, workers)))
+        workers = max(1, len(self._seats) - self._stealing.relieved)
+        return max(self._flow.depth, -(-self._room // workers))
 
     @property
     def finished(self) -> bool:

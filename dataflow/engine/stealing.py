@@ -48,6 +48,11 @@ class WorkStealing:
         """It gave back what it had not begun, and has done nothing since: it needs no more."""
         return worker in self._asked
 
+    @property
+    def relieved(self) -> int:
+        """How many workers that holds for."""
+        return len(self._asked)
+
     def ask(self, worker: int) -> None:
         """It is asked to give back what it has not begun."""
         self._asked.add(worker)

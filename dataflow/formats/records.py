@@ -75,7 +75,8 @@ class Decoder:
     def __call__(self, found: list[Any]) -> Datapoint:
         check_record(found[-1], self.path, allow_pickle=self.allow_pickle)
         try:
-            return _decoded(found[-1])
+            record = found[-1]
+            return pickle.loads(record) if is_pickle(record) else msgpack_numpy.decode(record)
         except Exception as error:  # a broken pickle raises anything
             reason = error.reason if isinstance(error, CodecError) else "corrupt"
             what = f"{self.path}: a record cannot be decoded: {error}"
@@ -99,7 +100,3 @@ def decode_record(record: bytes, *, allow_pickle: bool = False) -> Datapoint:
         CodecError: it cannot be decoded, or is pickled without `allow_pickle`.
     """
     return Decoder("the data", allow_pickle)([record])
-
-
-def _decoded(record: bytes) -> Datapoint:
-    return pickle.loads(record) if is_pickle(record) else msgpack_numpy.decode(record)

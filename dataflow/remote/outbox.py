@@ -293,12 +293,11 @@ class Outbox:
             if message.fields["acked"] > stream.next:
                 bad("header", "more was acknowledged than was sent")
             stream.acknowledge(message.fields["acked"])
-            if message.kind is Kind.CLOSE and stream.link not in (link, None):
-                return  # it left, and is here again: these were on their way for longer
-            if message.kind is Kind.CLOSE:
-                self._retire(stream, "it has closed", quietly=True)
-            else:
+            if message.kind is not Kind.CLOSE:
                 self._grant(stream, message.fields)
+            elif stream.link in (link, None):
+                self._retire(stream, "it has closed", quietly=True)
+            # Otherwise it is here again, and its last words were on their way for longer.
             self._changed.notify_all()
             return None
 

@@ -133,15 +133,10 @@ class Op:
                 node = made if node.op is not None else constant(array.function(node.value))
             checked.append(node)
             if not kind.accepts(node.type):
-                what = f"{node.type}" if node.op is not None else f"{node.type} {node.value!r:.60}"
-                hint = (
-                    ""
-                    if not _too_wide(kind, node.type)
-                    else "; st.astype makes other numbers of it"
-                )
-                raise ConfigError(
-                    f"{name} must be {kind}, and is {what} ({place(node.where)}){hint}"
-                )
+                value = [] if node.op is not None else f"{node.value!r:.60}".split()  # one line
+                what = f"{' '.join([str(node.type), *value])} ({place(node.where)})"
+                what += "; st.astype makes other numbers of it" * _too_wide(kind, node.type)
+                raise ConfigError(f"{name} must be {kind}, and is {what}")
             if kind == FLOAT and node.op is None and node.value != node.value:
                 raise ConfigError(f"{name} is no number: {node.value!r} ({place(node.where)})")
         return tuple(checked)

@@ -1,31 +1,4 @@
 """The transforms, where Highway has them."""
 
-from dataflow.highway.transforms import (
-    AdditiveNoise,
-    FlipX,
-    HistEq,
-    PadCrop,
-    RescaleImages,
-    Resize,
-    Rotate,
-    Shift,
-    Slicer,
-    TopCenterCrop,
-    Transform,
-    Zoom,
-)
-
-__all__ = [
-    "AdditiveNoise",
-    "FlipX",
-    "HistEq",
-    "PadCrop",
-    "RescaleImages",
-    "Resize",
-    "Rotate",
-    "Shift",
-    "Slicer",
-    "TopCenterCrop",
-    "Transform",
-    "Zoom",
-]
+from dataflow.highway.transforms import *  # noqa: F403 - all of them
+from dataflow.highway.transforms import __all__ as __all__

@@ -1,29 +1,4 @@
 """As ``highway.augmentations.img``."""
 
-from dataflow.highway.transforms import (
-    AdditiveNoise,
-    FlipX,
-    HistEq,
-    PadCrop,
-    RescaleImages,
-    Resize,
-    Rotate,
-    Shift,
-    Slicer,
-    TopCenterCrop,
-    Zoom,
-)
-
-__all__ = [
-    "AdditiveNoise",
-    "FlipX",
-    "HistEq",
-    "PadCrop",
-    "RescaleImages",
-    "Resize",
-    "Rotate",
-    "Shift",
-    "Slicer",
-    "TopCenterCrop",
-    "Zoom",
-]
+from dataflow.highway.transforms import *  # noqa: F403 - all of them
+from dataflow.highway.transforms import __all__ as __all__
