@@ -79,7 +79,12 @@ class DatapointError(DataFlowError):
         reason: a short word that can be counted, such as ``"timeout"`` or ``"truncated"``.
         status: the HTTP status, where an answer with one came.
         trials: how often it was tried, of a download.
+
+    Attributes:
+        passing: it may well go better later: the host did not answer.
     """
+
+    passing = False
 
     def __init__(
         self,

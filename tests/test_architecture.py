@@ -16,7 +16,7 @@ ROOT = Path(dataflow.__file__).parent
 
 # From the bottom up. What stands in one line does not import each other, except where ALLOWED.
 LAYERS = [
-    {"version", "errors", "meter", "randomness", "records", "runtime"},
+    {"version", "chance", "errors", "meter", "randomness", "records", "runtime"},
     {"failure_log"},
     {"node", "stopwatch", "failures", "overrides", "ownership"},
     {"epoch", "utils"},

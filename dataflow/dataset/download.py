@@ -231,14 +231,14 @@ def _answer(session: requests.Session, url: str, start: int) -> Iterator[request
 
     from requests.utils import get_environ_proxies
 
+    from dataflow.http.jobs import Job
     from dataflow.http.redirects import follow, refusal
-    from dataflow.http.retry import Job
     from dataflow.http.sockets import peer_of, resolve
 
     job = Job(url, done=lambda body: None)
     if job.problem is not None:
         raise job.problem
-    headers = {"Accept-Encoding": "identity", "User-Agent": _POLICY.user_agent}
+    headers = {"Accept-Encoding": "identity", "User-Agent": _POLICY.agent}
     if start:
         headers["Range"] = f"bytes={start}-"
     while True:

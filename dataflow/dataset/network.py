@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dataflow.dataset.stages import Decode, Download
@@ -67,12 +69,20 @@ class NetworkImages(KeyedSource):
         max_trials: how often a download is tried.
         max_bytes: the largest download accepted.
         max_pixels: images that claim to have more are refused before they are decoded.
+        verify: ``(component, algorithm)``: that component of a datapoint is the hash of the bytes
+            in hexadecimal, made with one of `hashlib`'s algorithms, such as ``(2, "md5")``. Bytes
+            that have another one fail with the reason ``hash``; where it is None all are taken.
+        user_agent, contact, headers, auth, netrc, proxy, cainfo, connect_timeout, max_per_host,
+        pause_per_host, respect_opt_outs: of the requests; see `dataflow.http.FetchPolicy`.
+        fetch_policy: such a policy, for what else it has; attributes that were set come before it.
     """
 
     _consumer_only = ("datapoints",)
     _OPTIONS = (
         *("seed", "on_error", "max_failed", "cache_dir", "cache_bytes", "session"),
-        *("timeout", "max_trials", "max_bytes", "max_pixels"),
+        *("timeout", "max_trials", "max_bytes", "max_pixels", "verify"),
+        *("user_agent", "contact", "headers", "auth", "netrc", "proxy", "cainfo"),
+        *("connect_timeout", "max_per_host", "pause_per_host", "respect_opt_outs", "fetch_policy"),
     )
 
     shuffle: bool = False
@@ -87,6 +97,19 @@ class NetworkImages(KeyedSource):
     max_trials: int = 5
     max_bytes: int = 64 << 20
     max_pixels: int = MAX_PIXELS
+    verify: tuple[Any, str] | None = None
+    user_agent: str | None = None
+    contact: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    auth: tuple[str, str] | None = None
+    netrc: bool | str | os.PathLike[str] = False
+    proxy: str | None = None
+    cainfo: str | os.PathLike[str] | None = None
+    connect_timeout: float = FetchPolicy.connect_timeout
+    max_per_host: int | None = None
+    pause_per_host: float = 0.0
+    respect_opt_outs: bool = False
+    fetch_policy: FetchPolicy | None = None
 
     # Of the instance's stages; `parallel` sets it on its own copy.
     _concurrency = 1
@@ -163,12 +186,28 @@ class NetworkImages(KeyedSource):
     def _reader(self) -> ItemStage:
         """The stage from address to bytes."""
         return Download(
-            FetchPolicy(timeout=self.timeout, max_trials=self.max_trials, max_bytes=self.max_bytes),
+            self._requests(),
             concurrency=self._concurrency,
             session=self.session,
             cache=self._cache(),
             max_pixels=self.max_pixels,
+            verify=self.verify,
         )
+
+    def _requests(self) -> FetchPolicy:
+        """The limits of each download: those that were set, else those of `fetch_policy`."""
+        policy = self.fetch_policy
+        if policy is None:
+            policy = FetchPolicy()
+        elif not isinstance(policy, FetchPolicy):
+            raise ConfigError(
+                f"fetch_policy={shortened(policy)} is of type {type(policy).__name__}: it must be "
+                "a dataflow.http.FetchPolicy"
+            )
+        names = {field.name for field in dataclasses.fields(FetchPolicy)}.intersection(_DEFAULTS)
+        own = {name: getattr(self, name) for name in names}
+        changed = {name: value for name, value in own.items() if value != _DEFAULTS[name]}
+        return dataclasses.replace(policy, **changed)
 
     def _decoder(self) -> ItemStage:
         if self._replaces("map_func_decode"):
@@ -264,6 +303,9 @@ class NetworkImages(KeyedSource):
         state = super().__getstate__()
         state.pop("_NetworkImages__built", None)
         return state
+
+
+_DEFAULTS = {name: getattr(NetworkImages, name) for name in NetworkImages._OPTIONS}
 
 
 def _check(source: NetworkImages, rows: Any) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from dataflow.chance import Chance
 from dataflow.epoch import Datapoint
+from dataflow.errors import ConfigError, FetchError
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
+from dataflow.http.urls import shown
 from dataflow.image.decode import check_image, decode_image
 from dataflow.stages.item import AsyncStage, ItemStage
+from dataflow.utils.arguments import shortened
 
 __all__ = ["Decode", "Download"]
 
@@ -24,6 +29,10 @@ class Download(AsyncStage):
         session: a `requests.Session` to use instead of libcurl.
         cache: keeps the bodies on disk.
         max_pixels: images that claim to have more are refused.
+        verify: the component that has the hash of the bytes, and its algorithm.
+
+    Raises:
+        ConfigError: `verify` cannot be.
     """
 
     def __init__(
@@ -34,8 +43,10 @@ class Download(AsyncStage):
         session: Any = None,
         cache: DiskCache | None = None,
         max_pixels: int,
+        verify: tuple[Any, str] | None = None,
     ) -> None:
         self.concurrency = concurrency
+        self._verify = None if verify is None else _verification(verify)
         self._policy_of_fetch = policy
         self._session = session
         self._cache = cache
@@ -44,12 +55,30 @@ class Download(AsyncStage):
         self._lock = threading.Lock()
 
     def begin(self, datapoint: Datapoint, done: Callable[[Any], None]) -> None:
-        rest = datapoint[1:]
+        self.begin_with(datapoint, done, Chance.ONLY)
+
+    def begin_with(self, datapoint: Datapoint, done: Callable[[Any], None], chance: Chance) -> None:
+        url, *rest = datapoint
+        wanted = None if self._verify is None else datapoint[self._verify[0]]
 
         def arrived(body: bytes | Exception) -> None:
+            if wanted is not None and isinstance(body, bytes):
+                body = self._verified(url, body, wanted)
             done(body if isinstance(body, Exception) else [body, *rest])
 
-        self._open_fetcher().submit(datapoint[0], arrived)
+        self._open_fetcher().submit(url, arrived, chance)
+
+    def _verified(self, url: str, body: bytes, wanted: Any) -> bytes | FetchError:
+        """A body, if it is the one that was hashed."""
+        assert self._verify is not None
+        algorithm = self._verify[1]
+        found = hashlib.new(algorithm, body, usedforsecurity=False).hexdigest()
+        if found == str(wanted).strip().lower():
+            return body
+        if self._cache is not None:
+            self._cache.drop(url)  # the right one may be there tomorrow
+        what = f"its bytes have the {algorithm} {found}, not {shortened(wanted)}"
+        return FetchError(f"{shown(url)}: {what}", reason="hash", url=url)
 
     def _open_fetcher(self) -> Fetcher:
         # Made where it is used: it has a thread, and its connections are this process's own.
@@ -94,6 +123,21 @@ class Download(AsyncStage):
         place = state.pop("place")
         cache = None if place is None else DiskCache(*place)
         self.__dict__.update(state, _cache=cache, _lock=threading.Lock())
+
+
+def _verification(verify: Any) -> tuple[Any, str]:
+    """Component and algorithm.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    known = sorted(name for name in hashlib.algorithms_available if "shake" not in name)
+    if not isinstance(verify, (tuple, list)) or len(verify) != 2 or verify[1] not in known:
+        raise ConfigError(
+            f"verify={shortened(verify)} must be (component, algorithm), with the number of the "
+            f'component that has the hash, as in (2, "md5"); the algorithms: {", ".join(known)}'
+        )
+    return tuple(verify)
 
 
 class Decode(ItemStage):

@@ -7,12 +7,17 @@ from collections.abc import Collection, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
+from dataflow.chance import Chance
 from dataflow.engine.deliveries import Arrived, Deliveries
 from dataflow.engine.isolation import Entry, Isolation
-from dataflow.engine.messages import Lease
+from dataflow.engine.messages import Failed, Lease
+from dataflow.engine.postponed import Postponed
 from dataflow.plan.tasks import EXHAUSTED, Feed, Task, Tasks
 
 __all__ = ["Ledger", "Lost"]
+
+# The types of outcomes that are not simply delivered.
+_PARTICULAR = frozenset({type(EXHAUSTED), Failed})
 
 
 class _Open:
@@ -23,18 +28,25 @@ class _Open:
         places: of its tasks.
         tasks: in order.
         suspect: it is this one task, which may have killed a worker.
+        chance: of its tasks.
         awaited: how many are not settled.
     """
 
-    __slots__ = ("_settled", "awaited", "places", "suspect", "tasks", "worker")
+    __slots__ = ("_settled", "awaited", "chance", "places", "suspect", "tasks", "worker")
 
     def __init__(
-        self, worker: int, places: Sequence[int], tasks: Tasks, suspect: Entry | None = None
+        self,
+        worker: int,
+        places: Sequence[int],
+        tasks: Tasks,
+        chance: Chance,
+        suspect: Entry | None = None,
     ) -> None:
         self.worker = worker
         self.places = places
         self.tasks = tasks
         self.suspect = suspect
+        self.chance = chance
         self.awaited = len(tasks)
         self._settled = bytearray(len(tasks))
 
@@ -107,6 +119,7 @@ class Ledger:
         self._issued = 0  # the next place
         self._all_issued = False
         self._returned: deque[Entry] = deque()
+        self._postponed = Postponed()
         self._isolation = Isolation()
         self._out: dict[int, _Open] = {}
         self._out_count = 0
@@ -122,7 +135,7 @@ class Ledger:
         return (
             self._all_issued
             and not self._out_count
-            and not (self._returned or self._isolation or self._ready)
+            and not (self._returned or self._postponed or self._isolation or self._ready)
         )
 
     @property
@@ -142,6 +155,14 @@ class Ledger:
 
     def lease(self, worker: int, size: int) -> Lease | None:
         """The next lease for a worker, of up to `size` tasks; None where there is none now."""
+        space = self._space()
+        if self._postponed and space > 0:
+            over = self._all_issued and not (self._out_count or self._returned)
+            late = self._postponed.take(min(size, space), issued=self._issued, over=over)
+            if late:
+                tasks = Tasks.of([entry.task for entry in late])
+                of = [entry.place for entry in late]
+                return self._hand_out(worker, _Open(worker, of, tasks, Chance.LAST))
         places: Sequence[int] = []
         again: list[Task] = []
         while self._returned and len(again) < size:
@@ -149,7 +170,7 @@ class Ledger:
             if self._end is None or place < self._end:
                 places = [*places, place]
                 again.append(task)
-        wanted = min(size, self._space()) - len(again)
+        wanted = min(size, space) - len(again)
         tasks = Tasks.of(again)
         if wanted > 0 and not self._all_issued:
             fresh = self._tasks.take(wanted)
@@ -158,7 +179,11 @@ class Ledger:
             self._issued += len(fresh)
             places = [*places, *following] if again else following
             tasks = tasks + fresh if again else fresh
-        return self._hand_out(worker, _Open(worker, places, tasks)) if tasks else None
+        if not tasks:
+            return None
+        # In a fixed order nothing can wait for better times.
+        chance = Chance.ONLY if self._ordered else Chance.FIRST
+        return self._hand_out(worker, _Open(worker, places, tasks, chance))
 
     def _space(self) -> int:
         """How many more may be under way or wait."""
@@ -172,13 +197,14 @@ class Ledger:
         entry = self._isolation.next()
         if entry is None:
             return None
-        return self._hand_out(worker, _Open(worker, [entry.place], Tasks.of([entry.task]), entry))
+        tasks = Tasks.of([entry.task])
+        return self._hand_out(worker, _Open(worker, [entry.place], tasks, Chance.ONLY, entry))
 
     def _hand_out(self, worker: int, lease: _Open) -> Lease:
         number = next(self._numbers)
         self._out_count += lease.awaited
         self._out[number] = lease
-        return Lease(number, self._seed, lease.tasks)
+        return Lease(number, self._seed, lease.tasks, lease.chance)
 
     def settle(self, number: int, first: int, outcomes: list[Any]) -> tuple[int, int] | None:
         """Enter the outcomes of tasks that follow each other in a lease; the list is kept.
@@ -197,15 +223,18 @@ class Ledger:
             self.condemn(entry, outcomes[0])
             return lease.worker, 1
         places, tasks = lease.places, lease.tasks
-        whole = isinstance(indices, range) and isinstance(places, range)
+        whole = isinstance(indices, range) and isinstance(places, range) and self._end is None
         # By their types, as comparing the user's objects may do anything.
-        if whole and self._end is None and type(EXHAUSTED) not in map(type, outcomes):
+        if whole and _PARTICULAR.isdisjoint(map(type, outcomes)):
+            self._postponed.hopeful = True
             span = slice(indices[0], indices[-1] + 1)
             del outcomes[len(indices) :]
             self._put(Arrived(places[span], tasks[span], outcomes))
         else:
             for index in indices:
-                self._enter(places[index], tasks[index], outcomes[index - first])
+                outcome = outcomes[index - first]
+                if not self._postpones(lease, index, outcome):
+                    self._enter(places[index], tasks[index], outcome)
         return lease.worker, len(indices)
 
     def _close(self, number: int, first: int, count: int) -> Sequence[int]:
@@ -218,6 +247,14 @@ class Ledger:
         if not lease.awaited:
             del self._out[number]
         return indices
+
+    def _postpones(self, lease: _Open, index: int, outcome: Any) -> bool:
+        """Whether a task comes again later, after this."""
+        if type(outcome) is not Failed:
+            self._postponed.hopeful = True
+            return False
+        first = outcome.passing and lease.chance is Chance.FIRST
+        return first and self._postponed.add(lease.entry(index))
 
     def _enter(self, place: int, task: Task, outcome: Any) -> None:
         if outcome is EXHAUSTED:
@@ -241,12 +278,14 @@ class Ledger:
         lease = self._out.get(number)
         if lease is None or not self._close(number, index, 1):
             return None
-        self._give_back(lease.entry(index))
+        self._give_back(lease, lease.entry(index))
         return lease.worker
 
-    def _give_back(self, entry: Entry) -> None:
+    def _give_back(self, lease: _Open, entry: Entry) -> None:
         """A task was not done: it goes out again, before those that never did."""
-        if entry.member is None:
+        if lease.chance is Chance.LAST:
+            self._postponed.give_back(entry)
+        elif entry.member is None:
             self._returned.appendleft(entry)
         else:
             self._isolation.again(entry)
@@ -266,18 +305,20 @@ class Ledger:
             certain: they have, whatever else it had in progress.
         """
         lost = Lost([], [], [], any(self._runs_alone(*held) for held in in_progress))
+        returned: list[tuple[_Open, Entry]] = []
         for number in [n for n, lease in self._out.items() if lease.worker == worker]:
             lease = self._out.pop(number)
             self._out_count -= lease.awaited
             for index, entry in lease.entries():
                 if (number, index) not in in_progress:
-                    lost.returned.append(entry)
+                    returned.append((lease, entry))
                 elif self._isolation.accuse(entry, certain=certain or lease.alone):
                     lost.convicted.append(entry)
                 else:
                     lost.suspects.append(entry)
-        for entry in reversed(lost.returned):
-            self._give_back(entry)
+        for lease, entry in reversed(returned):
+            self._give_back(lease, entry)
+        lost.returned.extend(entry for _, entry in returned)
         return lost
 
     def _runs_alone(self, number: int, index: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from dataflow.chance import Chance
 from dataflow.codec import functions
 from dataflow.errors import DatapointError, WorkerError, text_of
 from dataflow.plan.tasks import SourceEnded, Tasks
@@ -31,14 +32,26 @@ RECALL = "recall"
 
 @dataclass(slots=True)
 class Lease:
-    """A run of tasks handed to one worker."""
+    """A run of tasks handed to one worker.
+
+    Attributes:
+        number: never used twice.
+        seed: the pass's.
+        tasks: what is to be done.
+        chance: whether what fails for a passing reason comes again.
+    """
 
     number: int
     seed: int
     tasks: Tasks
+    chance: Chance = Chance.ONLY
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Lease, (self.number, self.seed, self.tasks)
+        return _lease, (self.number, self.seed, self.tasks, self.chance.value)
+
+
+def _lease(number: int, seed: int, tasks: Tasks, chance: int) -> Lease:
+    return Lease(number, seed, tasks, Chance(chance))
 
 
 _new: Any = tuple.__new__
@@ -145,6 +158,7 @@ class Failed:
             often pickle but do not unpickle. None where it cannot travel.
         final: it is no `Exception`, and ends the loop.
         ends: the source that raised it has no more after it, so nobody is asked whether to go on.
+        passing: it may go better later; see `DatapointError.passing`.
     """
 
     stage: int
@@ -154,6 +168,7 @@ class Failed:
     error: BaseException | bytes | None
     final: bool = False
     ends: bool = False
+    passing: bool = False
 
     @classmethod
     def of(cls, error: BaseException, stage: int) -> Failed:
@@ -163,7 +178,8 @@ class Failed:
         kind = type(error)
         text = "".join(traceback.format_exception(error))
         name, final = f"{kind.__module__}.{kind.__qualname__}", not isinstance(error, Exception)
-        return cls(stage, name, text_of(error), text, error, final, ends)
+        passing = isinstance(error, DatapointError) and error.passing
+        return cls(stage, name, text_of(error), text, error, final, ends, passing)
 
     def sealed(self) -> Failed:
         """The same, fit for another process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from dataflow.codec import local
@@ -30,7 +31,7 @@ class Unread(NamedTuple):
 
 def sendable(lease: Lease) -> Lease:
     """A lease that could not be pickled, without the keys for which it could not."""
-    return Lease(lease.number, lease.seed, Tasks.of(_checked(lease.tasks, _why_not_sent)))
+    return replace(lease, tasks=Tasks.of(_checked(lease.tasks, _why_not_sent)))
 
 
 def readable(message: Any) -> Any:
@@ -39,7 +40,7 @@ def readable(message: Any) -> Any:
         return message
     whole = message.message
     if isinstance(whole, Lease):
-        return Lease(whole.number, whole.seed, Tasks.of(_checked(whole.tasks, _why_not_read)))
+        return replace(whole, tasks=Tasks.of(_checked(whole.tasks, _why_not_read)))
     if isinstance(whole, Report):
         for _, _, outcomes in whole.results:
             outcomes[:] = map(_read, outcomes)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dataflow.chance import Chance
 from dataflow.codec.flawed import Flawed
 from dataflow.engine.apply import PENDING, OpExecutor, Raised
 from dataflow.engine.counters import Counters
@@ -338,7 +339,9 @@ class _Thread:
 
     def _begin(self, stage: AsyncStage, value: Any, number: int) -> None:
         """Have an asynchronous stage begin on the datapoint that is being made."""
-        stage.begin(value, partial(self._worker.arrived, *self._at, number))
+        lease = self._at[0]
+        chance = Chance.ONLY if isinstance(lease, PartialBatch) else lease.chance
+        stage.begin_with(value, partial(self._worker.arrived, *self._at, number), chance)
 
     def _put(self, lease: Lease | PartialBatch, index: int, made: list[Any]) -> None:
         """Enter an outcome, which is in a list, so that nothing else holds it."""

@@ -4,46 +4,75 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from dataflow.errors import DatapointError
-from dataflow.http.policy import FetchPolicy
-from dataflow.http.retry import Job
+from dataflow.http.jobs import Job
+from dataflow.http.policy import AGENT, FetchPolicy
 
-__all__ = ["Check", "accept"]
+__all__ = ["Answer", "Check", "accept"]
 
 Check: TypeAlias = Callable[[bytes, str | None], object]
 """Takes a body and its Content-Type, and raises `FetchError` or `DecodeError` to refuse it."""
 
+Header: TypeAlias = Callable[[str], list[str]]
+
 _GZIP = b"\x1f\x8b"
 _PIECE = 1 << 16
+_OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
+
+
+class Answer(NamedTuple):
+    """What a 2xx answer says of its body.
+
+    Attributes:
+        status: of the answer.
+        content_type: the header.
+        encodings: how the body is packed, in the order in which that was done; lower case.
+        robots: the ``X-Robots-Tag`` headers.
+    """
+
+    status: int
+    content_type: str | None
+    encodings: list[str]
+    robots: list[str]
+
+    @classmethod
+    def of(cls, status: int, content_type: str | None, header: Header) -> Answer:
+        """From what gives all values of a header by its name in lower case."""
+        packed = ",".join(header("content-encoding")).lower()
+        encodings = [word for word in map(str.strip, packed.split(",")) if word]
+        return cls(status, content_type, encodings, header("x-robots-tag"))
 
 
 def accept(
-    job: Job,
-    body: bytes,
-    content_type: str | None,
-    status: int,
-    *,
-    policy: FetchPolicy,
-    check: Check | None,
+    job: Job, body: bytes, answer: Answer, *, policy: FetchPolicy, check: Check | None
 ) -> bytes:
     """Unpack and check the body of a 2xx answer.
 
-    No encoding is offered to servers, so bodies come as they are. A few send gzip all the same;
-    an image type with the magic bytes of gzip is such a case and is unpacked, under the same cap.
+    No encoding is offered to servers, so bodies come as they are. A few are packed all the same:
+    by gzip or deflate, or by brotli where that package is installed. They are unpacked under the
+    same cap, and so is what has the magic bytes of gzip where an image type is announced.
 
     Returns:
         The body to hand out.
 
     Raises:
-        DatapointError: it is empty, too large, cannot be unpacked, or was refused by `check`.
+        DatapointError: it is empty, too large, cannot be unpacked, must not be used, or was refused
+            by `check`.
     """
+    status = answer.status
+    if policy.respect_opt_outs and (mark := _opted_out(answer.robots)):
+        raise job.error("opted_out", f"the server's X-Robots-Tag says {mark}", status)
     if not body:
         raise job.error("empty", f"status {status} with an empty body", status)
-    if body[:2] == _GZIP and content_type and content_type[:6].lower() == "image/":
-        body = _unpack(job, body, status, policy.max_bytes)
+    for encoding in reversed(answer.encodings):
+        body = _unpack(job, body, encoding, status, policy.max_bytes)
+    content_type = answer.content_type
+    image = content_type is not None and content_type[:6].lower() == "image/"
+    if image and not answer.encodings and body[:2] == _GZIP:
+        body = _unpack(job, body, "gzip", status, policy.max_bytes)
     if check is not None:
         try:
             check(body, content_type)
@@ -56,26 +85,79 @@ def accept(
     return body
 
 
-def _unpack(job: Job, body: bytes, status: int, cap: int) -> bytes:
-    inflate = zlib.decompressobj(wbits=31)
+def _opted_out(robots: list[str]) -> str | None:
+    """What a server says against the use of its answer; rules for others' names do not count."""
+    for rule in robots:
+        name, colon, rest = rule.lower().partition(":")
+        if colon and name.strip() != AGENT:
+            continue
+        words = (rest if colon else name).split(",")
+        for word in map(str.strip, words):
+            if word in _OPT_OUTS:
+                return word
+    return None
+
+
+def _unpack(job: Job, body: bytes, encoding: str, status: int, cap: int) -> bytes:
+    if encoding == "identity" or (encoding in ("gzip", "x-gzip") and body[:2] != _GZIP):
+        return body  # servers announce gzip for what is as it was
+    try:
+        unpacker = _unpacker(encoding, body)
+    except ImportError:
+        raise job.error("encoding", "packed with brotli: pip install brotli", status) from None
+    if unpacker is None:
+        raise job.error("encoding", f"packed as {encoding[:20]!r}, which is not known", status)
     out = io.BytesIO()
     size = 0
     try:
-        # In pieces: so the unpacked bytes exist once, and no more of them than the cap.
-        for start in range(0, len(body), _PIECE):
-            piece = body[start : start + _PIECE]
-            while piece and not inflate.eof:
-                unpacked = inflate.decompress(piece, _PIECE)
-                piece = inflate.unconsumed_tail
-                size += len(unpacked)
-                if size > cap:
-                    what = f"unpacks to more than max_bytes={cap}"
-                    raise job.error("too_large", what, status)
-                out.write(unpacked)
-            if inflate.eof:
-                break
-    except zlib.error as error:
-        raise job.error("encoding", f"its gzip data is damaged: {error}", status) from error
-    if not inflate.eof:
-        raise job.error("encoding", "its gzip data ends early", status)
+        for unpacked in unpacker:
+            size += len(unpacked)
+            if size > cap:
+                raise job.error("too_large", f"unpacks to more than max_bytes={cap}", status)
+            out.write(unpacked)
+    except (zlib.error, EOFError, ValueError) as error:
+        what = f"its {encoding} data is damaged or ends early: {error}"
+        raise job.error("encoding", what, status) from error
     return out.getvalue()
+
+
+def _unpacker(encoding: str, body: bytes) -> Iterator[bytes] | None:
+    """What unpacks a body, in pieces: so no more of it exists than the cap and a piece."""
+    if encoding in ("gzip", "x-gzip"):
+        return _inflated(body, 31)
+    if encoding == "deflate":
+        # Meant is zlib's format (RFC 9110), and many servers send the bare one.
+        zlibs = body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+        return _inflated(body, 15 if zlibs else -15)
+    return _unbrotlied(body) if encoding == "br" else None
+
+
+def _inflated(body: bytes, wbits: int) -> Iterator[bytes]:
+    inflate = zlib.decompressobj(wbits=wbits)
+    for start in range(0, len(body), _PIECE):
+        piece = body[start : start + _PIECE]
+        while piece and not inflate.eof:
+            yield inflate.decompress(piece, _PIECE)
+            piece = inflate.unconsumed_tail
+    if not inflate.eof:
+        raise EOFError("the end is missing")
+
+
+def _unbrotlied(body: bytes) -> Iterator[bytes]:
+    import brotli
+
+    unpacker = brotli.Decompressor()
+
+    def pieces() -> Iterator[bytes]:
+        rest = body
+        while not unpacker.is_finished():
+            try:
+                piece = unpacker.process(rest, output_buffer_limit=_PIECE)
+            except brotli.error as error:
+                raise ValueError(str(error)) from error
+            if not piece and unpacker.can_accept_more_data():
+                raise EOFError("the end is missing")
+            rest = b""
+            yield piece
+
+    return pieces()

@@ -97,6 +97,10 @@ class DiskCache:
                 os.utime(path)
         return body
 
+    def drop(self, url: str) -> None:
+        """Keep the body of a URL no longer."""
+        _remove(self._path(url))  # its size is set right at the next look at all of them
+
     def put(self, url: str, body: bytes) -> None:
         """Keep a body. Does nothing where that is not possible."""
         if self._resume > time.monotonic():

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 
 import pycurl
 
-from dataflow.http.body import Check
+from dataflow.http.body import Answer, Check
 from dataflow.http.cache import DiskCache
 from dataflow.http.driver import REDIRECTS, Driver
 from dataflow.http.easy_handle import EasyHandle, HandleOptions
 from dataflow.http.fetcher import Fetcher
+from dataflow.http.jobs import Job
 from dataflow.http.loop import CurlLoop
 from dataflow.http.policy import FetchPolicy
-from dataflow.http.retry import Job
 
 __all__ = ["CurlFetcher"]
 
@@ -23,14 +24,16 @@ log = logging.getLogger(__name__)
 
 # How many bodies in a row may come from the cache before the transfers get their turn.
 _CACHED_IN_A_ROW = 8
+_LOOK_SECONDS = 0.5  # between two looks at whether transfers move
+# How long a host that never answered keeps others waiting; it is asked again at the end.
+_IMPATIENCE = 3.0
 
 
 class CurlFetcher(Fetcher):
     """Fetches over libcurl's multi interface, in one daemon thread.
 
     Connections are kept alive, names resolved once a minute, HTTP/2 is used where a server offers
-    it over TLS. An idle fetcher uses no CPU. Proxies are those of libcurl's environment variables
-    (``http_proxy``, ``https_proxy``, ``no_proxy`` …); behind one it is the proxy that decides which
+    it over TLS. An idle fetcher uses no CPU. Behind a proxy it is the proxy that decides which
     addresses can be reached, here only those written as numbers are checked.
 
     Args:
@@ -69,6 +72,9 @@ class _CurlDriver(Driver):
         self._idle: list[EasyHandle] = []
         self._handles: dict[pycurl.Curl, EasyHandle] = {}
         self._busy = 0
+        # libcurl's own limit of speed measures over whole seconds, and begins some of them late.
+        self._look_seconds = min(_LOOK_SECONDS, policy.stall_timeout / 4)
+        self._next_look = 0.0
         self._inbox: deque[Job] = deque()
         self._lock = threading.Lock()
         self._closed = False
@@ -105,15 +111,39 @@ class _CurlDriver(Driver):
                     if more or self._closed or (free and self._inbox):
                         sleep: float | None = 0.0
                     else:
-                        sleep = self.schedule.wait() if free else None
+                        sleep = self._nap(self.schedule.wait() if free else None)
                     running = loop.turn(sleep, running)
                 if running < self._busy:
                     self._reap()
+                if self._busy and time.monotonic() >= self._next_look:
+                    self._end_silent()
         except BaseException:
             log.exception("the fetching thread failed")
             raise
         finally:
             self._tear_down()
+
+    def _nap(self, wait: float | None) -> float | None:
+        """How long to sleep, where nothing happens, if the schedule has something after `wait`."""
+        if not self._busy:
+            return wait
+        left = max(0.0, self._next_look - time.monotonic())
+        return left if wait is None else min(wait, left)
+
+    def _end_silent(self) -> None:
+        """End the transfers in which nothing moves, or in whose place others could be made."""
+        now = time.monotonic()
+        self._next_look = now + self._look_seconds
+        limit = self.policy.stall_timeout
+        for handle in list(self._handles.values()):
+            if handle.job is None:
+                continue
+            silence = handle.silence(now)
+            if silence >= limit:
+                self._finish(handle, pycurl.E_OPERATION_TIMEDOUT, f"no byte for {limit:g} s")
+            elif silence >= _IMPATIENCE and self.schedule.may_give_way(handle.job):
+                text = f"no answer for {_IMPATIENCE:g} s, while others waited"
+                self._finish(handle, pycurl.E_OPERATION_TIMEDOUT, text)
 
     def _fill(self) -> bool:
         """Start what there is room for; returns whether it stopped before that was done."""
@@ -129,6 +159,7 @@ class _CurlDriver(Driver):
             if error is not None:
                 self.deliver_error(job, error)
             elif not job.deadline and (body := self.cached(job)) is not None:
+                schedule.skipped(job)
                 self.deliver_cached(job, body)
                 cached += 1
                 if cached >= _CACHED_IN_A_ROW:
@@ -140,6 +171,7 @@ class _CurlDriver(Driver):
     def _start(self, job: Job) -> None:
         left = self.schedule.begin(job)
         if left <= 0:
+            self.schedule.ended(job, "closed")
             self.deliver_error(job, self.overdue(job))
             return
         if self._idle:
@@ -153,6 +185,7 @@ class _CurlDriver(Driver):
         except (pycurl.error, ValueError) as error:
             handle.release()
             self._idle.append(handle)
+            self.schedule.ended(job, "bad_url")
             self.deliver_error(job, job.error("bad_url", f"libcurl refuses it: {error}"))
             return
         self._busy += 1
@@ -177,18 +210,23 @@ class _CurlDriver(Driver):
         job = handle.job
         assert job is not None
         status = handle.status()
-        if not code and 200 <= status < 300:
-            body, content_type = handle.body(), handle.content_type()
-            self._release(handle)
-            self.deliver_body(job, body, content_type, status)
-        elif status in REDIRECTS and (location := handle.location()):
-            peer = handle.peer()
-            self._release(handle)
-            self.redirect(job, location, peer, status)
-        else:
-            error, retry_after = handle.failure(code, text, status), handle.retry_after(status)
+        good = not code and 200 <= status < 300
+        location = handle.location() if status in REDIRECTS else ""
+        error = None if good or location else handle.failure(code, text, status)
+        self.schedule.ended(job, None if status or error is None else error.reason)
+        if error is not None:
+            retry_after = handle.retry_after(status)
             self._release(handle)
             self.retry(job, error, retry_after)
+        elif good:
+            answer = Answer.of(status, handle.content_type(), handle.header)
+            body = handle.body()
+            self._release(handle)
+            self.deliver_body(job, body, answer)
+        else:
+            peer, job.cookies = handle.peer(), handle.cookies()
+            self._release(handle)
+            self.redirect(job, location, peer, status)
 
     def _release(self, handle: EasyHandle) -> None:
         handle.release()

@@ -6,11 +6,12 @@ import logging
 from abc import ABC, abstractmethod
 
 from dataflow.errors import ConfigError, DatapointError, FetchError
-from dataflow.http.body import Check, accept
+from dataflow.http.body import Answer, Check, accept
 from dataflow.http.cache import DiskCache
+from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy
 from dataflow.http.redirects import follow
-from dataflow.http.retry import Job, Schedule
+from dataflow.http.retry import Schedule
 from dataflow.http.stats import Tally
 
 __all__ = ["REDIRECTS", "Driver"]
@@ -43,7 +44,7 @@ class Driver(ABC):
         self.check = check
         self.cache = cache
         self.tally = Tally()
-        self.schedule = Schedule(policy)
+        self.schedule = Schedule(policy, slots=concurrency)
 
     @abstractmethod
     def submit(self, job: Job) -> None:
@@ -58,14 +59,14 @@ class Driver(ABC):
         return None if self.cache is None else self.cache.get(job.key)
 
     def deliver_cached(self, job: Job, body: bytes) -> None:
-        """Hand out a body from the cache."""
+        """Hand out a body from the cache, for a job that got no transfer."""
         self.tally.deliver_cached()
         self._call(job, body)
 
-    def deliver_body(self, job: Job, body: bytes, content_type: str | None, status: int) -> None:
+    def deliver_body(self, job: Job, body: bytes, answer: Answer) -> None:
         """Check, keep and hand out what a 2xx answer brought."""
         try:
-            body = accept(job, body, content_type, status, policy=self.policy, check=self.check)
+            body = accept(job, body, answer, policy=self.policy, check=self.check)
         except Exception as error:
             # What is no DatapointError is a bug of the check, for the caller to see.
             self.deliver_error(job, error)
@@ -78,12 +79,9 @@ class Driver(ABC):
     def deliver_error(self, job: Job, error: Exception) -> None:
         """Report that a URL has failed for good."""
         if isinstance(error, DatapointError):
-            reason = error.reason
             # Its frames hold the body, and errors are kept in lists for a long time.
             error.__traceback__ = None
-        else:
-            reason = type(error).__name__
-        self.tally.fail(reason)
+        self.tally.fail(_word(error))
         self._call(job, error)
 
     def redirect(self, job: Job, location: str, peer: str, status: int) -> None:
@@ -123,8 +121,22 @@ class Driver(ABC):
         """The error for a job whose deadline passed between two transfers."""
         return job.error("timeout", f"not finished within timeout={self.policy.timeout:g} s")
 
+    def settled(self, job: Job) -> list[Job]:
+        """The jobs that have the outcome of this one; to be called once."""
+        return self.schedule.settled(job)
+
     def _call(self, job: Job, result: bytes | Exception) -> None:
-        try:
-            job.done(result)
-        except Exception:
-            log.exception("the callback of a download raised")
+        followers = self.settled(job)
+        for one in (job, *followers):
+            if one is not job and isinstance(result, Exception):
+                self.tally.fail(_word(result))
+            elif one is not job:
+                self.tally.deliver(0)
+            try:
+                one.done(result)
+            except Exception:
+                log.exception("the callback of a download raised")
+
+
+def _word(error: Exception) -> str:
+    return error.reason if isinstance(error, DatapointError) else type(error).__name__

@@ -13,9 +13,10 @@ from urllib.request import getproxies_environment
 import pycurl
 
 from dataflow.errors import FetchError
+from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy
 from dataflow.http.redirects import portable_headers, refusal
-from dataflow.http.retry import Job, parse_retry_after
+from dataflow.http.retry import parse_retry_after
 
 __all__ = ["EasyHandle", "HandleOptions"]
 
@@ -62,8 +63,7 @@ _REASONS = {
 }
 _CONNECTION_LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 _BUFFER = 128 << 10
-# libcurl reads this header itself from 7.66 on, which spares a call of Python for every header.
-_KNOWS_RETRY_AFTER = hasattr(pycurl, "RETRY_AFTER")
+_RECEIVED = getattr(pycurl, "SIZE_DOWNLOAD_T", pycurl.SIZE_DOWNLOAD)
 
 
 class HandleOptions:
@@ -71,9 +71,17 @@ class HandleOptions:
 
     def __init__(self, policy: FetchPolicy) -> None:
         self.policy = policy
-        self.headers = [f"{name}: {value}" for name, value in policy.headers.items()]
-        self.portable = [f"{name}: {value}" for name, value in portable_headers(policy).items()]
-        self.proxied = bool(set(getproxies_environment()) - {"no"})
+        own = dict(policy.headers)
+        if policy.authorization is not None and "authorization" not in map(str.lower, own):
+            own["Authorization"] = policy.authorization
+        self.headers = _lines(own)
+        # The login of a URL comes before that of the policy.
+        self.without_login = _lines({k: v for k, v in own.items() if k.lower() != "authorization"})
+        self.portable = _lines(portable_headers(policy))
+        if policy.proxy is None:
+            self.proxied = bool(set(getproxies_environment()) - {"no"})
+        else:
+            self.proxied = bool(policy.proxy)
         self.inner_hosts: set[str] = set()
         """Hosts that a connection was opened to at a private address: it may still be open."""
         # Before 8.4 libcurl applies its limit only to lengths that are announced.
@@ -81,12 +89,16 @@ class HandleOptions:
 
     @cached_property
     def cainfo(self) -> str | None:
-        """A file of trusted certificates: the policy's, the system's, or that of certifi.
+        """A file or folder of trusted certificates: the policy's, the environment's, the system's,
+        or that of certifi.
 
         The path that libcurl was built with is another machine's where it comes in a wheel.
         """
         if self.policy.cainfo is not None:
-            return self.policy.cainfo
+            return os.fspath(self.policy.cainfo)
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            if path := os.environ.get(name):
+                return path
         system = ssl.get_default_verify_paths().cafile
         if system is not None:
             return system
@@ -95,6 +107,16 @@ class HandleOptions:
         except ImportError:
             return None
         return certifi.where()
+
+    def lines_for(self, job: Job) -> list[str]:
+        """The headers of a transfer."""
+        if job.foreign:
+            return self.portable
+        return self.without_login if job.has_login else self.headers
+
+
+def _lines(headers: dict[str, str]) -> list[str]:
+    return [f"{name}: {value}" for name, value in headers.items()]
 
 
 class EasyHandle:
@@ -109,9 +131,11 @@ class EasyHandle:
         self._options = options
         self._parts: list[bytes] = []
         self._refusal: str | None = None
-        self._pause: float | None = None
-        self._foreign = False
+        self._head: list[bytes] = []
+        self._lines = options.headers
         self._fresh = False
+        self._progress: tuple[float, int, bool] | None = None
+        self._moved = 0.0
         policy = options.policy
         setopt = self.curl.setopt
         setopt(pycurl.NOSIGNAL, 1)
@@ -122,17 +146,20 @@ class EasyHandle:
         setopt(pycurl.SSL_VERIFYPEER, 1)
         setopt(pycurl.SSL_VERIFYHOST, 2)
         if options.cainfo is not None:
-            setopt(pycurl.CAINFO, options.cainfo)
+            folder = os.path.isdir(options.cainfo)
+            setopt(pycurl.CAPATH if folder else pycurl.CAINFO, options.cainfo)
         setopt(pycurl.MAXFILESIZE_LARGE, policy.max_bytes)
         setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(policy.connect_timeout * 1000)))
-        # libcurl measures over whole seconds.
-        setopt(pycurl.LOW_SPEED_LIMIT, 1)
-        setopt(pycurl.LOW_SPEED_TIME, max(1, round(policy.stall_timeout)))
         setopt(pycurl.BUFFERSIZE, _BUFFER)
-        setopt(pycurl.USERAGENT, policy.user_agent)
+        setopt(pycurl.USERAGENT, policy.agent)
+        setopt(pycurl.COOKIEFILE, "")  # keep cookies, in memory; see `prepare`
+        if policy.netrc:
+            setopt(pycurl.NETRC, pycurl.NETRC_OPTIONAL)
+            if not isinstance(policy.netrc, bool):
+                setopt(pycurl.NETRC_FILE, os.path.expanduser(policy.netrc))
         setopt(pycurl.HTTPHEADER, options.headers)
-        if not _KNOWS_RETRY_AFTER:
-            setopt(pycurl.HEADERFUNCTION, self._note_header)
+        if policy.proxy:
+            setopt(pycurl.PROXY, policy.proxy)
         if not options.proxied:
             setopt(pycurl.PROXY, "")
             setopt(pycurl.OPENSOCKETFUNCTION, self._open)
@@ -141,7 +168,7 @@ class EasyHandle:
         """Set up the transfer of a job's target that may take so many seconds."""
         self.job = job
         self._refusal = None
-        self._pause = None
+        self._progress = None
         parts: list[bytes] = []
         self._parts = parts
         setopt = self.curl.setopt
@@ -150,10 +177,18 @@ class EasyHandle:
         # A method of list costs no Python frame for each of a body's pieces.
         counts, cap = self._options.counts_bytes, self._options.policy.max_bytes
         setopt(pycurl.WRITEFUNCTION, parts.append if counts else _capped(parts, cap))
-        if job.foreign is not self._foreign:
-            self._foreign = job.foreign
-            options = self._options
-            setopt(pycurl.HTTPHEADER, options.portable if job.foreign else options.headers)
+        head: list[bytes] = []
+        self._head = head
+        setopt(pycurl.HEADERFUNCTION, head.append)
+        lines = self._options.lines_for(job)
+        if lines is not self._lines:
+            self._lines = lines
+            if lines:
+                setopt(pycurl.HTTPHEADER, lines)
+            else:
+                self.curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the old one
+        for cookie in job.cookies:
+            setopt(pycurl.COOKIELIST, cookie)
         # An open connection has no address left to check, so a redirect gets a new one.
         fresh = job.hops > 0 and job.host in self._options.inner_hosts
         if fresh is not self._fresh:
@@ -164,6 +199,17 @@ class EasyHandle:
         """Forget the job. The handle keeps no part of its body alive."""
         self.job = None
         self._parts.clear()
+        if self.cookies():
+            self.curl.setopt(pycurl.COOKIELIST, "ALL")  # that is: forget them
+
+    def silence(self, now: float) -> float:
+        """For how many seconds nothing moved, as far as that was noticed by earlier calls."""
+        getinfo = self.curl.getinfo
+        received = getinfo(_RECEIVED), getinfo(pycurl.HEADER_SIZE)
+        progress = (*received, getinfo(pycurl.CONNECT_TIME) > 0)
+        if progress != self._progress:
+            self._progress, self._moved = progress, now
+        return now - self._moved
 
     def status(self) -> int:
         """The answer's status; 0 where none came."""
@@ -187,6 +233,21 @@ class EasyHandle:
         raw: bytes | None = self.curl.getinfo_raw(pycurl.REDIRECT_URL)
         return raw.decode("utf-8", "surrogateescape") if raw else ""
 
+    def header(self, name: str) -> list[str]:
+        """The values of a header, whose name is in lower case."""
+        head, wanted = self._head, name.encode() + b":"
+        if wanted not in b"".join(head).lower():
+            return []
+        # There are those of a proxy, or of an interim answer, before them.
+        last = max(number for number, line in enumerate(head) if line.startswith(b"HTTP/"))
+        lines = [line for line in head[last:] if line.lower().startswith(wanted)]
+        return [line[len(wanted) :].strip().decode("latin-1") for line in lines]
+
+    def cookies(self) -> list[str]:
+        """The cookies that the answer set, and those that were sent."""
+        found: list[str] = self.curl.getinfo(pycurl.INFO_COOKIELIST)
+        return found
+
     def peer(self) -> str:
         """The server's address; empty behind a proxy, whose address says nothing."""
         if self._options.proxied:
@@ -198,10 +259,7 @@ class EasyHandle:
         """The pause in seconds that the server asks for."""
         if status < 400:
             return None
-        if not _KNOWS_RETRY_AFTER:
-            return self._pause
-        seconds: int = self.curl.getinfo(pycurl.RETRY_AFTER)
-        return float(seconds) if seconds > 0 else None
+        return parse_retry_after(next(iter(self.header("retry-after")), None))
 
     def failure(self, code: int, text: str, status: int) -> FetchError:
         """What went wrong with a transfer that brought no 2xx answer, or not all of it."""
@@ -224,11 +282,6 @@ class EasyHandle:
         return job.error(
             reason, text or "the answer is not HTTP that can be understood", status or None
         )
-
-    def _note_header(self, line: bytes) -> None:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"retry-after":
-            self._pause = parse_retry_after(value.decode("latin-1"))
 
     def _open(self, purpose: int, address: pycurl.CurlSockAddr) -> _Lent | int:
         """libcurl is about to connect: the last word on where to."""

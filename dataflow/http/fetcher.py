@@ -8,8 +8,9 @@ import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from dataflow.chance import Chance
 from dataflow.http.driver import Driver
-from dataflow.http.retry import Done, Job
+from dataflow.http.jobs import Done, Job
 from dataflow.http.stats import FetchStats
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Fetcher:
 
     `submit` may be called from any thread. Up to `concurrency` transfers are under way; what is
     submitted beyond that waits inside, in the order of submission, and so do URLs between two
-    trials, without holding a slot. A fetcher does not survive a fork and cannot be pickled.
+    trials, without holding a slot. What a `Chance` was told of keeps few slots for hosts that do
+    not answer. A fetcher does not survive a fork and cannot be pickled.
 
     Args:
         driver: what does the work. Its threads hold it, and not this object, so that a fetcher
@@ -35,11 +37,16 @@ class Fetcher:
         # This also runs at exit, before the interpreter abandons its daemon threads.
         self._finalizer = weakref.finalize(self, driver.stop)
 
-    def submit(self, url: str, done: Done) -> None:
+    def submit(self, url: str, done: Done, chance: Chance | None = None) -> None:
         """Queue a URL.
 
         Args:
             url: an http or https URL.
+            chance: given for one of many URLs. While a host has not answered, it gets four
+                transfers at once, and after four failures in a row it is dead: its URLs fail
+                without being tried for as long as the last try took, a second at least. With
+                ``FIRST`` there is one trial on a host that has not answered, with ``LAST`` one on
+                a dead host for all that wait for it. None: nothing of the kind.
             done: called exactly once with the body or with the exception (`FetchError`, or what
                 `check` raised), in a thread of the fetcher, or in the one that closes it. It
                 should be quick. What it raises is logged and goes no further.
@@ -47,7 +54,7 @@ class Fetcher:
         Raises:
             FetchError: the fetcher is closed (reason ``closed``); `done` will not be called.
         """
-        self._driver.submit(Job(url, done))
+        self._driver.submit(Job(url, done, chance))
 
     def stats(self) -> FetchStats:
         """What was done since the fetcher was made."""

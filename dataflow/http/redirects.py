@@ -12,9 +12,9 @@ from __future__ import annotations
 import ipaddress
 
 from dataflow.http.addresses import is_forbidden
+from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy
-from dataflow.http.retry import Job
-from dataflow.http.urls import BadURLError, parse, shown
+from dataflow.http.urls import BadURLError, login_of, parse, shown, with_login
 
 __all__ = ["follow", "portable_headers", "refusal"]
 
@@ -46,6 +46,11 @@ def follow(job: Job, location: str, peer: str, policy: FetchPolicy, status: int)
     except BadURLError as error:
         what = f"redirected to {shown(location)!r}: {error}"
         raise job.error("bad_url", what, status) from error
+    # The login of the submitted URL holds for its host, but not where others could read it.
+    safe = url.startswith("https:") or job.first.startswith("http:")
+    login = login_of(job.first)
+    if login and host == job.home and safe and not (job.foreign or login_of(url)):
+        url = with_login(url, login)
     job.hops += 1
     job.fenced = not peer or not policy.is_private(peer)
     job.foreign = job.foreign or host != job.home

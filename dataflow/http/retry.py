@@ -12,96 +12,27 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
 
+from dataflow.chance import Chance
 from dataflow.errors import FetchError
+from dataflow.http.hosts import Hosts
+from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy, is_retried
-from dataflow.http.urls import BadURLError, parse, shown
 
-__all__ = ["Done", "Job", "Schedule", "parse_retry_after"]
-
-Done: TypeAlias = Callable[[bytes | Exception], object]
-"""Takes the body of a URL, or the exception that there was instead."""
+__all__ = ["Schedule", "parse_retry_after"]
 
 MAX_BACKOFF = 10.0
 _MAX_HOSTS = 1000
 
 
-class Job:
-    """One URL on its way.
-
-    Attributes:
-        url: as it was submitted.
-        target: what to request now; after a redirect, its target.
-        host: the host of `target`, with the port where it has one.
-        trial: how many trials were begun.
-        hops: how many redirects this trial has followed.
-        fenced: a public host redirected here, so that private addresses are out of bounds.
-        foreign: a redirect left the host of the submitted URL, whose secrets must not follow.
-        deadline: when to give up, on the schedule's clock; 0 before the first transfer.
-        problem: why it cannot be requested at all.
-    """
-
-    __slots__ = (
-        "deadline",
-        "done",
-        "fenced",
-        "first",
-        "foreign",
-        "home",
-        "hops",
-        "host",
-        "problem",
-        "target",
-        "trial",
-        "url",
-    )
-
-    def __init__(self, url: str, done: Done) -> None:
-        self.url = url
-        self.problem: FetchError | None = None
-        try:
-            target, host = parse(url)
-        except BadURLError as error:
-            target = host = ""
-            what = f"{shown(url)}: not a URL to fetch: {error}"
-            self.problem = FetchError(what, reason="bad_url", url=url)
-        self.first = self.target = target
-        self.home = self.host = host
-        self.done = done
-        self.trial = 0
-        self.hops = 0
-        self.fenced = False
-        self.foreign = False
-        self.deadline = 0.0
-
-    @property
-    def key(self) -> str:
-        """What a cache knows it by: URLs that differ in nothing that is sent have the same."""
-        return self.first.partition("#")[0]
-
-    def rewind(self) -> None:
-        """Go back to before the redirects."""
-        self.target, self.host = self.first, self.home
-        self.hops = 0
-        self.fenced = self.foreign = False
-
-    def error(self, reason: str, what: str, status: int | None = None) -> FetchError:
-        """A `FetchError` for this URL; `what` continues a sentence that begins with it."""
-        where = shown(self.url)
-        if self.target is not self.first:
-            where += f" (redirected to {shown(self.target)})"
-        if self.trial > 1:
-            what += f" (trial {self.trial})"
-        message, trials = f"{where}: {what}", self.trial or None
-        return FetchError(message, reason=reason, url=self.url, status=status, trials=trials)
-
-
 class Schedule:
     """The URLs that wait: for a slot in the order of arrival, or for their time. Not thread-safe.
 
+    Hosts that never answered get no more than half of the slots while others have URLs, too.
+
     Args:
         policy: how often, and how long at most.
+        slots: transfers under way at a time.
         clock: a monotonic clock in seconds.
         draw: a function of (low, high) that draws the waits.
     """
@@ -110,23 +41,40 @@ class Schedule:
         self,
         policy: FetchPolicy,
         *,
+        slots: int = 1,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._draw = draw
+        self._hosts = Hosts(policy, clock)
+        self._most_strangers = -(-slots // 2)
         self._ready: deque[Job] = deque()
+        self._strange: deque[Job] = deque()  # the same, but their hosts never answered
+        self._same: dict[str, list[Job]] = {}
+        self._failed: deque[tuple[Job, FetchError]] = deque()
         self._later: list[tuple[float, int, Job]] = []
         self._order = itertools.count()
         self._paused: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._later)
+        ready = len(self._ready) + len(self._strange) + len(self._failed)
+        return ready + len(self._later) + self._hosts.waiting
 
     def push(self, job: Job) -> None:
-        """Put a new URL at the end of the queue."""
+        """Put a new URL at the end of the queue; one that is under way already is not got twice."""
+        if job.problem is None:
+            followers = self._same.get(job.key)
+            if followers is not None:
+                followers.append(job)
+                return
+            self._same[job.key] = []
         self._ready.append(job)
+
+    def settled(self, job: Job) -> list[Job]:
+        """A job has its body or its error, and so have these, which are of the same URL."""
+        return self._same.pop(job.key, [])
 
     def push_first(self, job: Job) -> None:
         """Put a URL that was redirected before all others: it holds its place."""
@@ -134,28 +82,46 @@ class Schedule:
 
     def pop(self) -> tuple[Job, FetchError | None] | None:
         """What to do now, if anything: a job to start, or one that has failed while it waited."""
-        later, ready = self._later, self._ready
-        while True:
-            if later and later[0][0] <= self._clock():
-                job = heapq.heappop(later)[2]
-            elif ready:
-                job = ready.popleft()
-            else:
-                return None
-            if job.problem is not None or not self._paused:
+        if self._failed:
+            return self._failed.popleft()
+        while (job := self._next()) is not None:
+            if job.problem is not None:
                 return job, job.problem
-            until = self._pause_end(job.host)
-            if until is None:
+            if self._paused and (until := self._pause_end(job.host)) is not None:
+                error = self._pause_error(job, until)
+                if error is not None:
+                    return job, error
+                self._excuse(job, until)
+                heapq.heappush(self._later, (until, next(self._order), job))
+                continue
+            if (until := self._hosts.not_before(job)) > self._clock():
+                heapq.heappush(self._later, (until, next(self._order), job))
+                continue
+            admitted = self._hosts.admit(job)
+            if isinstance(admitted, FetchError):
+                return job, admitted
+            if admitted:
                 return job, None
-            error = self._pause_error(job, until)
-            if error is not None:
-                return job, error
-            self._excuse(job, until)
-            heapq.heappush(later, (until, next(self._order), job))
+        return None
+
+    def _next(self) -> Job | None:
+        """Whose turn it is."""
+        ready, strange = self._ready, self._strange
+        if self._later and self._later[0][0] <= self._clock():
+            return heapq.heappop(self._later)[2]
+        room = self._hosts.strangers < self._most_strangers
+        if strange and room:
+            return strange.popleft()
+        while ready:
+            job = ready.popleft()
+            if room or job.chance is None or self._hosts.knows(job):
+                return job
+            strange.append(job)
+        return strange.popleft() if strange else None
 
     def wait(self) -> float | None:
         """Seconds until `pop` has something new; 0 if it has now, None if it waits for nothing."""
-        if self._ready:
+        if self._ready or self._strange or self._failed:
             return 0.0
         if self._later:
             return max(0.0, self._later[0][0] - self._clock())
@@ -168,7 +134,33 @@ class Schedule:
             job.deadline = now + self._policy.timeout
         if not job.hops:
             job.trial += 1
+        job.begun = now
+        self._hosts.began(job)
         return max(0.0, job.deadline - now)
+
+    def ended(self, job: Job, reason: str | None = None) -> None:
+        """A transfer that `begin` counted has ended; to be told before anything else about it.
+
+        Args:
+            job: the job.
+            reason: why no answer came; None where one came, whatever it says.
+        """
+        released, failed = self._hosts.ended(job, reason)
+        self._ready.extendleft(reversed(released))
+        self._failed += failed
+
+    def may_give_way(self, job: Job) -> bool:
+        """Whether a transfer that is silent so far takes a slot that others wait for.
+
+        It may where they can hope for more: its host never answered, while others did.
+        """
+        if job.chance is not Chance.FIRST or not (self._ready or self._strange):
+            return False
+        return self._hosts.hopeful and not self._hosts.knows(job)
+
+    def skipped(self, job: Job) -> None:
+        """A job that `pop` gave out needed no transfer."""
+        self._ready.extendleft(reversed(self._hosts.skipped(job)))
 
     def failed(
         self, job: Job, error: FetchError, *, retry_after: float | None = None
@@ -184,6 +176,9 @@ class Schedule:
             The error to report, or None where the URL will be tried again.
         """
         if not is_retried(error.reason, error.status):
+            return error
+        if self._hosts.silent(job, error.reason):
+            error.passing = True
             return error
         now = self._clock()
         until = now
@@ -206,9 +201,12 @@ class Schedule:
 
     def drain(self) -> list[Job]:
         """Take everything out, to cancel it."""
-        jobs = [*self._ready, *(entry[2] for entry in sorted(self._later))]
-        self._ready.clear()
-        self._later.clear()
+        jobs = [*self._ready, *self._strange, *(job for job, _ in self._failed)]
+        jobs += [*(entry[2] for entry in sorted(self._later)), *self._hosts.drain()]
+        jobs += [job for followers in self._same.values() for job in followers]
+        self._same.clear()
+        for waiting in (self._ready, self._strange, self._failed, self._later):
+            waiting.clear()
         return jobs
 
     def _pause(self, host: str, until: float) -> None:

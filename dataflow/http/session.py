@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -18,13 +19,14 @@ import urllib3.exceptions
 from requests.utils import select_proxy
 
 from dataflow.errors import FetchError
-from dataflow.http.body import Check
+from dataflow.http.body import Answer, Check
 from dataflow.http.cache import DiskCache
 from dataflow.http.driver import REDIRECTS, Driver
 from dataflow.http.fetcher import Fetcher
+from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy
 from dataflow.http.redirects import portable_headers, refusal
-from dataflow.http.retry import Job, parse_retry_after
+from dataflow.http.retry import parse_retry_after
 from dataflow.http.sockets import cut, peer_of, resolve, set_timeout
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ class SessionFetcher(Fetcher):
     leaves those threads to end by themselves.
 
     Args:
-        policy: the limits of each download. Its `user_agent` is used unless the session has its
-            own, its `cainfo` where it is set; otherwise certificates are the session's affair.
+        policy: the limits of each download. Its `user_agent` and `auth` are used unless the session
+            has its own, its `cainfo` and `proxy` where they are set; otherwise these are the
+            session's affair, and so are cookies and the netrc file.
         session: used from several threads, and not closed.
         concurrency: how many transfers may be under way at a time. The session's adapters should
             keep as many connections (``HTTPAdapter(pool_maxsize=…)``).
@@ -88,6 +91,9 @@ class _SessionDriver(Driver):
     ) -> None:
         super().__init__(policy, concurrency, check, cache)
         self._session = session
+        proxy = policy.proxy
+        # "" means none here; requests wants the name that no URL has.
+        self._proxies = None if proxy is None else {"http": proxy, "https": proxy}
         # Guards all that follows, and the schedule.
         self._turn = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -124,6 +130,10 @@ class _SessionDriver(Driver):
             if thread is not threading.current_thread():
                 thread.join(max(0.0, limit - time.monotonic()))
 
+    def settled(self, job: Job) -> list[Job]:
+        with self._turn:
+            return super().settled(job)
+
     def requeue(self, job: Job) -> FetchError | None:
         with self._turn:
             return self.cancelled(job) if self._closed else super().requeue(job)
@@ -151,31 +161,41 @@ class _SessionDriver(Driver):
                     self._turn.notify()
                 job, error = item
                 self._active[job] = None
+                fresh = not job.deadline
+                left = self.schedule.begin(job) if error is None else 0.0
             finish: Callable[[], None]
             if error is not None:
                 finish = partial(self.deliver_error, job, error)
-            elif not job.deadline and (body := self.cached(job)) is not None:
+            elif fresh and (body := self.cached(job)) is not None:
+                self._ended(job, "cached")
                 finish = partial(self.deliver_cached, job, body)
             else:
-                finish = self._transfer(job)
+                finish = self._transfer(job, left)
             with self._turn:
                 mine = job in self._active
                 self._active.pop(job, None)
             if mine:  # otherwise `stop` has dealt with it
                 finish()
 
-    def _transfer(self, job: Job) -> Callable[[], None]:
-        """Make one request; returns what to do about its outcome."""
-        left = self.schedule.begin(job)
+    def _ended(self, job: Job, reason: str | None) -> None:
+        with self._turn:
+            self.schedule.ended(job, reason)
+            self._turn.notify()  # it may have let others go
+
+    def _transfer(self, job: Job, left: float) -> Callable[[], None]:
+        """Make one request, in so many seconds; returns what to do about its outcome."""
         if left <= 0:
+            self._ended(job, "closed")
             return partial(self.deliver_error, job, self.overdue(job))
         self.tally.begin(retry=job.trial > 1 and not job.hops)
+        silent: str | None = "internal"  # the reason, until there is an answer
         try:
             proxied = self._is_proxied(job)
             if job.hops and not proxied:
                 for address in resolve(job.target):
                     self._permit(job, address)
             response = self._request(job, left)
+            silent = None
             try:
                 with self._turn:
                     if job in self._active:
@@ -188,6 +208,7 @@ class _SessionDriver(Driver):
                 # Back to the pool if its body was read to the end, else closed.
                 response.close()
         except FetchError as error:
+            silent = silent and error.reason
             return partial(self.retry, job, error, None)
         except Exception as error:
             # Adapters and authentication plugins raise whatever they like. It does not become the
@@ -195,15 +216,17 @@ class _SessionDriver(Driver):
             diagnosis = _diagnosis(error)
             for cause in _causes(error):
                 cause.__traceback__ = None
+            silent = silent and diagnosis[0]
             return partial(self.retry, job, job.error(*diagnosis), None)
         finally:
             self.tally.end()
+            self._ended(job, silent)
 
     def _request(self, job: Job, left: float) -> Response:
         policy = self.policy
         headers: dict[str, str | None] = {"Accept-Encoding": "identity"}
         if self._session.headers.get("User-Agent") in (None, _DEFAULT_AGENT):
-            headers["User-Agent"] = policy.user_agent
+            headers["User-Agent"] = policy.agent
         if job.foreign:
             headers.update(portable_headers(policy))
             headers.update({"Authorization": None, "Cookie": None})
@@ -212,19 +235,26 @@ class _SessionDriver(Driver):
         return self._session.get(
             job.target,
             headers=headers,
-            auth=_no_auth if job.foreign else None,
+            auth=self._auth_for(job),
+            proxies=self._proxies,
             timeout=(min(policy.connect_timeout, left), min(policy.stall_timeout, left)),
             allow_redirects=False,
             stream=True,
-            verify=policy.cainfo,
+            verify=None if policy.cainfo is None else os.fspath(policy.cainfo),
         )
+
+    def _auth_for(self, job: Job) -> Any:
+        if job.foreign:
+            return _no_auth
+        return self._session.auth or (None if job.has_login else self.policy.auth)
 
     def _judge(self, job: Job, response: Response, peer: str, proxied: bool) -> Callable[[], None]:
         status = response.status_code
         if 200 <= status < 300:
             body = self._read(job, response, self.policy.max_bytes)
             content_type = response.headers.get("Content-Type")
-            return partial(self.deliver_body, job, body, content_type, status)
+            answer = Answer.of(status, content_type, response.raw.headers.getlist)
+            return partial(self.deliver_body, job, body, answer)
         with suppress(Exception):  # whatever becomes of its body, the answer was no
             self._read(job, response, _SMALL)
         location = self._session.get_redirect_target(response)
@@ -278,7 +308,8 @@ class _SessionDriver(Driver):
         return (public or addresses or [""])[0]
 
     def _is_proxied(self, job: Job) -> bool:
-        settings = self._session.merge_environment_settings(job.target, {}, True, None, None)
+        proxies = dict(self._proxies or {})
+        settings = self._session.merge_environment_settings(job.target, proxies, True, None, None)
         return select_proxy(job.target, settings["proxies"]) is not None
 
 

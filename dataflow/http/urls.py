@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["BadURLError", "Target", "parse", "shown"]
+__all__ = ["BadURLError", "Target", "login_of", "parse", "shown", "with_login"]
 
 MAX_LENGTH = 1 << 16
 """Characters. The longest that servers take is 8 to 16 thousand."""
@@ -60,6 +60,19 @@ def parse(url: str) -> Target:
         if port is not host and port.isdigit() and ":" in host and not 0 < int(port) < 65536:
             raise BadURLError(f"its port {port} is not between 1 and 65535")
     return Target(url, host)
+
+
+def login_of(url: str) -> str:
+    """The user and password of a URL, with the @ after them; empty where it has none."""
+    authority = url.partition("//")[2].partition("/")[0].partition("?")[0]
+    user, at, _ = authority.rpartition("@")
+    return user + at
+
+
+def with_login(url: str, login: str) -> str:
+    """A URL that has none, with what `login_of` gave."""
+    scheme, slashes, rest = url.partition("//")
+    return scheme + slashes + login + rest
 
 
 def _repair(url: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from dataflow.chance import Chance
 from dataflow.epoch import Datapoint, Epoch, Stream
 from dataflow.kinds import ProxyDataFlow
 from dataflow.randomness import Tag
@@ -63,6 +64,17 @@ class AsyncStage(ItemStage):
                 exception that it would raise.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no begin()")
+
+    def begin_with(self, datapoint: Datapoint, done: Callable[[Any], None], chance: Chance) -> None:
+        """`begin`, where it matters whether the datapoint comes again.
+
+        Args:
+            datapoint: as of `begin`.
+            done: as of `begin`.
+            chance: with ``FIRST``, what fails with a `DatapointError` that is `passing` is tried
+                once more at the end of the epoch, with ``LAST``.
+        """
+        self.begin(datapoint, done)
 
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
         arrived: SimpleQueue[Any] = SimpleQueue()

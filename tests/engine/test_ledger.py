@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import count
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflow.chance import Chance
+from dataflow.engine import postponed
 from dataflow.engine.ledger import Ledger
-from dataflow.engine.messages import Lease
+from dataflow.engine.messages import Failed, Lease
+from dataflow.errors import FetchError
 from dataflow.plan.tasks import EXHAUSTED, Feed, Task
 
 
@@ -131,3 +135,79 @@ def test_exhausted_ends_an_endless_feed() -> None:
             ledger.settle(lease.number, index, [outcomes[index]])
         assert sorted(outcome for _, _, outcome in taken(ledger)) == ["a", "b"]
         assert ledger.finished
+
+
+def failed(passing: bool) -> Failed:
+    error = FetchError("no answer", reason="timeout")
+    error.passing = passing
+    return Failed.of(error, 0)
+
+
+@given(
+    size=st.integers(0, 40),
+    dead=st.sets(st.integers(0, 39)),
+    window=st.integers(1, 20),
+    lease=st.integers(1, 9),
+    seed=st.integers(0, 1 << 30),
+)
+def test_what_may_go_better_later_comes_once_more(size, dead, window, lease, seed) -> None:
+    rng = random.Random(seed)
+    ledger = Ledger(tasks(size), seed=0, window=window, ordered=False)
+    out: list[tuple[Lease, int]] = []
+    tried: Counter = Counter()
+    delivered: dict = {}
+    while not ledger.finished:
+        if rng.random() < 0.5 and (given_out := ledger.lease(0, lease)):
+            out += [(given_out, i) for i in range(len(given_out.tasks))]
+        elif rng.random() < 0.1 and out:
+            given_back, index = out.pop()
+            ledger.take_back(given_back.number, index)
+        elif rng.random() < 0.05:
+            out.clear()
+            ledger.revoke(0)
+        elif out:
+            done, index = out.pop(rng.randrange(len(out)))
+            key = done.tasks[index].key
+            tried[key] += 1
+            assert done.chance is (Chance.FIRST if tried[key] == 1 else Chance.LAST)
+            ledger.settle(done.number, index, [failed(True) if key in dead else key])
+        delivered |= {number: outcome for number, _, outcome in taken(ledger)}
+    assert sorted(delivered) == list(range(size))
+    for key, outcome in delivered.items():
+        assert tried[key] == 1 + (key in dead)
+        assert isinstance(outcome, Failed) if key in dead else outcome == key
+
+
+def test_in_a_fixed_order_nothing_comes_again() -> None:
+    ledger = Ledger(tasks(3), seed=0, window=9, ordered=True)
+    lease = ledger.lease(0, 4)
+    assert lease.chance is Chance.ONLY
+    ledger.settle(lease.number, 0, [failed(True), 1, 2])
+    assert len(taken(ledger)) == 3 and ledger.finished
+
+
+def test_what_will_not_go_better_does_not_come_again() -> None:
+    ledger = Ledger(tasks(1), seed=0, window=9, ordered=False)
+    lease = ledger.lease(0, 4)
+    ledger.settle(lease.number, 0, [failed(False)])
+    assert len(taken(ledger)) == 1 and ledger.finished
+
+
+def test_where_nothing_works_the_news_comes_soon() -> None:
+    ledger = Ledger(tasks(1000), seed=0, window=1000, ordered=False)
+    lease = ledger.lease(0, 200)
+    ledger.settle(lease.number, 0, [failed(True) for _ in range(200)])
+    assert len(taken(ledger)) == 72, "all but 128"
+
+
+def test_what_waits_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(postponed, "_MOST", 3)
+    monkeypatch.setattr(postponed, "_SPAN", 20)
+    ledger = Ledger(tasks(100), seed=0, window=1000, ordered=False)
+    lease = ledger.lease(0, 5)
+    ledger.settle(lease.number, 0, [0] + [failed(True) for _ in range(4)])
+    lease = ledger.lease(0, 5)
+    assert (lease.chance, [task.key for task in lease.tasks]) == (Chance.LAST, [1])
+    lease = ledger.lease(0, 30)
+    assert (lease.chance, len(lease.tasks)) == (Chance.FIRST, 30)
+    assert [task.key for task in ledger.lease(0, 5).tasks] == [2, 3, 4]

@@ -54,7 +54,10 @@ def test_every_url_is_answered_once(make: Any, server: Server) -> None:
     stats = fetcher.stats()
     assert stats["done"] + sum(stats["errors"].values()) == 200
     assert stats["in_flight"] == fetcher.in_flight == 0
-    assert stats["bytes"] == sum(len(r) for _, r in answers if isinstance(r, bytes))
+    bodies = [result for _, result in answers if isinstance(result, bytes)]
+    assert sum({len(body) for body in bodies}) <= stats["bytes"] <= sum(map(len, bodies)), (
+        "what was under way is not got twice"
+    )
     assert server.connections <= 4, "connections are kept alive"
 
 
@@ -67,11 +70,11 @@ def test_concurrency_is_used_and_kept(make: Any, server: Server) -> None:
         gate.wait(patient(20))
         status(200, {"Content-Type": "image/jpeg"}, JPEG)(exchange)
 
-    server.routes["/a"] = wait
+    server.routes.update({f"/{i}": wait for i in range(7)})
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     fetcher = make(concurrency=3)
-    for _ in range(7):
-        fetcher.submit(server.url("/a"), results.put)
+    for i in range(7):
+        fetcher.submit(server.url(f"/{i}"), results.put)
     for _ in range(3):
         assert inside.acquire(timeout=patient(10))
     assert not inside.acquire(timeout=0.2), "a fourth transfer"
@@ -104,13 +107,13 @@ def test_a_callback_can_submit(make: Any, server: Server) -> None:
 
 
 def test_close_cancels_everything(make: Any, server: Server) -> None:
-    server.routes["/a"] = silence
+    server.routes.update({f"/{i}": silence for i in range(4)})
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     fetcher = make(concurrency=2, stall_timeout=3.0)
-    for _ in range(5):
-        fetcher.submit(server.url("/a"), results.put)
+    for i in (0, 1, 2, 3, 0):  # the last one waits for the first
+        fetcher.submit(server.url(f"/{i}"), results.put)
     limit = time.monotonic() + patient(10)
-    while server.requests["/a"] < 2 and time.monotonic() < limit:
+    while server.requests.total() < 2 and time.monotonic() < limit:
         time.sleep(0.005)
     start = time.monotonic()
     fetcher.close()

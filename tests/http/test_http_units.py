@@ -18,7 +18,8 @@ from dataflow.http import REASONS, FetchPolicy, is_private
 from dataflow.http.addresses import is_forbidden
 from dataflow.http.easy_handle import _REASONS as CURL_REASONS
 from dataflow.http.easy_handle import _capped
-from dataflow.http.retry import Job, Schedule, parse_retry_after
+from dataflow.http.jobs import Job
+from dataflow.http.retry import Schedule, parse_retry_after
 from dataflow.http.urls import BadURLError, parse, shown
 
 BAD_ARGUMENTS: list[tuple[str, Any]] = [
@@ -227,6 +228,8 @@ def job(name: str = "http://h/a") -> Job:
 
 def pop(schedule: Schedule) -> Any:
     item = schedule.pop()
+    if item and item[1]:
+        schedule.settled(item[0])
     return item and (item[0].url, item[1] and item[1].reason)
 
 
