@@ -77,6 +77,7 @@ from dataflow.sources import (
     DataFromList,
     DataFromQueue,
     FakeData,
+    read_table,
 )
 from dataflow.stages import (
     BatchData,
@@ -210,6 +211,7 @@ __all__ = [
     "dump_dataflow_to_process_queue",
     "dump_dataflow_to_tfrecord",
     "imgaug",
+    "read_table",
     "receive",
     "send",
     "send_dataflow_zmq",

@@ -216,5 +216,7 @@ def _message(error: BaseException) -> str:
 
 def address_of(datapoint: Any) -> str | None:
     """The URL or path of a source's datapoint, where it looks like one."""
+    if isinstance(datapoint, dict):
+        datapoint = list(datapoint.values())[:1]
     first = datapoint[0] if isinstance(datapoint, (list, tuple)) and datapoint else None
     return first if isinstance(first, str) else None

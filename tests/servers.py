@@ -95,8 +95,15 @@ class Server:
         seen: the exchanges, in order.
     """
 
-    def __init__(self, address: str = "127.0.0.1", *, tls: Path | None = None) -> None:
-        self.routes: dict[str, Route] = {}
+    def __init__(
+        self,
+        address: str = "127.0.0.1",
+        *,
+        tls: Path | None = None,
+        port: int = 0,
+        routes: Mapping[str, Route] | None = None,
+    ) -> None:
+        self.routes: dict[str, Route] = dict(routes or {})
         self.requests: Counter[str] = Counter()
         self.connections = 0
         self.seen: list[Exchange] = []
@@ -110,7 +117,7 @@ class Server:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._listener = socket.create_server((address, 0), family=family, backlog=256)
+        self._listener = socket.create_server((address, port), family=family, backlog=256)
         self.address, self.port = self._listener.getsockname()[:2]
         self._start(self._accept)
 

@@ -68,7 +68,7 @@ def port(text: str) -> int:
 
 
 def add_input(parser: argparse.ArgumentParser, *, images: int) -> None:
-    """Declare ``--urls``, ``--dir`` and ``--images``.
+    """Declare ``--urls`` with its columns, ``--dir`` and ``--images``.
 
     Args:
         parser: the command's.
@@ -79,13 +79,20 @@ def add_input(parser: argparse.ArgumentParser, *, images: int) -> None:
         "--urls",
         metavar="FILE",
         type=Path,
-        help="download these instead of drawn photos: a URL and an integer label a line",
+        help="download these instead of drawn photos: text with a URL and an integer label a line, "
+        "or a table in Parquet, CSV, TSV or JSON Lines",
     )
     places.add_argument(
         "--dir",
         metavar="DIR",
         type=Path,
         help="read files instead: a folder with one sub-folder of images a class",
+    )
+    parser.add_argument(
+        "--url-col", metavar="NAME", help="the column of the table that has the URLs"
+    )
+    parser.add_argument(
+        "--label-col", metavar="NAME", help="the one that has the labels, numbers or captions"
     )
     parser.add_argument(
         "--images",

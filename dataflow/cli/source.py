@@ -47,9 +47,9 @@ def open_input(args: argparse.Namespace, *, latency: float) -> Iterator[Input]:
         The input, with its server running as long as the block.
     """
     if args.urls is not None:
-        from dataflow.cli.urls import read_urls
+        from dataflow.cli.urls import read_points
 
-        points = _sample(read_urls(args.urls), args.images)
+        points = _sample(read_points(args.urls, args.url_col, args.label_col), args.images)
         title = f"{len(points)} images from the URLs in {args.urls}"
         yield Input(title, identity=f"urls {_digest(points)}", points=points)
     elif args.dir is not None:

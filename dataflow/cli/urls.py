@@ -1,12 +1,40 @@
-"""Files of URLs and labels."""
+"""Files of URLs and labels: text, or tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dataflow.errors import ConfigError
+from dataflow.sources.columns import Columns
+from dataflow.sources.table import read_table
 
-__all__ = ["read_urls"]
+__all__ = ["read_points", "read_urls"]
+
+
+def read_points(path: Path, url: str | None, label: str | None) -> Sequence[Sequence[Any]]:
+    """URL and label of each image: of text by `read_urls`, of any other file by `read_table`.
+
+    Args:
+        path: the file.
+        url: the column of a table that has the URLs.
+        label: the one with labels or captions; None: the number of the row.
+
+    Raises:
+        ConfigError: the file cannot be read, has no such column, or is text and has no columns.
+    """
+    if path.suffix.lower() in (".txt", ".lst", ".list", "") or not path.suffix:
+        if url is not None or label is not None:
+            raise ConfigError(
+                f"{path} is read as text, a URL and an integer label a line, which has no columns: "
+                "leave --url-col and --label-col out"
+            )
+        return read_urls(path)
+    rows = read_table(path, url, [] if label is None else [label])
+    if label is not None:
+        return rows
+    return Columns([row[0] for row in rows], range(len(rows)))
 
 
 def read_urls(path: Path) -> list[tuple[str, int]]:

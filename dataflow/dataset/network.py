@@ -21,6 +21,7 @@ from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
 from dataflow.sources.columns import Columns, as_rows
 from dataflow.sources.keyed import KeyedSource
+from dataflow.sources.table import Rows, read_table
 from dataflow.stages.item import ItemStage
 from dataflow.stages.map import MapData
 from dataflow.utils.arguments import shortened, whole_number
@@ -45,8 +46,16 @@ class NetworkImages(KeyedSource):
         for image, label in Pets(shuffle=True).parallel(num_threads=64):
             ...
 
+    A table needs no subclass::
+
+        ds = NetworkImages(table="list-*.parquet", url="URL", columns=["TEXT"], shuffle=True)
+
     Args:
         shuffle: a new random order in each epoch.
+        table: where the datapoints are, in any form that `dataflow.read_table` reads.
+        url: its column of addresses.
+        columns: its others that are wanted; None: all.
+        rows: with ``"dict"``, iterating yields ``{"image": …}`` with the columns by their names.
         **options: any of the attributes below. They can as well be class attributes of a
             subclass, or be set on the instance before the first iteration.
 
@@ -117,8 +126,21 @@ class NetworkImages(KeyedSource):
     __built: list[ItemStage] | None = None
     __policy: ErrorPolicy | None = None
 
-    def __init__(self, shuffle: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        shuffle: bool = False,
+        *,
+        table: Any = None,
+        url: str | None = None,
+        columns: Sequence[str] | None = None,
+        rows: Rows = "list",
+        **options: Any,
+    ) -> None:
         self.shuffle = shuffle
+        if table is not None:
+            self.datapoints = read_table(table, url, columns, rows=rows)
+        elif url is not None or columns is not None or rows != "list":
+            raise ConfigError(f"url={url!r}, columns={columns!r}, rows={rows!r} are of a table=")
         for name, value in options.items():
             if name not in self._OPTIONS:
                 raise TypeError(
@@ -135,7 +157,7 @@ class NetworkImages(KeyedSource):
 
     def keys(self) -> Sequence[Any]:
         rows = as_rows(self.datapoints)
-        if len(rows) and not isinstance(rows, Columns):
+        if len(rows) and not (isinstance(rows, Columns) or self._retries):
             _check(self, rows)
         return rows
 
@@ -318,7 +340,7 @@ def _check(source: NetworkImages, rows: Any) -> None:
     if hasattr(rows, "iloc"):
         raise ConfigError(
             f"{who} is a {type(rows).__name__}. A datapoint is a list, whose first component is "
-            "the address: set it to frame[['url', 'label']].values.tolist(), with its own columns"
+            "the address: set it to df.read_table(frame, url='url', columns=['label'])"
         )
     first = rows[0]
     if isinstance(first, (str, bytes)):
@@ -327,11 +349,25 @@ def _check(source: NetworkImages, rows: Any) -> None:
             "address: set it to [[url] for url in urls]"
         )
     if isinstance(first, dict):
-        names = ", ".join(f"d[{name!r}]" for name in first)
         raise ConfigError(
             f"{who}[0] is {shortened(first)}. A datapoint is a list, whose first component is the "
-            f"address: set it to [[{names}] for d in dicts], with the address first"
+            f"address: set it to df.read_table(dicts, url={next(iter(first), 'url')!r}), with the "
+            "name that the address has"
         )
+    if _are_columns(rows, first):
+        raise ConfigError(
+            f"{who}[0] has {len(first)} addresses: are these columns, all addresses and then all "
+            "of something else? A datapoint has its own: set it to df.Columns(urls, labels); or, "
+            "where each does have so many, to a list of them"
+        )
+
+
+def _are_columns(rows: Any, first: Any) -> bool:
+    """Whether this is one list of addresses beside others, as zip would take them."""
+    if not isinstance(first, (list, tuple)) or len(first) < 2:
+        return False
+    texts = all(isinstance(one, str) and "://" in one for one in first)
+    return texts and (isinstance(rows, tuple) or len(first) > len(rows))
 
 
 class _Fetchers:

@@ -23,6 +23,8 @@ __all__ = ["Decode", "Download"]
 class Download(AsyncStage):
     """Replaces component 0, a URL, by the bytes behind it. What is no whole image is an error.
 
+    Datapoints that are dicts have the URL first, and keep it: the bytes become ``"image"``.
+
     Args:
         policy: the limits of each download.
         concurrency: transfers in flight at once, in each worker.
@@ -58,13 +60,13 @@ class Download(AsyncStage):
         self.begin_with(datapoint, done, Chance.ONLY)
 
     def begin_with(self, datapoint: Datapoint, done: Callable[[Any], None], chance: Chance) -> None:
-        url, *rest = datapoint
+        url = next(iter(datapoint.values())) if isinstance(datapoint, dict) else datapoint[0]
         wanted = None if self._verify is None else datapoint[self._verify[0]]
 
         def arrived(body: bytes | Exception) -> None:
             if wanted is not None and isinstance(body, bytes):
                 body = self._verified(url, body, wanted)
-            done(body if isinstance(body, Exception) else [body, *rest])
+            done(body if isinstance(body, Exception) else _with_image(datapoint, body))
 
         self._open_fetcher().submit(url, arrived, chance)
 
@@ -141,7 +143,7 @@ def _verification(verify: Any) -> tuple[Any, str]:
 
 
 class Decode(ItemStage):
-    """Replaces component 0, the bytes of an image, by its pixels: BGR, uint8, H×W×3.
+    """Replaces component 0 or ``"image"``, the bytes of one, by its pixels: BGR, uint8, H×W×3.
 
     Args:
         max_pixels: images that claim to have more are refused before they are decoded.
@@ -151,5 +153,11 @@ class Decode(ItemStage):
         self._max_pixels = max_pixels
 
     def apply(self, datapoint: Datapoint) -> Datapoint:
-        body, *rest = datapoint
-        return [decode_image(body, max_pixels=self._max_pixels), *rest]
+        body = datapoint["image"] if isinstance(datapoint, dict) else datapoint[0]
+        return _with_image(datapoint, decode_image(body, max_pixels=self._max_pixels))
+
+
+def _with_image(datapoint: Datapoint, image: Any) -> Datapoint:
+    if isinstance(datapoint, dict):
+        return {**datapoint, "image": image}
+    return [image, *datapoint[1:]]

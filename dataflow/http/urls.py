@@ -76,6 +76,8 @@ def with_login(url: str, login: str) -> str:
 
 
 def _repair(url: object) -> str:
+    if url is None:
+        raise BadURLError("there is none")
     if not isinstance(url, str):
         raise BadURLError(f"it is of type {type(url).__name__}, not text")
     if not url:

@@ -6,6 +6,7 @@ from dataflow.sources.generator import DataFromGenerator, DataFromIterable
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.lists import DataFromList
 from dataflow.sources.queue import DataFromQueue
+from dataflow.sources.table import read_table
 
 __all__ = [
     "Columns",
@@ -15,4 +16,5 @@ __all__ = [
     "DataFromQueue",
     "FakeData",
     "KeyedSource",
+    "read_table",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from dataflow.errors import ConfigError
 from dataflow.sources.arrow import ArrowColumn, is_arrow, is_table
+from dataflow.sources.stored import StoredColumn
 from dataflow.sources.text import Text
 
 __all__ = ["Columns", "as_rows", "pick"]
@@ -33,7 +35,7 @@ class _Column(Protocol):
         """The plain Python values at these places."""
 
 
-class Columns(Sequence[list[Any]]):
+class Columns(Sequence[Any]):
     """A sequence of datapoints that is held column by column.
 
     It takes about the memory of the text itself: ten million datapoints of a URL and a label need
@@ -49,13 +51,17 @@ class Columns(Sequence[list[Any]]):
         *columns: one a component, all of one length. NumPy arrays and Arrow columns are used as
             they are; byte strings in an array are UTF-8 text. Any other iterable is packed:
             strings into one block, numbers into an array, what is neither stays Python objects.
-            Of an array with more axes each datapoint gets the part at its place, an array.
+            Of an array with more axes each datapoint gets the part at its place, an array. One
+            DataFrame, Arrow table or dict of columns stands for all columns that it has;
+            `read_table` picks some, and knows files.
 
     Raises:
         ConfigError: there are no columns, or their lengths differ.
     """
 
     def __init__(self, *columns: Any) -> None:
+        if len(columns) == 1:
+            columns = _columns_of(columns[0])
         self._columns: tuple[_Column, ...] = tuple(map(_as_column, columns))
         lengths = [len(column) for column in self._columns]
         if len(set(lengths)) != 1:
@@ -79,11 +85,14 @@ class Columns(Sequence[list[Any]]):
                 packer.add(values)
         return cls(*(packer.column() for packer in packers or [_Packer()]))
 
-    def take(self, indices: _Indices) -> list[list[Any]]:
+    def take(self, indices: _Indices) -> list[Any]:
         """The datapoints at these places, none of them negative; cheaper than one by one."""
+        return list(map(list, self._values_at(indices)))
+
+    def _values_at(self, indices: _Indices) -> Iterator[tuple[Any, ...]]:
         rows = self._rows
         places = indices * rows.step + rows.start
-        return list(map(list, zip(*(column.take(places) for column in self._columns), strict=True)))
+        return zip(*(column.take(places) for column in self._columns), strict=True)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -95,8 +104,8 @@ class Columns(Sequence[list[Any]]):
     def __getitem__(self, index: int | slice) -> list[Any] | Columns:
         rows = self._rows[index]
         if isinstance(rows, range):
-            view = object.__new__(type(self))
-            view._columns, view._rows = self._columns, rows
+            view = copy.copy(self)
+            view._rows = rows
             return view
         return [column[rows] for column in self._columns]
 
@@ -105,6 +114,27 @@ class Columns(Sequence[list[Any]]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} datapoints of {len(self._columns)} components>"
+
+
+class Records(Columns):
+    """`Columns` whose datapoints are dicts.
+
+    Args:
+        names: of the columns.
+        columns: as of `Columns`.
+    """
+
+    def __init__(self, names: Sequence[str], columns: Sequence[Any]) -> None:
+        super().__init__(*map(_as_column, columns))
+        self._names = tuple(names)
+
+    def take(self, indices: _Indices) -> list[Any]:
+        """As of `Columns`."""
+        return [dict(zip(self._names, values, strict=True)) for values in self._values_at(indices)]
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return dict(zip(self._names, found, strict=True)) if isinstance(found, list) else found
 
 
 def as_rows(datapoints: Any) -> Sequence[Any]:
@@ -194,8 +224,22 @@ def _array_of(values: Sequence[Any]) -> npt.NDArray[Any]:
     return np.fromiter(values, object, len(values))
 
 
+def _columns_of(table: Any) -> tuple[Any, ...]:
+    """The columns of a table, of a frame or of a dict; anything else is one column."""
+    if is_table(table):
+        return tuple(table.columns)
+    if isinstance(table, Mapping):
+        return tuple(table.values())
+    if hasattr(table, "to_arrow") and hasattr(table, "columns"):  # of polars
+        return tuple(table.to_arrow().columns)
+    if hasattr(table, "iloc") and hasattr(table, "columns"):  # of pandas
+        frame = table.astype(object).where(table.notna(), None)
+        return tuple(frame.iloc[:, place].tolist() for place in range(frame.shape[1]))
+    return (table,)
+
+
 def _as_column(values: Any) -> _Column:
-    if isinstance(values, (Text, _Array, ArrowColumn)):
+    if isinstance(values, (Text, _Array, ArrowColumn, StoredColumn)):
         return values
     if isinstance(values, np.ndarray):
         return _Array(values)

@@ -1,0 +1,166 @@
+"""`NetworkImages` over tables, and with requests as servers want them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from servers import JPEG, Server, ok, status
+
+import dataflow as df
+from dataflow.dataset import NetworkImages
+from dataflow.http import FetchPolicy
+
+from .conftest import SIZE, index_of
+
+
+@pytest.fixture
+def table(base: str, tmp_path: Path) -> Path:
+    whole = pa.table(
+        {
+            "WIDTH": list(range(SIZE)),
+            "URL": [f"{base}/{i}.jpg" for i in range(SIZE)],
+            "TEXT": [f"caption {i}" for i in range(SIZE)],
+        }
+    )
+    pyarrow.parquet.write_table(whole, tmp_path / "list.parquet", row_group_size=5)
+    return tmp_path / "list.parquet"
+
+
+def test_from_a_file_to_batches(table: Path) -> None:
+    source = NetworkImages(table=table, url="URL", columns=["WIDTH", "TEXT"], shuffle=True)
+    ds: Any = source.parallel(4)
+    ds = df.AugmentImageComponent(ds, [df.imgaug.Resize((16, 16))])
+    ds = df.PrefetchDataZMQ(ds, 2)
+    seen: list[int] = []
+    with df.BatchData(ds, 6) as flow:
+        for images, widths, texts in flow:
+            assert images.shape == (6, 16, 16, 3) and widths.dtype == np.int64
+            assert [f"caption {width}" for width in widths] == list(texts)
+            seen += widths.tolist()
+    assert sorted(seen) == list(range(SIZE))
+
+
+@pytest.mark.parametrize("runner", ["loop", "threads", "processes"])
+def test_rows_as_dicts(table: Path, runner: str) -> None:
+    source = NetworkImages(table=str(table), url="URL", columns=["WIDTH"], rows="dict")
+    flow: Any = source if runner == "loop" else source.parallel(4)
+    flow = df.PrefetchDataZMQ(flow, 1) if runner == "processes" else flow
+    with flow:
+        datapoints = list(flow)
+    assert sorted(d["WIDTH"] for d in datapoints) == list(range(SIZE))
+    for datapoint in datapoints:
+        assert set(datapoint) == {"URL", "WIDTH", "image"}
+        assert index_of(datapoint["image"]) == datapoint["WIDTH"]
+
+
+def test_failed_dicts_are_told_and_tried_again(server: Server) -> None:
+    server.routes["/a.jpg"] = ok(JPEG)
+    rows = [{"url": server.url("/a.jpg"), "n": 1}, {"url": server.url("/b.jpg"), "n": 2}]
+    with NetworkImages(table=rows, rows="dict") as ds:
+        assert [datapoint["n"] for datapoint in ds] == [1]
+        (failed,) = ds.errors()
+        assert (failed.url, failed.reason, failed.datapoint) == (
+            rows[1]["url"],
+            "http_404",
+            rows[1],
+        )
+        server.routes["/b.jpg"] = ok(JPEG)
+        with ds.retry_failed() as again:
+            assert [datapoint["n"] for datapoint in again] == [2]
+
+
+def test_an_address_that_is_missing_costs_itself(table: Path, base: str) -> None:
+    rows = [{"url": None, "n": 0}, {"url": f"{base}/1.jpg", "n": 1}]
+    with NetworkImages(table=rows) as ds:
+        assert [n for _, n in ds] == [1]
+        (failed,) = ds.errors()
+    assert failed.reason == "bad_url" and "there is none" in failed.message
+
+
+def test_columns_that_are_taken_for_datapoints(base: str) -> None:
+    urls = [f"{base}/{i}.jpg" for i in range(4)]
+    for wrong in ((urls, [1, 2, 3, 4]), [urls, [1, 2, 3, 4]]):
+        ds = NetworkImages()
+        ds.datapoints = wrong
+        with pytest.raises(df.ConfigError, match=r"has 4 addresses.*df\.Columns\(urls, labels\)"):
+            len(ds)
+    ds = NetworkImages()
+    ds.datapoints = [urls[:2], urls[2:]]
+    assert len(ds) == 2, "pairs are pairs"
+
+
+def test_names_without_a_table() -> None:
+    with pytest.raises(df.ConfigError, match=r"url='URL', columns=None.*of a table="):
+        NetworkImages(url="URL")
+
+
+# -- requests ---------------------------------------------------------------------------------
+
+
+def test_what_is_sent(server: Server) -> None:
+    server.routes["/a.jpg"] = ok(JPEG)
+    policy = FetchPolicy(headers={"X-A": "policy"}, contact="policy", max_redirects=2)
+    options: dict[str, Any] = {"headers": {"X-A": "own"}, "auth": ("me", "pw"), "timeout": 9.0}
+    for ds, header, agent in (
+        (NetworkImages(fetch_policy=policy), "policy", "(+policy)"),
+        (NetworkImages(fetch_policy=policy, **options), "own", "(+policy)"),
+        (NetworkImages(user_agent="x/1", **options), "own", "x/1"),
+    ):
+        ds.datapoints = [[server.url("/a.jpg"), 0]]
+        with ds:
+            assert len(list(ds)) == 1
+        sent = server.seen[-1].headers
+        assert sent["x-a"] == header and sent["user-agent"].endswith(agent)
+        assert ("authorization" in sent) == (header == "own")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"fetch_policy": {"timeout": 3}}, "fetch_policy={'timeout': 3} is of type dict"),
+        ({"auth": "me"}, "auth is not a pair"),
+        ({"max_per_host": 0}, "max_per_host=0"),
+        ({"verify": "md5"}, r"verify='md5' must be \(component, algorithm\)"),
+        ({"verify": (2, "md6")}, "the algorithms: .*md5"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], text: str, points: Any) -> None:
+    ds = NetworkImages(**options)
+    ds.datapoints = points
+    with pytest.raises(df.ConfigError, match=text):
+        list(ds)
+
+
+def test_opt_outs(server: Server) -> None:
+    server.routes["/a.jpg"] = ok(JPEG)
+    server.routes["/b.jpg"] = status(200, {"X-Robots-Tag": "noai"}, JPEG)
+    ds = NetworkImages(respect_opt_outs=True)
+    ds.datapoints = [[server.url("/a.jpg"), 0], [server.url("/b.jpg"), 1]]
+    with ds:
+        assert [label for _, label in ds] == [0]
+        assert [error.reason for error in ds.errors()] == ["opted_out"]
+
+
+@pytest.mark.parametrize("rows", ["list", "dict"])
+def test_hashes(server: Server, tmp_path: Path, rows: Any) -> None:
+    server.routes.update({f"/{i}.jpg": ok(JPEG) for i in range(4)})
+    digest = hashlib.sha1(JPEG).hexdigest()
+    sums = [digest, digest.upper(), None, "0" * 40]
+    table = [{"url": server.url(f"/{i}.jpg"), "sha1": one} for i, one in enumerate(sums)]
+    component = 1 if rows == "list" else "sha1"
+    source = NetworkImages(
+        table=table, rows=rows, verify=(component, "sha1"), cache_dir=tmp_path / "cache"
+    )
+    with source as ds:
+        for _ in range(2):
+            assert len(list(ds)) == 3
+        assert {error.reason for error in ds.errors()} == {"hash"}
+        assert digest in ds.errors()[0].message
+    assert server.requests["/3.jpg"] == 2, "what is wrong is not kept"
+    assert server.requests["/0.jpg"] == 1
