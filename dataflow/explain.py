@@ -34,6 +34,7 @@ LOOP = "The consumer's own loop"
 HANDLING = "The handling of the datapoints"
 NETWORK = "The network"
 _FULL = 0.85
+_NOTED = 0.1  # a share of the transfers' time that silent hosts have
 _WORTH = 1.05  # a prediction below this is none
 # Threads of one interpreter that use about one core between them are taken to wait for its lock.
 _LOCKED = (0.85, 1.15)
@@ -83,7 +84,18 @@ def explain(stats: dict[str, Any]) -> str:
     # Cores are shared by all: which of the others makes use of them is the question.
     limit = max((s for s in stations if s.parts), key=lambda station: station.used)
     words = [_verdict(limit, rate), _outlook(limit, stations, stats, rate)]
-    return " ".join([*words, *_pauses(stats["stages"]), _figures(stats, elapsed, rate)])
+    rows = stats["stages"]
+    return " ".join([*words, *_silences(rows), *_pauses(rows), _figures(stats, elapsed, rate)])
+
+
+def _silences(rows: list[dict[str, Any]]) -> list[str]:
+    """Of transfers that were held by hosts that never said anything."""
+    return [
+        f"{row['silent'] / row['busy']:.0%} of the time of {row['name']}'s transfers went to hosts "
+        "that did not answer; ds.errors() names those that failed."
+        for row in rows
+        if row.get("silent", 0) > _NOTED * row["busy"] > 0
+    ]
 
 
 def _pauses(rows: list[dict[str, Any]]) -> list[str]:

@@ -93,6 +93,15 @@ def test_an_iterator_that_runs_in_a_worker() -> None:
     assert sentence(text) == "DataFromGenerator" and "one more brings nothing" in text
 
 
+def test_hosts_that_do_not_answer() -> None:
+    rows = [row("Download", 0.9, 64, kind="transfers", runner="R"), runner(2)]
+    assert "did not answer" not in explain(stats(*rows))
+    rows[0]["silent"] = 0.43 * rows[0]["busy"]
+    assert "43% of the time of Download's transfers went to hosts that did not" in explain(
+        stats(*rows)
+    )
+
+
 def test_transfers() -> None:
     rows = (
         row("Download", 0.95, 64, kind="transfers", runner="R"),

@@ -104,6 +104,7 @@ class Download(AsyncStage):
             "bytes": stats["bytes"],
             "cached": stats["cached"],
             "retries": stats["retries"],
+            "silent": stats["silent_seconds"],
         }
 
     def close(self) -> None:

@@ -206,14 +206,15 @@ class _CurlDriver(Driver):
     def _finish(self, handle: EasyHandle, code: int, text: str) -> None:
         self._loop.multi.remove_handle(handle.curl)
         self._busy -= 1
-        self.tally.end()
         job = handle.job
         assert job is not None
         status = handle.status()
         good = not code and 200 <= status < 300
         location = handle.location() if status in REDIRECTS else ""
         error = None if good or location else handle.failure(code, text, status)
-        self.schedule.ended(job, None if status or error is None else error.reason)
+        reason = None if status or error is None else error.reason
+        self.tally.end(0.0 if reason is None else time.monotonic() - job.begun)
+        self.schedule.ended(job, reason)
         if error is not None:
             retry_after = handle.retry_after(status)
             self._release(handle)

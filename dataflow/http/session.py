@@ -219,7 +219,7 @@ class _SessionDriver(Driver):
             silent = silent and diagnosis[0]
             return partial(self.retry, job, job.error(*diagnosis), None)
         finally:
-            self.tally.end()
+            self.tally.end(0.0 if silent is None else time.monotonic() - job.begun)
             self._ended(job, silent)
 
     def _request(self, job: Job, left: float) -> Response:

@@ -27,6 +27,8 @@ class FetchStats(TypedDict):
     """URLs that failed, by reason."""
     in_flight: int
     """Transfers under way now."""
+    silent_seconds: float
+    """Of transfers that ended without any answer, together."""
     busy_seconds: float
     """The integral of `in_flight` over time: divided by the time that has passed, it is the mean
     number of transfers under way."""
@@ -45,6 +47,7 @@ class Tally:
         self.done = 0
         self.bytes = 0
         self.cached = 0
+        self.silent = 0.0
         self.errors: Counter[str] = Counter()
 
     def begin(self, retry: bool) -> None:
@@ -54,12 +57,17 @@ class Tally:
             self.in_flight += 1
             self.retries += retry
 
-    def end(self) -> None:
-        """A transfer has ended, however it did."""
+    def end(self, silent: float = 0.0) -> None:
+        """A transfer has ended, however it did.
+
+        Args:
+            silent: the seconds that it took, where no answer came.
+        """
         with self._lock:
             self._advance()
             self.in_flight -= 1
             self.transfers += 1
+            self.silent += silent
 
     def deliver(self, size: int) -> None:
         """A body came from the network."""
@@ -90,6 +98,7 @@ class Tally:
                 "retries": self.retries,
                 "errors": dict(self.errors),
                 "in_flight": self.in_flight,
+                "silent_seconds": self.silent,
                 "busy_seconds": self._busy,
             }
 

@@ -74,6 +74,7 @@ def test_the_good_ones_do_not_wait_for_the_dead(points: Any, server: Server, mut
         assert len(times) == GOOD
         assert reasons_of(ds.errors()) == REASONS
         assert len({error.datapoint[1] for error in ds.errors()}) == 5 * EACH
+        assert "of Download's transfers went to hosts that did not answer" in ds.explain()
     assert times[-1] < patient(2 + 5), "what they take alone, and five seconds"
     assert whole < patient(15), "two tries of a silent host take four seconds"
     assert mute.requests.total() < 12, "few transfers"
