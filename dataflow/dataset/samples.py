@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from dataflow.image.decode import decode_image
 from dataflow.sources.read import Reads
 from dataflow.stages.item import ItemStage
 
-__all__ = ["IMAGES", "DecodeSample", "ReadSample", "split_name"]
+__all__ = ["IMAGES", "Choice", "DecodeSample", "ReadSample", "split_name"]
 
 IMAGES = (
     *("jpg", "jpeg", "png", "webp", "ppm", "pgm", "pnm"),
@@ -91,17 +91,23 @@ class DecodeSample(ItemStage):
     """
 
     def __init__(
-        self, select: Sequence[Sequence[str]] | None, decode: bool, max_pixels: int
+        self,
+        select: Sequence[Choice] | None,
+        decode: bool | Mapping[str, Callable[[bytes], Any]],
+        max_pixels: int,
     ) -> None:
         self._select = select
-        self._decode = decode
+        self._decode = bool(decode) or isinstance(decode, Mapping)
+        own = decode if isinstance(decode, Mapping) else {}
+        self._own = {suffix.lower().lstrip("."): function for suffix, function in own.items()}
         self._max_pixels = max_pixels
 
     def apply(self, datapoint: Datapoint) -> Datapoint:
         sample: Any = datapoint
         if self._select is None:
             return {name: self._value(sample, name) for name in sample}
-        return [self._value(sample, _choice(sample, names)) for names in self._select]
+        names = [choice.of_sample(sample) for choice in self._select]
+        return [None if name is None else self._value(sample, name) for name in names]
 
     def _value(self, sample: Mapping[str, Any], name: str) -> Any:
         value = sample[name]
@@ -109,12 +115,14 @@ class DecodeSample(ItemStage):
         if not self._decode or name.startswith("__"):
             return value
         place = f"{sample['__url__']}: {sample['__key__']}.{name}"
-        if kind in IMAGES:
+        decoder = self._own.get(name) or self._own.get(kind)
+        if decoder is None and kind in IMAGES:
             return decode_image(value, max_pixels=self._max_pixels, url=place)
-        if kind not in _DECODERS:
+        decoder = decoder or _DECODERS.get(kind)
+        if decoder is None:
             return value
         try:
-            return _DECODERS[kind](value)
+            return decoder(value)
         except CodecError as error:
             raise CodecError(f"{place}: {error}", url=place, reason=error.reason) from None
         except Exception as error:  # of any kind: NumPy's headers are parsed as Python
@@ -122,11 +130,35 @@ class DecodeSample(ItemStage):
             raise CodecError(what, url=place, reason="corrupt") from None
 
 
-def _choice(sample: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The first of the names that the sample has."""
-    for name in names:
-        if name in sample:
-            return name
+class Choice(NamedTuple):
+    """A component of a selected sample.
+
+    Attributes:
+        names: suffixes, of which the first that a sample has is taken.
+        optional: it may have none of them.
+    """
+
+    names: tuple[str, ...]
+    optional: bool
+
+    @classmethod
+    def of(cls, text: str) -> Choice:
+        """From ``"jpg;png"``, or ``"txt?"``."""
+        return cls(tuple(text.lower().removesuffix("?").split(";")), text.endswith("?"))
+
+    def of_sample(self, sample: Mapping[str, Any]) -> str | None:
+        """The suffix that is taken of a sample; None where it has none and need not have one.
+
+        Raises:
+            DatapointError: it should have one.
+        """
+        found = next((name for name in self.names if name in sample), None)
+        if found is None and not self.optional:
+            _miss(sample, self.names)
+        return found
+
+
+def _miss(sample: Mapping[str, Any], names: Sequence[str]) -> NoReturn:
     place = f"{sample['__url__']}: {sample['__key__']}"
     has = ", ".join(name for name in sample if not name.startswith("__"))
     what = f"the sample {place} has no {' or '.join(names)}, but {has}"
@@ -137,6 +169,32 @@ def _json(data: bytes) -> Any:
     import json
 
     return json.loads(data)
+
+
+def _message(data: bytes) -> Any:
+    import msgpack
+
+    return msgpack.unpackb(data)
+
+
+def _tenbin(data: bytes) -> list[np.ndarray]:
+    from dataflow.codec.tensorcom import decode
+
+    arrays: list[np.ndarray] = decode(data)
+    return arrays
+
+
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
+    """Those of an archive of NumPy's, each by its name."""
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        found = {}
+        for entry in archive.infolist():
+            if entry.file_size > max(64 * len(data), 1 << 20):
+                bad("too_large", f"{entry.filename} unpacks to {entry.file_size} bytes")
+            found[entry.filename.removesuffix(".npy")] = _array(archive.read(entry))
+    return found
 
 
 def _array(data: bytes) -> np.ndarray:
@@ -168,5 +226,8 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
     **dict.fromkeys(("txt", "text", "transcript"), bytes.decode),
     **dict.fromkeys(("json", "jsn"), _json),
     "npy": _array,
+    "npz": _arrays,
+    **dict.fromkeys(("mp", "msgpack"), _message),
+    **dict.fromkeys(("ten", "tb"), _tenbin),
 }
 """By suffix. Pickles (pkl, pyd, pickle, pth) are not among them, and stay bytes."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from dataflow.codec.tar import members
 from dataflow.codec.tensor import bad
 from dataflow.dataset.download import PublishedFile, obtain
-from dataflow.dataset.samples import DecodeSample, ReadSample, split_name
-from dataflow.errors import CodecError, ConfigError, MissingData
+from dataflow.dataset.samples import Choice, DecodeSample, ReadSample, split_name
+from dataflow.errors import CodecError, ConfigError, DatapointError, FetchError, MissingData
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.image.decode import MAX_PIXELS
 from dataflow.sources.columns import Columns
@@ -26,6 +27,8 @@ from dataflow.utils.folders import cache_folder
 from dataflow.utils.patterns import Paths, find_files
 
 __all__ = ["WebDataset"]
+
+logger = logging.getLogger(__name__)
 
 
 class WebDataset(KeyedSource):
@@ -53,19 +56,25 @@ class WebDataset(KeyedSource):
     txt text transcript          text
     json jsn                     what it says
     npy                          an array, unless it has pickled objects
+    npz                          a dict of such arrays
+    mp msgpack                   what MessagePack says
+    ten tb                       a list of arrays, as Tensorcom and WebDataset write them
     any other, pickles too       stays bytes
     ============================ ==============================================================
 
     Args:
         path: a file, URL or pattern (``train-{000..146}.tar``, ``train/*.tar``), or several.
         select: the suffixes of a list datapoint, in its order; ``"jpg;png"`` is the first of them
-            that a sample has. ``"__key__"`` and ``"__url__"`` can be selected, too.
+            that a sample has, and where it ends with ``?``, None stands for what is missing.
+            ``"__key__"`` and ``"__url__"`` can be selected, too.
         shuffle: a new random order in each epoch.
-        decode: False: leave bytes.
-        on_error: what becomes of samples that cannot be read or decoded, or lack what is selected:
-            ``"raise"``, ``"skip"`` (counted in `stats`, listed by `errors`; `TooManyErrors` where
-            all of the first 50 fail), or a function of error and key
-            that returns a replacement or None. None leaves it to the runners downstream.
+        decode: False: leave bytes. A dict of functions, by suffix: what the bytes of such a file
+            become, instead of what the table says; ``{"seg.png": f}`` is for those with both parts.
+        on_error: what becomes of samples that cannot be read or decoded, or lack what is selected,
+            and of shards that are not there, damaged, or no tar archives: ``"raise"``, ``"skip"``
+            (counted in `stats`, listed by `errors`; `TooManyErrors` where all of the first 50
+            fail), or a function of error and key that returns a replacement or None. None leaves
+            samples to the runners downstream, and raises for shards.
         cache_dir: where downloaded shards are kept; by default ``shards`` in the folder that the
             environment variable DATAFLOW_CACHE names, or in the user's own cache.
         max_bytes: larger shards are not downloaded.
@@ -84,7 +93,7 @@ class WebDataset(KeyedSource):
         select: Sequence[str] | None = None,
         shuffle: bool = False,
         *,
-        decode: bool = True,
+        decode: bool | Mapping[str, Callable[[bytes], Any]] = True,
         on_error: OnError | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         max_bytes: int = 16 << 30,
@@ -98,16 +107,41 @@ class WebDataset(KeyedSource):
         self.shuffle = bool(shuffle)
         self._policy = None if on_error is None else ErrorPolicy(on_error, give_up=True)
         folder = cache_folder() / "shards" if cache_dir is None else Path(cache_dir).expanduser()
-        paths = [_here(url, folder, max_bytes) for url in self.urls]
-        choices = None if select is None else [one.lower().split(";") for one in select]
-        wanted = None if choices is None else frozenset(name for one in choices for name in one)
+        paths: list[str] = []
+        places: list[_Places] = []
+        lost: dict[str, DatapointError | MissingData] = {}
+        for url in self.urls:
+            try:
+                path, found = _opened(url, folder, max_bytes)
+            except (DatapointError, MissingData) as error:
+                if on_error is None or on_error == "raise":
+                    raise
+                lost[url], path, found = error, url, (array("q"), array("q"))
+            paths.append(path)
+            places.append(found)
+        if lost:
+            self._tell(lost)
+        choices = None if select is None else [Choice.of(one) for one in select]
+        wanted = None if choices is None else frozenset(n for one in choices for n in one.names)
         self._built = [
             ReadSample(paths, self.urls, wanted),
             DecodeSample(choices, decode, max_pixels),
         ]
-        self._places: Sequence[Any] = _places(paths)
+        self._places: Sequence[Any] = _columns(places)
         if not self._places:
             raise MissingData(f"{', '.join(self.urls[:3])}: no samples, such as 1.jpg and 1.cls")
+
+    def _tell(self, lost: Mapping[str, DatapointError | MissingData]) -> None:
+        """Of shards that cost their samples."""
+        assert self._policy is not None, "otherwise the first one raises"
+        for url, error in lost.items():
+            if isinstance(error, MissingData):
+                error = FetchError(str(error), url=url, reason="not_found")
+            self._policy.failed_with(error, url)
+        logger.warning(
+            "%d of %d shards are left out, with all of their samples (%s): see ds.errors()",
+            *(len(lost), len(self.urls), next(iter(lost.values()))),
+        )
 
     @staticmethod
     def save(
@@ -175,14 +209,35 @@ def _here(url: str, folder: Path, max_bytes: int) -> str:
     return str(obtain(file, folder / hashlib.sha256(origin.encode()).hexdigest()[:16]))
 
 
-def _places(paths: Sequence[str]) -> Columns:
+_Places: TypeAlias = "tuple[array[int], array[int]]"
+"""First and last byte of each sample of a shard."""
+
+
+def _opened(url: str, folder: Path, max_bytes: int) -> tuple[str, _Places]:
+    """The path of a shard and the places in it."""
+    path = _here(url, folder, max_bytes)
+    if path == url:
+        return path, _samples(path, url)
+    try:
+        return path, _samples(path, url)
+    except CodecError:
+        # What came by the network once may come better now; it is not kept as it is.
+        os.unlink(path)
+    path = _here(url, folder, max_bytes)
+    try:
+        return path, _samples(path, url)
+    except CodecError:
+        os.unlink(path)
+        raise
+
+
+def _columns(found: Sequence[_Places]) -> Columns:
     """[shard, first byte, last] of each sample."""
-    found = [_samples(path) for path in paths]
     shards = np.repeat(np.arange(len(found), dtype=np.int32), [len(starts) for starts, _ in found])
     return Columns(shards, *(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _samples(path: str) -> tuple[array[int], array[int]]:
+def _samples(path: str, url: str) -> _Places:
     """Where the samples of a shard begin and end: neighbours of the same key."""
     starts, stops = array("q"), array("q")
     key: str | None = None
@@ -201,7 +256,7 @@ def _samples(path: str) -> tuple[array[int], array[int]]:
                 seen.add(parts[1])
                 stops[-1] = member.end
     except CodecError as error:
-        raise CodecError(f"{path}: {error}", url=path, reason=error.reason) from None
+        raise CodecError(f"{url}: {error}", url=url, reason=error.reason) from None
     except OSError as error:
         raise MissingData(f"{path} cannot be read: {error.strerror}") from error
     return starts, stops

@@ -85,14 +85,18 @@ def test_only_files(tmp_path: Path) -> None:
 def test_a_part_is_not_taken_for_the_whole(format: str, tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     block = archive(FILES, FORMATS[format])
-    last = 512 * (2 + 2 + 1 + 1 + 1 + 1)  # where the zeros begin
-    for size in (*range(1, last, 97), *range(512, last + 1, 512)):
+    ends = [512 * blocks for blocks in (3, 5, 6, 8)]  # of each file
+    for size in (*range(1, ends[-1], 97), *range(512, ends[-1], 512)):
         path.write_bytes(block[:size])
+        if size in ends:  # whole files, and no more: some writers leave the mark of the end out
+            assert found(path) == FILES[: ends.index(size) + 1]
+            continue
         error = refusal(path)
         assert error.reason == ("truncated" if size >= 512 else "foreign"), size
         assert f"at byte {size}" in str(error) or size < 512
-    path.write_bytes(block[: last + 512])
-    assert found(path) == FILES
+    for size in (ends[-1], ends[-1] + 512):
+        path.write_bytes(block[:size])
+        assert found(path) == FILES
 
 
 def test_what_is_broken_is_told(tmp_path: Path) -> None:

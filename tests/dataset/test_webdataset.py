@@ -291,3 +291,96 @@ def test_what_cannot_be_saved(
     with pytest.raises((df.ConfigError, df.CodecError), match=line):
         df.WebDataset.save(df.DataFromList([point]), **{"path": "%d.tar", **options})
     assert not [*tmp_path.iterdir()]
+
+
+# -- shards that are not what they should be, among others ------------------------------------
+
+
+def test_a_bad_shard_costs_itself(
+    shards: Path, tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = {path.name: path.read_bytes() for path in shards.iterdir()}
+    for name, body in whole.items():
+        server.routes[f"/{name}"] = ok(body, "application/x-tar")
+    server.routes["/train-003.tar"] = ok(b"<!doctype html>Please log in", "text/html")
+    server.routes["/train-004.tar"] = ok(whole["train-000.tar"][:5000], "application/x-tar")
+    url = server.url("/train-{000..005}.tar")
+    for reason in ("foreign", "truncated", "not_found"):
+        place = {"foreign": "3", "truncated": "4", "not_found": "5"}[reason]
+        with pytest.raises((df.CodecError, df.MissingData)):
+            df.WebDataset(server.url(f"/train-00{place}.tar"), cache_dir=tmp_path)
+    ds = df.WebDataset(url, ["jpg;png", "cls"], cache_dir=tmp_path, on_error="skip")
+    assert labels(ds) == [*range(TOTAL)]
+    assert [error.reason for error in ds.errors()] == ["foreign", "truncated", "not_found"]
+    assert ds.errors()[0].url == server.url("/train-003.tar")
+    assert "3 of 6 shards are left out" in caplog.text
+    kept = sorted(path.name for path in tmp_path.rglob("*.tar"))
+    assert kept == sorted(whole), "what is none is not kept"
+    for number in (3, 4, 5):
+        server.routes[f"/train-00{number}.tar"] = ok(whole["train-000.tar"], "application/x-tar")
+    assert len(df.WebDataset(url, cache_dir=tmp_path)) == 6 * EACH, "the next time all are there"
+
+
+def test_a_bad_shard_in_the_cache_is_replaced(shards: Path, tmp_path: Path, server: Server) -> None:
+    body = (shards / "train-000.tar").read_bytes()
+    server.routes["/a.tar"] = ok(body, "application/x-tar")
+    assert len(df.WebDataset(server.url("/a.tar"), cache_dir=tmp_path)) == EACH
+    (kept,) = tmp_path.rglob("a.tar")
+    kept.write_bytes(body[:3000])
+    assert len(df.WebDataset(server.url("/a.tar"), cache_dir=tmp_path)) == EACH
+    assert kept.read_bytes() == body
+
+
+def test_archives_without_the_mark_of_their_end(shards: Path, tmp_path: Path) -> None:
+    body = (shards / "train-000.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(body.rstrip(b"\0") + bytes(-len(body.rstrip(b"\0")) % 512))
+    assert labels(df.WebDataset(tmp_path / "a.tar", ["jpg;png", "cls"])) == [*range(EACH)]
+
+
+def test_what_a_sample_may_lack(shards: Path) -> None:
+    ds = df.WebDataset(shards / "train-000.tar", select=["png?", "txt;cap?", "cls"])
+    found = list(ds)
+    assert [image is None for image, _, _ in found] == [i % 3 == 0 for i in range(EACH)]
+    assert {text for _, text, _ in found} == {None}
+
+
+def tenth(data: bytes) -> int:
+    return int(data) * 10
+
+
+def test_decoders_of_ones_own(shards: Path, tmp_path: Path) -> None:
+    path = shards / "train-000.tar"
+    ds = df.WebDataset(path, ["cls", "json", "jpg?"], decode={"cls": tenth, ".JPG": len})
+    with df.PrefetchDataZMQ(ds, 1, ordered=True) as flow:
+        first = next(iter(flow))
+    assert first == [0, {"number": 0}, len(encoded(0))]
+    write(tmp_path / "a.tar", {"1.seg.png": encoded(1, ".png"), "1.png": encoded(2, ".png")})
+    (sample,) = df.WebDataset(tmp_path / "a.tar", decode={"seg.png": len})
+    assert sample["seg.png"] == len(encoded(1, ".png")) and index_of(sample["png"]) == 2
+
+
+def test_further_formats(tmp_path: Path) -> None:
+    import msgpack
+
+    from dataflow.codec import tensorcom
+
+    arrays = {"x": np.arange(6.0).reshape(2, 3), "y": np.array([True])}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write(
+        tmp_path / "a.tar",
+        {
+            "1.npz": buffer.getvalue(),
+            "1.mp": msgpack.packb({"a": [1, "b"]}),
+            "1.ten": bytes(tensorcom.encode([arrays["x"]])),
+        },
+    )
+    (sample,) = df.WebDataset(tmp_path / "a.tar")
+    assert sample["mp"] == {"a": [1, "b"]}
+    assert all((sample["npz"][name] == array).all() for name, array in arrays.items())
+    assert (sample["ten"][0] == arrays["x"]).all()
+    bomb = io.BytesIO()
+    np.savez_compressed(bomb, x=np.zeros(1 << 23))
+    write(tmp_path / "b.tar", {"1.npz": bomb.getvalue()})
+    with pytest.raises(df.CodecError, match="unpacks to"):
+        df.WebDataset(tmp_path / "b.tar")[0]
