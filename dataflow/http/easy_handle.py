@@ -146,8 +146,11 @@ class EasyHandle:
         setopt(pycurl.SSL_VERIFYPEER, 1)
         setopt(pycurl.SSL_VERIFYHOST, 2)
         if options.cainfo is not None:
-            folder = os.path.isdir(options.cainfo)
-            setopt(pycurl.CAPATH if folder else pycurl.CAINFO, options.cainfo)
+            if os.path.isdir(options.cainfo):
+                setopt(pycurl.CAPATH, options.cainfo)
+                self.curl.unsetopt(pycurl.CAINFO)  # of the machine that libcurl was built on
+            else:
+                setopt(pycurl.CAINFO, options.cainfo)
         setopt(pycurl.MAXFILESIZE_LARGE, policy.max_bytes)
         setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(policy.connect_timeout * 1000)))
         setopt(pycurl.BUFFERSIZE, _BUFFER)

@@ -112,7 +112,7 @@ def test_a_csv_without_names(tmp_path: Path) -> None:
     assert list(rows) == [["http://h/0", 3], ["http://h/1", 4]]
 
 
-@pytest.mark.parametrize("protocol", ["memory", "file", "local"])
+@pytest.mark.parametrize("protocol", ["memory", "file"])
 def test_other_places(tmp_path: Path, protocol: str) -> None:
     import fsspec
 
