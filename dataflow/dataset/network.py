@@ -72,6 +72,9 @@ class NetworkImages(KeyedSource):
             number; a warning tells once where it is more than half.
         cache_dir: a folder that keeps the bytes, so that later epochs need no network.
         cache_bytes: its largest size in bytes; None for no bound.
+        cache_max_age: seconds after which the server is asked whether the image has changed
+            (``If-None-Match``); where that cannot be told, the one that is there serves. None:
+            never.
         session: a `requests.Session` to download with; slower than libcurl, but may carry
             authentication and adapters.
         timeout: seconds for one image, all trials included.
@@ -89,6 +92,7 @@ class NetworkImages(KeyedSource):
     _consumer_only = ("datapoints",)
     _OPTIONS = (
         *("seed", "on_error", "max_failed", "cache_dir", "cache_bytes", "session"),
+        "cache_max_age",
         *("timeout", "max_trials", "max_bytes", "max_pixels", "verify"),
         *("user_agent", "contact", "headers", "auth", "netrc", "proxy", "cainfo"),
         *("connect_timeout", "max_per_host", "pause_per_host", "respect_opt_outs", "fetch_policy"),
@@ -101,6 +105,7 @@ class NetworkImages(KeyedSource):
     max_failed: float | None = None
     cache_dir: str | os.PathLike[str] | None = None
     cache_bytes: int | None = None
+    cache_max_age: float | None = None
     session: Any = None
     timeout: float = 30.0
     max_trials: int = 5
@@ -237,7 +242,9 @@ class NetworkImages(KeyedSource):
         return Decode(self.max_pixels)
 
     def _cache(self) -> DiskCache | None:
-        return None if self.cache_dir is None else DiskCache(Path(self.cache_dir), self.cache_bytes)
+        if self.cache_dir is None:
+            return None
+        return DiskCache(Path(self.cache_dir), self.cache_bytes, self.cache_max_age)
 
     def _replaces(self, name: str) -> bool:
         """Whether a subclass has its own version of one of the static methods."""

@@ -119,7 +119,7 @@ class Download(AsyncStage):
         cache = state.pop("_cache")
         del state["_lock"]
         # Each process opens the folder for itself.
-        place = None if cache is None else (cache.folder, cache.max_bytes)
+        place = None if cache is None else (cache.folder, cache.max_bytes, cache.max_age)
         return state | {"_fetcher": None, "place": place}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -31,19 +31,24 @@ class Answer(NamedTuple):
         content_type: the header.
         encodings: how the body is packed, in the order in which that was done; lower case.
         robots: the ``X-Robots-Tag`` headers.
+        etag: the ``ETag``; empty where there is none.
+        modified: the ``Last-Modified``.
     """
 
     status: int
     content_type: str | None
     encodings: list[str]
     robots: list[str]
+    etag: str = ""
+    modified: str = ""
 
     @classmethod
     def of(cls, status: int, content_type: str | None, header: Header) -> Answer:
         """From what gives all values of a header by its name in lower case."""
         packed = ",".join(header("content-encoding")).lower()
         encodings = [word for word in map(str.strip, packed.split(",")) if word]
-        return cls(status, content_type, encodings, header("x-robots-tag"))
+        marks = [next(iter(header(name)), "") for name in ("etag", "last-modified")]
+        return cls(status, content_type, encodings, header("x-robots-tag"), *marks)
 
 
 def accept(

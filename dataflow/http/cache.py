@@ -19,13 +19,17 @@ from typing import NamedTuple
 
 from dataflow.errors import ConfigError
 
-__all__ = ["DiskCache"]
+__all__ = ["DiskCache", "Kept"]
 
 log = logging.getLogger(__name__)
 
-# At the head of each file: a mark with the version, the CRC-32 of the body, and its length.
+# At the head of each file: a mark with the version, the CRC-32 of all that follows, the length of
+# the body; then when it was stored, the lengths of two headers of its answer, and these.
 _HEAD = struct.Struct("<4sIQ")
-_MAGIC = b"DFC1"
+_MAGIC = b"DFC2"
+_FORMER_MAGIC = b"DFC1"  # the body alone
+_STORED = struct.Struct("<dHH")
+_MOST_HEADER = 1000  # characters of one that is kept
 # The file "ledger": a mark with the version, the shard to look at next, and the sum of all files.
 _LEDGER = struct.Struct("<4sIQ")
 _LEDGER_MAGIC = b"DFL1"
@@ -39,6 +43,28 @@ class _Entry(NamedTuple):
     used: float
     size: int
     path: str
+
+
+class Kept(NamedTuple):
+    """A body of the cache.
+
+    Attributes:
+        body: itself.
+        stale: it is older than `DiskCache.max_age`, so its server has to be asked.
+        etag: the ``ETag`` of its answer; empty where there was none.
+        modified: the ``Last-Modified``.
+    """
+
+    body: bytes
+    stale: bool
+    etag: str
+    modified: str
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """The headers that ask whether it is still the one."""
+        both = {"If-None-Match": self.etag, "If-Modified-Since": self.modified}
+        return {name: value for name, value in both.items() if value}
 
 
 class DiskCache:
@@ -56,12 +82,21 @@ class DiskCache:
     Args:
         folder: made where it is missing. Nothing else should be kept in it.
         max_bytes: how large the sum of the files may become; None for no bound.
+        max_age: after so many seconds a body's server is asked whether it has changed; None: never.
 
     Raises:
-        ConfigError: `max_bytes` is not a positive integer.
+        ConfigError: `max_bytes` is not a positive integer, or `max_age` no number of seconds.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        max_bytes: int | None = None,
+        max_age: float | None = None,
+    ) -> None:
+        if max_age is not None and not (_is_number(max_age) and max_age >= 0):
+            raise ConfigError(f"max_age={max_age!r} is not a number of seconds from 0")
+        self.max_age = max_age
         if max_bytes is not None and (
             not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 1
         ):
@@ -81,31 +116,71 @@ class DiskCache:
             self._rest(error)
 
     def get(self, url: str) -> bytes | None:
-        """The body that was kept for a URL, or None."""
+        """The body that was kept for a URL, however old, or None."""
+        kept = self.kept(url)
+        return None if kept is None else kept.body
+
+    def kept(self, url: str) -> Kept | None:
+        """The same, with what is known of it."""
         path = self._path(url)
         try:
             with open(path, "rb") as file:
                 head = file.read(_HEAD.size)
-                body = file.read()
+                rest = file.read()
         except OSError:
             return None
-        if len(head) < _HEAD.size or head != _head(body):
-            # Damaged, by a loss of power perhaps: it is downloaded again and written over.
-            return None
-        if self.max_bytes is not None:
+        found = self._read(head, rest)
+        if found is not None and self.max_bytes is not None:
             with suppress(OSError):  # a folder that can only be read still serves
                 os.utime(path)
-        return body
+        return found
+
+    def _read(self, head: bytes, rest: bytes) -> Kept | None:
+        """What a file has; None where it is damaged, by a loss of power perhaps.
+
+        Then it is downloaded again and written over.
+        """
+        if len(head) < _HEAD.size:
+            return None
+        magic, checksum, length = _HEAD.unpack(head)
+        if zlib.crc32(rest) != checksum:
+            return None
+        if magic == _FORMER_MAGIC and length == len(rest):
+            return Kept(rest, self.max_age is not None, "", "")
+        if magic != _MAGIC or len(rest) < _STORED.size:
+            return None
+        stored, *lengths = _STORED.unpack_from(rest)
+        begin = _STORED.size + sum(lengths)
+        if len(rest) != begin + length:
+            return None
+        middle = _STORED.size + lengths[0]
+        etag, modified = rest[_STORED.size : middle], rest[middle:begin]
+        stale = self.max_age is not None and not 0 <= time.time() - stored <= self.max_age
+        return Kept(rest[begin:], stale, etag.decode("latin-1"), modified.decode("latin-1"))
 
     def drop(self, url: str) -> None:
         """Keep the body of a URL no longer."""
         _remove(self._path(url))  # its size is set right at the next look at all of them
 
-    def put(self, url: str, body: bytes) -> None:
-        """Keep a body. Does nothing where that is not possible."""
+    def put(self, url: str, body: bytes, etag: str = "", modified: str = "") -> None:
+        """Keep a body. Does nothing where that is not possible.
+
+        Args:
+            url: of it.
+            body: itself.
+            etag: the ``ETag`` of its answer.
+            modified: the ``Last-Modified``.
+        """
         if self._resume > time.monotonic():
             return
-        size = _HEAD.size + len(body)
+        notes = [
+            text.encode("latin-1", "replace") if len(text) <= _MOST_HEADER else b""
+            for text in (etag, modified)
+        ]
+        first = _STORED.pack(time.time(), *map(len, notes)) + b"".join(notes)
+        checksum = zlib.crc32(body, zlib.crc32(first))
+        head = _HEAD.pack(_MAGIC, checksum, len(body)) + first
+        size = len(head) + len(body)
         if self.max_bytes is not None and size > self.max_bytes:
             return
         path = self._path(url)
@@ -113,7 +188,7 @@ class DiskCache:
         try:
             try:
                 with open(draft, "xb") as file:
-                    file.write(_head(body))
+                    file.write(head)
                     file.write(body)
                 if self.max_bytes is None:
                     _move(draft, path)
@@ -229,8 +304,8 @@ def _open_ledger(path: str) -> Iterator[_Ledger]:
         os.close(fd)
 
 
-def _head(body: bytes) -> bytes:
-    return _HEAD.pack(_MAGIC, zlib.crc32(body), len(body))
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _move(draft: str, path: str) -> None:

@@ -11,7 +11,7 @@ import pycurl
 
 from dataflow.http.body import Answer, Check
 from dataflow.http.cache import DiskCache
-from dataflow.http.driver import REDIRECTS, Driver
+from dataflow.http.driver import NOT_MODIFIED, REDIRECTS, Driver
 from dataflow.http.easy_handle import EasyHandle, HandleOptions
 from dataflow.http.fetcher import Fetcher
 from dataflow.http.jobs import Job
@@ -210,8 +210,9 @@ class _CurlDriver(Driver):
         assert job is not None
         status = handle.status()
         good = not code and 200 <= status < 300
+        unchanged = not code and status == NOT_MODIFIED and job.kept is not None
         location = handle.location() if status in REDIRECTS else ""
-        error = None if good or location else handle.failure(code, text, status)
+        error = None if good or location or unchanged else handle.failure(code, text, status)
         reason = None if status or error is None else error.reason
         self.tally.end(0.0 if reason is None else time.monotonic() - job.begun)
         self.schedule.ended(job, reason)
@@ -219,6 +220,9 @@ class _CurlDriver(Driver):
             retry_after = handle.retry_after(status)
             self._release(handle)
             self.retry(job, error, retry_after)
+        elif unchanged:
+            self._release(handle)
+            self.deliver_unchanged(job)
         elif good:
             answer = Answer.of(status, handle.content_type(), handle.header)
             body = handle.body()

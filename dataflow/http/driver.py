@@ -9,17 +9,20 @@ from dataflow.errors import ConfigError, DatapointError, FetchError
 from dataflow.http.body import Answer, Check, accept
 from dataflow.http.cache import DiskCache
 from dataflow.http.jobs import Job
-from dataflow.http.policy import FetchPolicy
+from dataflow.http.policy import FetchPolicy, is_retried
 from dataflow.http.redirects import follow
 from dataflow.http.retry import Schedule
 from dataflow.http.stats import Tally
 
-__all__ = ["REDIRECTS", "Driver"]
+__all__ = ["NOT_MODIFIED", "REDIRECTS", "Driver"]
 
 log = logging.getLogger(__name__)
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """The statuses whose Location is followed."""
+
+NOT_MODIFIED = 304
+_GONE = frozenset({401, 403, 404, 410, 451})
 
 
 class Driver(ABC):
@@ -55,8 +58,20 @@ class Driver(ABC):
         """End all threads and fail all jobs. Idempotent, from any thread."""
 
     def cached(self, job: Job) -> bytes | None:
-        """The body that the cache has for a job, if it has one."""
-        return None if self.cache is None else self.cache.get(job.key)
+        """The body that the cache has for a job, if it has one that is not too old."""
+        kept = None if self.cache is None else self.cache.kept(job.key)
+        if kept is None:
+            return None
+        if kept.stale:
+            job.kept = kept
+            return None
+        return kept.body
+
+    def deliver_unchanged(self, job: Job) -> None:
+        """The server says (304) that the body that the cache has is still the one."""
+        assert job.kept is not None and self.cache is not None
+        self.cache.put(job.key, job.kept.body, job.kept.etag, job.kept.modified)
+        self.deliver_cached(job, job.kept.body)
 
     def deliver_cached(self, job: Job, body: bytes) -> None:
         """Hand out a body from the cache, for a job that got no transfer."""
@@ -72,12 +87,18 @@ class Driver(ABC):
             self.deliver_error(job, error)
             return
         if self.cache is not None:
-            self.cache.put(job.key, body)
+            self.cache.put(job.key, body, answer.etag, answer.modified)
         self.tally.deliver(len(body))
         self._call(job, body)
 
     def deliver_error(self, job: Job, error: Exception) -> None:
-        """Report that a URL has failed for good."""
+        """Report that a URL has failed for good; a body that the cache has may take its place."""
+        if job.kept is not None and isinstance(error, FetchError):
+            if is_retried(error.reason, error.status):
+                self.deliver_cached(job, job.kept.body)
+                return
+            if error.status in _GONE and self.cache is not None:
+                self.cache.drop(job.key)
         if isinstance(error, DatapointError):
             # Its frames hold the body, and errors are kept in lists for a long time.
             error.__traceback__ = None

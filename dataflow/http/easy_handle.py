@@ -111,8 +111,10 @@ class HandleOptions:
     def lines_for(self, job: Job) -> list[str]:
         """The headers of a transfer."""
         if job.foreign:
-            return self.portable
-        return self.without_login if job.has_login else self.headers
+            lines = self.portable
+        else:
+            lines = self.without_login if job.has_login else self.headers
+        return lines if job.kept is None else [*lines, *_lines(job.kept.conditions)]
 
 
 def _lines(headers: dict[str, str]) -> list[str]:

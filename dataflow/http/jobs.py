@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from dataflow.chance import Chance
 from dataflow.errors import FetchError
+from dataflow.http.cache import Kept
 from dataflow.http.urls import BadURLError, login_of, parse, shown
 
 __all__ = ["Done", "Job"]
@@ -31,6 +32,7 @@ class Job:
         chance: whether there will be another, and so what to do where the host does not answer;
             None: what can be done is done, whatever is known of the host.
         deadline: when to give up, on the schedule's clock; 0 before the first transfer.
+        kept: what the cache has of it and has to be asked about.
         problem: why it cannot be requested at all.
     """
 
@@ -46,6 +48,7 @@ class Job:
         "home",
         "hops",
         "host",
+        "kept",
         "problem",
         "target",
         "trial",
@@ -71,6 +74,7 @@ class Job:
         self.begun = self.deadline = 0.0
         self.chance = chance
         self.cookies: list[str] = []
+        self.kept: Kept | None = None
 
     @property
     def key(self) -> str:

@@ -21,7 +21,7 @@ from requests.utils import select_proxy
 from dataflow.errors import FetchError
 from dataflow.http.body import Answer, Check
 from dataflow.http.cache import DiskCache
-from dataflow.http.driver import REDIRECTS, Driver
+from dataflow.http.driver import NOT_MODIFIED, REDIRECTS, Driver
 from dataflow.http.fetcher import Fetcher
 from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy
@@ -232,6 +232,8 @@ class _SessionDriver(Driver):
             headers.update({"Authorization": None, "Cookie": None})
         else:
             headers.update(policy.headers)
+        if job.kept is not None:
+            headers.update(job.kept.conditions)
         return self._session.get(
             job.target,
             headers=headers,
@@ -257,6 +259,8 @@ class _SessionDriver(Driver):
             return partial(self.deliver_body, job, body, answer)
         with suppress(Exception):  # whatever becomes of its body, the answer was no
             self._read(job, response, _SMALL)
+        if status == NOT_MODIFIED and job.kept is not None:
+            return partial(self.deliver_unchanged, job)
         location = self._session.get_redirect_target(response)
         if status in REDIRECTS and location:
             if not peer and not proxied:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import JPEG, Server, ok
+from servers import JPEG, Server, ok, status
 
-from dataflow.errors import ConfigError
+from dataflow.errors import ConfigError, FetchError
 from dataflow.http import DiskCache
 
 URL = "http://host/{}.jpg"
@@ -124,19 +124,19 @@ def test_two_writers_and_a_reader(tmp_path: Path, max_bytes: int | None) -> None
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
-    cache = DiskCache(tmp_path, max_bytes=10 * 50_016)
+    cache = DiskCache(tmp_path, max_bytes=10 * 50_028)
     for index in range(10):
         cache.put(URL.format(index), body_of(index))
         # The file system's clock may be coarser than our writes.
         os.utime(max(files(tmp_path), key=lambda path: path.stat().st_mtime), (index, index))
-    assert size_of(tmp_path) == 10 * 50_016
+    assert size_of(tmp_path) == 10 * 50_028
     assert cache.get(URL.format(0)) == body_of(0)
     cache.put(URL.format(10), body_of(10))
     kept = [index for index in range(11) if cache.get(URL.format(index)) is not None]
     assert kept == [0, *range(4, 11)], "room for one body, and an eighth of the bound to spare"
     for index in range(100):
         cache.put(URL.format(index), body_of(index))
-        assert size_of(tmp_path) <= 10 * 50_016
+        assert size_of(tmp_path) <= 10 * 50_028
 
 
 def test_large_caches_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_large_caches_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_lost_ledger_is_made_up_for(tmp_path: Path) -> None:
-    bound = 10 * 50_016
+    bound = 10 * 50_028
     cache = DiskCache(tmp_path, max_bytes=bound)
     for index in range(10):
         cache.put(URL.format(index), body_of(index))
@@ -236,3 +236,66 @@ def test_what_is_cached_is_not_downloaded(make: Any, server: Server, tmp_path: P
     for url in (f" {server.url('/a')}\n", server.url("/a#top"), "\ufeff" + server.url("/a")):
         assert fetcher.fetch(url) == JPEG
     assert server.requests["/a"] == 1
+
+
+def conditional(bodies: list[bytes], *, etags: bool) -> Any:
+    """A page that changes with each of the bodies; asked whether it has, it tells."""
+
+    def route(exchange: Any) -> None:
+        mark = f'"{bodies[-1][-1]}"' if etags else f"Mon, 0{bodies[-1][-1]} Jun 2026 10:00:00 GMT"
+        name, asked = ("ETag", "if-none-match") if etags else ("Last-Modified", "if-modified-since")
+        if exchange.headers.get(asked) == mark:
+            status(304, {name: mark}, b"")(exchange)
+        else:
+            status(200, {name: mark}, bodies[-1])(exchange)
+
+    return route
+
+
+@pytest.mark.parametrize("etags", [True, False])
+def test_old_ones_are_asked_about(make: Any, server: Server, tmp_path: Path, etags: bool) -> None:
+    bodies = [JPEG + bytes([1])]
+    server.routes["/a"] = conditional(bodies, etags=etags)
+    url = server.url("/a")
+    fetch = make(cache=DiskCache(tmp_path, max_age=0.0)).fetch
+    assert fetch(url) == bodies[0] == fetch(url)
+    names = {"if-none-match", "if-modified-since"}
+    assert [len(names & one.headers.keys()) for one in server.seen] == [0, 1]
+    bodies.append(JPEG + bytes([2]))
+    assert fetch(url) == bodies[1] == fetch(url)
+    assert make(cache=DiskCache(tmp_path, max_age=1000.0)).fetch(url) == bodies[1]
+    assert make(cache=DiskCache(tmp_path)).fetch(url) == bodies[1]
+    assert server.requests["/a"] == 4, "young ones, and without an age all, are not asked about"
+
+
+def test_an_old_one_serves_where_nobody_answers(make: Any, server: Server, tmp_path: Path) -> None:
+    server.routes["/a"] = ok(JPEG)
+    fetcher = make(cache=DiskCache(tmp_path, max_age=0.0), max_trials=2)
+    url = server.url("/a")
+    assert fetcher.fetch(url) == JPEG
+    server.routes["/a"] = status(503)
+    assert fetcher.fetch(url) == JPEG
+    assert fetcher.stats()["cached"] == 1 and not fetcher.stats()["errors"]
+    server.routes["/a"] = status(404)
+    with pytest.raises(FetchError, match="404"):
+        fetcher.fetch(url)
+    assert DiskCache(tmp_path).get(url) is None, "it is gone, and is kept no longer"
+
+
+def test_bodies_of_the_version_before(tmp_path: Path) -> None:
+    import struct
+    import zlib
+
+    cache = DiskCache(tmp_path)
+    cache.put("http://h/a", JPEG)
+    (path,) = files(tmp_path)
+    path.write_bytes(struct.pack("<4sIQ", b"DFC1", zlib.crc32(JPEG), len(JPEG)) + JPEG)
+    assert cache.get("http://h/a") == JPEG
+    kept = DiskCache(tmp_path, max_age=1e9).kept("http://h/a")
+    assert kept is not None and kept.stale, "nobody knows how old it is"
+
+
+@pytest.mark.parametrize("max_age", [-1, "1", True])
+def test_ages_that_cannot_be(tmp_path: Path, max_age: Any) -> None:
+    with pytest.raises(ConfigError, match="max_age="):
+        DiskCache(tmp_path, max_age=max_age)
