@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 
 from dataflow.engine.isolation import Entry
@@ -51,6 +52,9 @@ class Postponed:
             over: that is all of them, and all came back.
         """
         later, due = self._later, self._due
+        if over and later:
+            # Those of one host that hang may lie together, and all would be judged by them.
+            random.shuffle(later)
         while later and (over or len(later) > _MOST or issued - later[0].place > _SPAN):
             due.append(later.popleft())
         return [due.popleft() for _ in range(min(most, len(due)))]

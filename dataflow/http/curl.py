@@ -67,8 +67,8 @@ class _CurlDriver(Driver):
         check: Check | None,
         cache: DiskCache | None,
     ) -> None:
-        super().__init__(policy, concurrency, check, cache)
         self._options = HandleOptions(policy)
+        super().__init__(policy, concurrency, check, cache, self._options.proxied)
         self._idle: list[EasyHandle] = []
         self._handles: dict[pycurl.Curl, EasyHandle] = {}
         self._busy = 0
@@ -134,14 +134,15 @@ class _CurlDriver(Driver):
         """End the transfers in which nothing moves, or in whose place others could be made."""
         now = time.monotonic()
         self._next_look = now + self._look_seconds
-        limit = self.policy.stall_timeout
+        limit, pressed = self.policy.stall_timeout, self.schedule.pressed
         for handle in list(self._handles.values()):
             if handle.job is None:
                 continue
             silence = handle.silence(now)
             if silence >= limit:
                 self._finish(handle, pycurl.E_OPERATION_TIMEDOUT, f"no byte for {limit:g} s")
-            elif silence >= _IMPATIENCE and self.schedule.may_give_way(handle.job):
+            elif pressed > 0 and silence >= _IMPATIENCE and self.schedule.may_give_way(handle.job):
+                pressed -= 1
                 text = f"no answer for {_IMPATIENCE:g} s, while others waited"
                 self._finish(handle, pycurl.E_OPERATION_TIMEDOUT, text)
 
@@ -215,7 +216,7 @@ class _CurlDriver(Driver):
         error = None if good or location or unchanged else handle.failure(code, text, status)
         reason = None if status or error is None else error.reason
         self.tally.end(0.0 if reason is None else time.monotonic() - job.begun)
-        self.schedule.ended(job, reason)
+        self.schedule.ended(job, reason, handle.reached())
         if error is not None:
             retry_after = handle.retry_after(status)
             self._release(handle)

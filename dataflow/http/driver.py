@@ -39,6 +39,7 @@ class Driver(ABC):
         concurrency: int,
         check: Check | None,
         cache: DiskCache | None,
+        proxied: bool,
     ) -> None:
         if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
             raise ConfigError(f"concurrency={concurrency!r} is not a positive integer")
@@ -47,7 +48,7 @@ class Driver(ABC):
         self.check = check
         self.cache = cache
         self.tally = Tally()
-        self.schedule = Schedule(policy, slots=concurrency)
+        self.schedule = Schedule(policy, slots=concurrency, proxied=proxied)
 
     @abstractmethod
     def submit(self, job: Job) -> None:

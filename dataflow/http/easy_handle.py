@@ -216,6 +216,11 @@ class EasyHandle:
             self._progress, self._moved = progress, now
         return now - self._moved
 
+    def reached(self) -> bool:
+        """Whether there was a connection to the host."""
+        getinfo = self.curl.getinfo
+        return not getinfo(pycurl.NUM_CONNECTS) or getinfo(pycurl.CONNECT_TIME) > 0
+
     def status(self) -> int:
         """The answer's status; 0 where none came."""
         status: int = self.curl.getinfo(pycurl.RESPONSE_CODE)

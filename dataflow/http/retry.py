@@ -32,7 +32,9 @@ class Schedule:
 
     Args:
         policy: how often, and how long at most.
-        slots: transfers under way at a time.
+        slots: transfers under way at a time. Where it is one, nobody waits for a host that does
+            not answer but whoever wants just that, and so it is tried like any.
+        proxied: a proxy makes them.
         clock: a monotonic clock in seconds.
         draw: a function of (low, high) that draws the waits.
     """
@@ -42,13 +44,15 @@ class Schedule:
         policy: FetchPolicy,
         *,
         slots: int = 1,
+        proxied: bool = False,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._draw = draw
-        self._hosts = Hosts(policy, clock)
+        self._hosts = Hosts(policy, clock, proxied)
+        self._alone = slots == 1
         self._most_strangers = -(-slots // 2)
         self._ready: deque[Job] = deque()
         self._strange: deque[Job] = deque()  # the same, but their hosts never answered
@@ -64,6 +68,8 @@ class Schedule:
 
     def push(self, job: Job) -> None:
         """Put a new URL at the end of the queue; one that is under way already is not got twice."""
+        if self._alone:
+            job.chance = None
         if job.problem is None:
             followers = self._same.get(job.key)
             if followers is not None:
@@ -138,23 +144,29 @@ class Schedule:
         self._hosts.began(job)
         return max(0.0, job.deadline - now)
 
-    def ended(self, job: Job, reason: str | None = None) -> None:
+    def ended(self, job: Job, reason: str | None = None, reached: bool = False) -> None:
         """A transfer that `begin` counted has ended; to be told before anything else about it.
 
         Args:
             job: the job.
             reason: why no answer came; None where one came, whatever it says.
+            reached: there was a connection.
         """
-        released, failed = self._hosts.ended(job, reason)
+        released, failed = self._hosts.ended(job, reason, reached)
         self._ready.extendleft(reversed(released))
         self._failed += failed
+
+    @property
+    def pressed(self) -> int:
+        """How many wait for nothing but a slot."""
+        return len(self._ready) + len(self._strange)
 
     def may_give_way(self, job: Job) -> bool:
         """Whether a transfer that is silent so far takes a slot that others wait for.
 
         It may where they can hope for more: its host never answered, while others did.
         """
-        if job.chance is not Chance.FIRST or not (self._ready or self._strange):
+        if job.chance is not Chance.FIRST:
             return False
         return self._hosts.hopeful and not self._hosts.knows(job)
 
@@ -196,7 +208,8 @@ class Schedule:
         if until >= job.deadline:
             return error
         job.rewind()
-        heapq.heappush(self._later, (until, next(self._order), job))
+        if not self._hosts.lines_up(job):
+            heapq.heappush(self._later, (until, next(self._order), job))
         return None
 
     def drain(self) -> list[Job]:

@@ -89,7 +89,7 @@ class _SessionDriver(Driver):
         check: Check | None,
         cache: DiskCache | None,
     ) -> None:
-        super().__init__(policy, concurrency, check, cache)
+        super().__init__(policy, concurrency, check, cache, bool(policy.proxy))
         self._session = session
         proxy = policy.proxy
         # "" means none here; requests wants the name that no URL has.
@@ -177,9 +177,9 @@ class _SessionDriver(Driver):
             if mine:  # otherwise `stop` has dealt with it
                 finish()
 
-    def _ended(self, job: Job, reason: str | None) -> None:
+    def _ended(self, job: Job, reason: str | None, reached: bool = False) -> None:
         with self._turn:
-            self.schedule.ended(job, reason)
+            self.schedule.ended(job, reason, reached)
             self._turn.notify()  # it may have let others go
 
     def _transfer(self, job: Job, left: float) -> Callable[[], None]:
@@ -189,6 +189,7 @@ class _SessionDriver(Driver):
             return partial(self.deliver_error, job, self.overdue(job))
         self.tally.begin(retry=job.trial > 1 and not job.hops)
         silent: str | None = "internal"  # the reason, until there is an answer
+        reached = True
         try:
             proxied = self._is_proxied(job)
             if job.hops and not proxied:
@@ -217,10 +218,11 @@ class _SessionDriver(Driver):
             for cause in _causes(error):
                 cause.__traceback__ = None
             silent = silent and diagnosis[0]
+            reached = silent == "timeout" and not isinstance(error, requests.ConnectTimeout)
             return partial(self.retry, job, job.error(*diagnosis), None)
         finally:
             self.tally.end(0.0 if silent is None else time.monotonic() - job.begun)
-            self._ended(job, silent)
+            self._ended(job, silent, reached)
 
     def _request(self, job: Job, left: float) -> Response:
         policy = self.policy
