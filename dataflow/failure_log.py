@@ -60,7 +60,7 @@ class FailureList(list[FailedDatapoint]):
         """
         import csv
 
-        with open(path, "w", encoding="utf-8", newline="") as file:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             lines = csv.writer(file)
             lines.writerow(_COLUMNS)
             for one in self:

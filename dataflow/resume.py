@@ -20,13 +20,13 @@ Neither code nor data are compared: a map function may have been corrected in be
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from typing import Any
 
 from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
-from dataflow.failures import error_policies
+from dataflow.failures import error_policies, policy_of
 from dataflow.flow import DataFlow
 from dataflow.node import inputs, is_native, is_runner, walk
 from dataflow.plan.fingerprint import fingerprint
@@ -99,11 +99,27 @@ def restore_failures(flow: DataFlow, state: Mapping[str, Any]) -> None:
     """Let `errors()` and `retry_failed` have what had failed when a state was told."""
     flows = list(walk(flow))
     policies, known = error_policies(flows), state.get("failures", ())
-    if len(known) not in (0, len(policies)):
-        return  # other runners than then, with policies of their own
+    if known and policies and len(known) != len(policies):
+        # Other runners than then, which have policies of their own: the source's tells of all.
+        own = [policy_of(one) for one in flows if getattr(one, "_has_keys", False)]
+        whose = next((policy for policy in own if policy is not None), policies[-1])
+        together = _together(known)
+        known = [together if policy is whose else {} for policy in policies]
+    if not policies:
+        return
     keys = {one._stage_number(): one.keys() for one in flows if getattr(one, "_has_keys", False)}
     for policy, failures in zip(policies, known or [{}] * len(policies), strict=True):
         policy.restore(failures, keys)
+
+
+def _together(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Failures of several policies as those of one."""
+    kinds: list[Any] = []
+    rows: list[Any] = []
+    for state in states:
+        rows += [[len(kinds) + kind, *places] for kind, *places in state.get("rows", ())]
+        kinds += state.get("kinds", ())
+    return {"kinds": kinds, "rows": rows} if rows else {}
 
 
 def in_fixed_order(flow: DataFlow) -> bool:

@@ -19,7 +19,7 @@ from dataflow.failures import ErrorPolicy, OnError
 from dataflow.flow import DataFlow
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.image.decode import MAX_PIXELS, decode_image
-from dataflow.sources.columns import Columns, as_rows
+from dataflow.sources.columns import Columns, Records, as_rows
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.table import Rows, read_table
 from dataflow.stages.item import ItemStage
@@ -82,8 +82,9 @@ class NetworkImages(KeyedSource):
         max_bytes: the largest download accepted.
         max_pixels: images that claim to have more are refused before they are decoded.
         verify: ``(component, algorithm)``: that component of a datapoint is the hash of the bytes
-            in hexadecimal, made with one of `hashlib`'s algorithms, such as ``(2, "md5")``. Bytes
-            that have another one fail with the reason ``hash``; where it is None all are taken.
+            in hexadecimal, made with one of `hashlib`'s algorithms, such as ``(2, "md5")``, or with
+            the name of a table's column ``("md5_column", "md5")``. Bytes that have another one fail
+            with the reason ``hash``; where it is None all are taken.
         user_agent, contact, headers, auth, netrc, proxy, cainfo, connect_timeout, max_per_host,
         pause_per_host, respect_opt_outs: of the requests; see `dataflow.http.FetchPolicy`.
         fetch_policy: such a policy, for what else it has; attributes that were set come before it.
@@ -144,6 +145,12 @@ class NetworkImages(KeyedSource):
         self.shuffle = shuffle
         if table is not None:
             self.datapoints = read_table(table, url, columns, rows=rows)
+            names = self.datapoints.names or ()
+            if rows == "dict" and "image" in names[1:]:
+                raise ConfigError(
+                    "the table has a column 'image', which is what the pixels are called: name the "
+                    "columns that are wanted, columns=[…]"
+                )
         elif url is not None or columns is not None or rows != "list":
             raise ConfigError(f"url={url!r}, columns={columns!r}, rows={rows!r} are of a table=")
         for name, value in options.items():
@@ -218,8 +225,30 @@ class NetworkImages(KeyedSource):
             session=self.session,
             cache=self._cache(),
             max_pixels=self.max_pixels,
-            verify=self.verify,
+            verify=self._verify_at(),
         )
+
+    def _verify_at(self) -> tuple[Any, str] | None:
+        """`verify`, with the number of a column of a table that it has the name of."""
+        verify, names = self.verify, getattr(self.datapoints, "names", None)
+        if not isinstance(verify, (tuple, list)) or len(verify) != 2:
+            return verify
+        component = verify[0]
+        if names is not None and isinstance(component, str):
+            if component not in names:
+                known = ", ".join(map(repr, names))
+                raise ConfigError(f"verify={verify!r}: the table has no such column, but {known}")
+            if not isinstance(self.datapoints, Records):
+                component = names.index(component)
+        rows = as_rows(self.datapoints)
+        try:
+            rows[0][component]
+        except (LookupError, TypeError) as error:
+            raise ConfigError(
+                f"verify={verify!r}: a datapoint, such as {shortened(rows[0])}, has no component "
+                f"{component!r}"
+            ) from error
+        return component, verify[1]
 
     def _requests(self) -> FetchPolicy:
         """The limits of each download: those that were set, else those of `fetch_policy`."""

@@ -103,7 +103,8 @@ class WebDataset(KeyedSource):
             raise ConfigError(f'select={select!r} must be a list of suffixes: ["jpg;png", "cls"]')
         if max_bytes < 1:
             raise ConfigError(f"max_bytes={max_bytes!r} must be at least 1")
-        self.urls = find_files(path, schemes=("http", "https"))
+        lenient = on_error is not None and on_error != "raise"
+        self.urls = find_files(path, schemes=("http", "https"), lenient=lenient)
         self.shuffle = bool(shuffle)
         self._policy = None if on_error is None else ErrorPolicy(on_error, give_up=True)
         folder = cache_folder() / "shards" if cache_dir is None else Path(cache_dir).expanduser()
@@ -114,7 +115,7 @@ class WebDataset(KeyedSource):
             try:
                 path, found = _opened(url, folder, max_bytes)
             except (DatapointError, MissingData) as error:
-                if on_error is None or on_error == "raise":
+                if not lenient:
                     raise
                 lost[url], path, found = error, url, (array("q"), array("q"))
             paths.append(path)
@@ -128,6 +129,8 @@ class WebDataset(KeyedSource):
             DecodeSample(choices, decode, max_pixels),
         ]
         self._places: Sequence[Any] = _columns(places)
+        if not self._places and lost:
+            raise next(iter(lost.values()))
         if not self._places:
             raise MissingData(f"{', '.join(self.urls[:3])}: no samples, such as 1.jpg and 1.cls")
 

@@ -11,7 +11,7 @@ from dataflow.errors import DatapointError
 from dataflow.http.jobs import Job
 from dataflow.http.policy import AGENT, FetchPolicy
 
-__all__ = ["Answer", "Check", "accept"]
+__all__ = ["Answer", "Check", "accept", "opted_out"]
 
 Check: TypeAlias = Callable[[bytes, str | None], object]
 """Takes a body and its Content-Type, and raises `FetchError` or `DecodeError` to refuse it."""
@@ -68,7 +68,7 @@ def accept(
             by `check`.
     """
     status = answer.status
-    if policy.respect_opt_outs and (mark := _opted_out(answer.robots)):
+    if policy.respect_opt_outs and (mark := opted_out(answer.robots)):
         raise job.error("opted_out", f"the server's X-Robots-Tag says {mark}", status)
     if not body:
         raise job.error("empty", f"status {status} with an empty body", status)
@@ -90,7 +90,7 @@ def accept(
     return body
 
 
-def _opted_out(robots: list[str]) -> str | None:
+def opted_out(robots: list[str]) -> str | None:
     """What a server says against the use of its answer; rules for others' names do not count."""
     for rule in robots:
         name, colon, rest = rule.lower().partition(":")

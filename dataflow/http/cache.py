@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,11 +24,11 @@ __all__ = ["DiskCache", "Kept"]
 log = logging.getLogger(__name__)
 
 # At the head of each file: a mark with the version, the CRC-32 of all that follows, the length of
-# the body; then when it was stored, the lengths of two headers of its answer, and these.
+# the body; then when it was stored, the lengths of three headers of its answer, and these.
 _HEAD = struct.Struct("<4sIQ")
 _MAGIC = b"DFC2"
 _FORMER_MAGIC = b"DFC1"  # the body alone
-_STORED = struct.Struct("<dHH")
+_STORED = struct.Struct("<dHHH")
 _MOST_HEADER = 1000  # characters of one that is kept
 # The file "ledger": a mark with the version, the shard to look at next, and the sum of all files.
 _LEDGER = struct.Struct("<4sIQ")
@@ -53,12 +53,14 @@ class Kept(NamedTuple):
         stale: it is older than `DiskCache.max_age`, so its server has to be asked.
         etag: the ``ETag`` of its answer; empty where there was none.
         modified: the ``Last-Modified``.
+        robots: the ``X-Robots-Tag`` headers; None where nobody knows.
     """
 
     body: bytes
     stale: bool
     etag: str
     modified: str
+    robots: list[str] | None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -146,23 +148,33 @@ class DiskCache:
         if zlib.crc32(rest) != checksum:
             return None
         if magic == _FORMER_MAGIC and length == len(rest):
-            return Kept(rest, self.max_age is not None, "", "")
+            return Kept(rest, self.max_age is not None, "", "", None)
         if magic != _MAGIC or len(rest) < _STORED.size:
             return None
         stored, *lengths = _STORED.unpack_from(rest)
         begin = _STORED.size + sum(lengths)
         if len(rest) != begin + length:
             return None
-        middle = _STORED.size + lengths[0]
-        etag, modified = rest[_STORED.size : middle], rest[middle:begin]
+        notes, at = [], _STORED.size
+        for size in lengths:
+            notes.append(rest[at : at + size].decode("latin-1"))
+            at += size
+        etag, modified, robots = notes
         stale = self.max_age is not None and not 0 <= time.time() - stored <= self.max_age
-        return Kept(rest[begin:], stale, etag.decode("latin-1"), modified.decode("latin-1"))
+        return Kept(rest[begin:], stale, etag, modified, robots.split("\n") if robots else [])
 
     def drop(self, url: str) -> None:
         """Keep the body of a URL no longer."""
         _remove(self._path(url))  # its size is set right at the next look at all of them
 
-    def put(self, url: str, body: bytes, etag: str = "", modified: str = "") -> None:
+    def put(
+        self,
+        url: str,
+        body: bytes,
+        etag: str = "",
+        modified: str = "",
+        robots: Sequence[str] | None = (),
+    ) -> None:
         """Keep a body. Does nothing where that is not possible.
 
         Args:
@@ -170,12 +182,13 @@ class DiskCache:
             body: itself.
             etag: the ``ETag`` of its answer.
             modified: the ``Last-Modified``.
+            robots: the ``X-Robots-Tag`` headers.
         """
         if self._resume > time.monotonic():
             return
         notes = [
             text.encode("latin-1", "replace") if len(text) <= _MOST_HEADER else b""
-            for text in (etag, modified)
+            for text in (etag, modified, "\n".join(robots or ()))
         ]
         first = _STORED.pack(time.time(), *map(len, notes)) + b"".join(notes)
         checksum = zlib.crc32(body, zlib.crc32(first))

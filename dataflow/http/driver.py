@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 
 from dataflow.errors import ConfigError, DatapointError, FetchError
-from dataflow.http.body import Answer, Check, accept
+from dataflow.http.body import Answer, Check, accept, opted_out
 from dataflow.http.cache import DiskCache
 from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy, is_retried
@@ -63,6 +63,8 @@ class Driver(ABC):
         kept = None if self.cache is None else self.cache.kept(job.key)
         if kept is None:
             return None
+        if self.policy.respect_opt_outs and (kept.robots is None or opted_out(kept.robots)):
+            return None  # who kept it did not ask for that
         if kept.stale:
             job.kept = kept
             return None
@@ -71,7 +73,7 @@ class Driver(ABC):
     def deliver_unchanged(self, job: Job) -> None:
         """The server says (304) that the body that the cache has is still the one."""
         assert job.kept is not None and self.cache is not None
-        self.cache.put(job.key, job.kept.body, job.kept.etag, job.kept.modified)
+        self.cache.put(job.key, job.kept.body, job.kept.etag, job.kept.modified, job.kept.robots)
         self.deliver_cached(job, job.kept.body)
 
     def deliver_cached(self, job: Job, body: bytes) -> None:
@@ -88,7 +90,7 @@ class Driver(ABC):
             self.deliver_error(job, error)
             return
         if self.cache is not None:
-            self.cache.put(job.key, body, answer.etag, answer.modified)
+            self.cache.put(job.key, body, answer.etag, answer.modified, answer.robots)
         self.tally.deliver(len(body))
         self._call(job, body)
 

@@ -15,7 +15,7 @@ from dataflow.sources.arrow import ArrowColumn, is_arrow, is_table
 from dataflow.sources.stored import StoredColumn
 from dataflow.sources.text import Text
 
-__all__ = ["Columns", "as_rows", "pick"]
+__all__ = ["Columns", "Packer", "Records", "as_rows", "pick"]
 
 _BLOCK = 1024
 _INTEGERS = (np.int8, np.int16, np.int32, np.int64)
@@ -55,9 +55,14 @@ class Columns(Sequence[Any]):
             DataFrame, Arrow table or dict of columns stands for all columns that it has;
             `read_table` picks some, and knows files.
 
+    Attributes:
+        names: of the columns, where they have some.
+
     Raises:
         ConfigError: there are no columns, or their lengths differ.
     """
+
+    names: tuple[str, ...] | None = None
 
     def __init__(self, *columns: Any) -> None:
         if len(columns) == 1:
@@ -76,14 +81,14 @@ class Columns(Sequence[Any]):
             ConfigError: a datapoint has not as many components as the first.
         """
         iterator = iter(rows)
-        packers: list[_Packer] | None = None
+        packers: list[Packer] | None = None
         while block := list(itertools.islice(iterator, _BLOCK)):
-            packers = packers if packers is not None else [_Packer() for _ in block[0]]
+            packers = packers if packers is not None else [Packer() for _ in block[0]]
             if wrong := next((row for row in block if len(row) != len(packers)), None):
                 raise ConfigError(f"{wrong!r} has not {len(packers)} components, as the first")
             for packer, values in zip(packers, zip(*block, strict=True), strict=True):
                 packer.add(values)
-        return cls(*(packer.column() for packer in packers or [_Packer()]))
+        return cls(*(packer.column() for packer in packers or [Packer()]))
 
     def take(self, indices: _Indices) -> list[Any]:
         """The datapoints at these places, none of them negative; cheaper than one by one."""
@@ -126,15 +131,20 @@ class Records(Columns):
 
     def __init__(self, names: Sequence[str], columns: Sequence[Any]) -> None:
         super().__init__(*map(_as_column, columns))
-        self._names = tuple(names)
+        self.names = tuple(names)
 
     def take(self, indices: _Indices) -> list[Any]:
         """As of `Columns`."""
-        return [dict(zip(self._names, values, strict=True)) for values in self._values_at(indices)]
+        return [
+            dict(zip((self.names or ()), values, strict=True))
+            for values in self._values_at(indices)
+        ]
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
-        return dict(zip(self._names, found, strict=True)) if isinstance(found, list) else found
+        return (
+            dict(zip((self.names or ()), found, strict=True)) if isinstance(found, list) else found
+        )
 
 
 def as_rows(datapoints: Any) -> Sequence[Any]:
@@ -183,7 +193,7 @@ class _Array:
         return values
 
 
-class _Packer:
+class Packer:
     """Takes in the values of a column, and keeps them as small as they can be."""
 
     def __init__(self) -> None:
@@ -247,7 +257,7 @@ def _as_column(values: Any) -> _Column:
         return ArrowColumn(values)
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise ConfigError(f"{values!r} is no column: an array or a list of values is")
-    packer, iterator = _Packer(), iter(values)
+    packer, iterator = Packer(), iter(values)
     while block := list(itertools.islice(iterator, _BLOCK)):
         packer.add(block)
     return packer.column()

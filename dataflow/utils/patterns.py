@@ -16,12 +16,13 @@ Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 """A file, a pattern (``train/*.ten``, ``train-{000..099}.ten``), or several of these."""
 
 
-def find_files(path: Paths, *, schemes: tuple[str, ...] = ()) -> list[str]:
+def find_files(path: Paths, *, schemes: tuple[str, ...] = (), lenient: bool = False) -> list[str]:
     """The files that are meant; those of a pattern with ``*`` in the order of their names.
 
     Args:
         path: what was given; a file of that very name goes before its meaning as a pattern.
         schemes: of URLs, such as ``http``, that are not looked for.
+        lenient: what is no pattern with ``*`` need not be there.
 
     Raises:
         MissingData: there is no such file.
@@ -39,6 +40,8 @@ def find_files(path: Paths, *, schemes: tuple[str, ...] = ()) -> list[str]:
                 raise ConfigError(f"{one} is no file{known}")
             elif files := sorted(glob.glob(one)):
                 found.extend(files)
+            elif lenient and not glob.has_magic(one):
+                found.append(one)
             else:
                 raise MissingData(f"{one} is not there")
     if not found:

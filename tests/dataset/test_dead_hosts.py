@@ -156,3 +156,32 @@ def test_pages_that_hang_cost_themselves(server: Server, runner: str) -> None:
     with flow as ds:
         assert sorted(label for _, label in ds) == list(range(images))
         assert len(ds.errors()) == hanging
+
+
+def test_what_failed_is_told_after_going_on_with_other_workers(server: Server) -> None:
+    server.routes.update({f"/{i}.jpg": ok(JPEG) for i in range(60)})
+    points = [[server.url(f"/{i}.jpg" if i % 5 else f"/gone/{i}"), i] for i in range(60)]
+
+    def flow(procs: int) -> Any:
+        source = NetworkImages()
+        source.datapoints = points
+        ds = source.parallel(4)
+        return df.PrefetchDataZMQ(ds, procs) if procs else ds
+
+    for before, after in ((0, 2), (2, 0)):
+        with flow(before) as first:
+            begun = [label for _, (_, label) in zip(range(30), first, strict=False)]
+            state, told = first.state_dict(), {error.datapoint[1] for error in first.errors()}
+        with flow(after) as second:
+            second.load_state_dict(state)
+            assert sorted(begun + [label for _, label in second]) == [i for i in range(60) if i % 5]
+            failed = [error.datapoint[1] for error in second.errors()]
+            assert told and sorted(set(failed)) == list(range(0, 60, 5))
+
+
+def test_addresses_that_no_file_can_hold(tmp_path: Any) -> None:
+    with NetworkImages(table=["http://\ud800/x"], max_trials=1) as ds:
+        with pytest.raises(df.TooManyErrors):
+            list(ds)
+        ds.errors().to_csv(tmp_path / "failed.csv")
+    assert "ud800" in (tmp_path / "failed.csv").read_text()

@@ -127,7 +127,9 @@ def test_what_is_sent(server: Server) -> None:
         ({"auth": "me"}, "auth is not a pair"),
         ({"max_per_host": 0}, "max_per_host=0"),
         ({"verify": "md5"}, r"verify='md5' must be \(component, algorithm\)"),
-        ({"verify": (2, "md6")}, "the algorithms: .*md5"),
+        ({"verify": (1, "md6")}, "the algorithms: .*md5"),
+        ({"verify": (7, "md5")}, "has no component 7"),
+        ({"verify": ("md5", "md5")}, "has no component 'md5'"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], text: str, points: Any) -> None:
@@ -147,15 +149,42 @@ def test_opt_outs(server: Server) -> None:
         assert [error.reason for error in ds.errors()] == ["opted_out"]
 
 
+def test_opt_outs_hold_for_what_others_kept(server: Server, tmp_path: Path) -> None:
+    server.routes["/a.jpg"] = status(200, {"X-Robots-Tag": "noai"}, JPEG)
+    server.routes["/b.jpg"] = ok(JPEG)
+    found = []
+    for respect in (False, True):
+        ds = NetworkImages(respect_opt_outs=respect, cache_dir=tmp_path)
+        ds.datapoints = [[server.url(f"/{name}.jpg"), name] for name in "ab"]
+        with ds:
+            found.append([name for _, name in ds])
+    assert found == [["a", "b"], ["b"]]
+    assert server.requests["/b.jpg"] == 1
+
+
+def test_the_pixels_of_dicts_have_a_name_of_their_own(base: str) -> None:
+    rows = [{"url": f"{base}/1.jpg", "image": "a name"}]
+    with pytest.raises(df.ConfigError, match=r"has a column 'image'.*columns=\["):
+        NetworkImages(table=rows, rows="dict")
+    with NetworkImages(table=rows) as ds:
+        assert [name for _, name in ds] == ["a name"]
+
+
+def test_a_column_to_verify_that_is_not_there(base: str) -> None:
+    table = [{"url": f"{base}/1.jpg", "sha": ""}]
+    with NetworkImages(table=table, verify=("md5", "md5")) as source:
+        with pytest.raises(df.ConfigError, match="the table has no such column, but 'url', 'sha'"):
+            list(source)
+
+
 @pytest.mark.parametrize("rows", ["list", "dict"])
 def test_hashes(server: Server, tmp_path: Path, rows: Any) -> None:
     server.routes.update({f"/{i}.jpg": ok(JPEG) for i in range(4)})
     digest = hashlib.sha1(JPEG).hexdigest()
     sums = [digest, digest.upper(), None, "0" * 40]
     table = [{"url": server.url(f"/{i}.jpg"), "sha1": one} for i, one in enumerate(sums)]
-    component = 1 if rows == "list" else "sha1"
     source = NetworkImages(
-        table=table, rows=rows, verify=(component, "sha1"), cache_dir=tmp_path / "cache"
+        table=table, rows=rows, verify=("sha1", "sha1"), cache_dir=tmp_path / "cache"
     )
     with source as ds:
         for _ in range(2):

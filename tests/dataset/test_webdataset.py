@@ -384,3 +384,12 @@ def test_further_formats(tmp_path: Path) -> None:
     write(tmp_path / "b.tar", {"1.npz": bomb.getvalue()})
     with pytest.raises(df.CodecError, match="unpacks to"):
         df.WebDataset(tmp_path / "b.tar")[0]
+
+
+def test_files_that_are_not_there_cost_themselves(shards: Path) -> None:
+    paths = [shards / "train-000.tar", shards / "none.tar"]
+    ds = df.WebDataset(paths, ["jpg;png", "cls"], on_error="skip")
+    assert labels(ds) == [*range(EACH)]
+    assert [error.reason for error in ds.errors()] == ["not_found"]
+    with pytest.raises(df.MissingData, match=r"none\.tar"):
+        df.WebDataset([paths[1]], on_error="skip")

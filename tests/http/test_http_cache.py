@@ -124,19 +124,19 @@ def test_two_writers_and_a_reader(tmp_path: Path, max_bytes: int | None) -> None
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
-    cache = DiskCache(tmp_path, max_bytes=10 * 50_028)
+    cache = DiskCache(tmp_path, max_bytes=10 * 50_030)
     for index in range(10):
         cache.put(URL.format(index), body_of(index))
         # The file system's clock may be coarser than our writes.
         os.utime(max(files(tmp_path), key=lambda path: path.stat().st_mtime), (index, index))
-    assert size_of(tmp_path) == 10 * 50_028
+    assert size_of(tmp_path) == 10 * 50_030
     assert cache.get(URL.format(0)) == body_of(0)
     cache.put(URL.format(10), body_of(10))
     kept = [index for index in range(11) if cache.get(URL.format(index)) is not None]
     assert kept == [0, *range(4, 11)], "room for one body, and an eighth of the bound to spare"
     for index in range(100):
         cache.put(URL.format(index), body_of(index))
-        assert size_of(tmp_path) <= 10 * 50_028
+        assert size_of(tmp_path) <= 10 * 50_030
 
 
 def test_large_caches_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_large_caches_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_lost_ledger_is_made_up_for(tmp_path: Path) -> None:
-    bound = 10 * 50_028
+    bound = 10 * 50_030
     cache = DiskCache(tmp_path, max_bytes=bound)
     for index in range(10):
         cache.put(URL.format(index), body_of(index))

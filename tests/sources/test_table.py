@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dataflow as df
-from dataflow.sources import stored, table
+from dataflow.sources import stored, table_files
 
 SIZE = 40
 URLS = [f"http://h/{i}.jpg" for i in range(SIZE)]
@@ -68,9 +68,10 @@ NAMES = ["a.parquet", "a.arrow", "a.feather", "a.csv", "a.tsv", "a.csv.gz", "a.j
 @pytest.mark.parametrize("name", NAMES)
 def test_files(tmp_path: Path, name: str, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not small:
-        monkeypatch.setattr(table, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(table_files, "SMALL_BYTES", 0)
     write(WHOLE, tmp_path / name)
-    rows = df.read_table(tmp_path / name, url="URL", columns=["TEXT", "WIDTH"])
+    more: Any = {"quoted": True} if "tsv" in name else {}
+    rows = df.read_table(tmp_path / name, url="URL", columns=["TEXT", "WIDTH"], **more)
     expected = ROWS
     if "sv" in name:  # which cannot tell a text without characters from none
         expected = [[url, text or "", width] for url, text, width in ROWS]
@@ -79,7 +80,7 @@ def test_files(tmp_path: Path, name: str, small: bool, monkeypatch: pytest.Monke
     assert list(rows[3:30:4]) == expected[3:30:4]
     order = random.Random(0).sample(range(SIZE), SIZE)
     assert rows.take(np.array(order)) == [expected[i] for i in order]
-    dicts = df.read_table(tmp_path / name, url="URL", columns=["WIDTH"], rows="dict")
+    dicts = df.read_table(tmp_path / name, url="URL", columns=["WIDTH"], rows="dict", **more)
     assert dicts[3] == {"URL": URLS[3], "WIDTH": 3} == next(iter(dicts[3:]))
 
 
@@ -89,7 +90,7 @@ def test_several_files(
     tmp_path: Path, name: str, small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not small:
-        monkeypatch.setattr(table, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(table_files, "SMALL_BYTES", 0)
     paths = [tmp_path / name.format(i) for i in range(4)]
     for i, path in enumerate(paths):
         write(WHOLE[i * 10 : i * 10 + 10], path)
@@ -230,7 +231,7 @@ def test_any_places_of_any_groups(sizes: list[int], data: Any) -> None:
 
 
 def test_shuffled_exactly_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(table_files, "SMALL_BYTES", 0)
     write(WHOLE, tmp_path / "a.parquet")
 
     def flow() -> Any:
@@ -251,7 +252,7 @@ def test_shuffled_exactly_and_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_they_can_be_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(table_files, "SMALL_BYTES", 0)
     write(WHOLE, tmp_path / "a.parquet")
     rows = pickle.loads(pickle.dumps(df.read_table(tmp_path / "a.parquet", "URL", ["WIDTH"])))
     assert [url for url, _ in rows] == URLS
@@ -300,7 +301,7 @@ def test_mistakes_with_files(tmp_path: Path) -> None:
     ]:
         with pytest.raises((df.ConfigError, df.MissingData), match=text):
             df.read_table(str(tmp_path / path))
-    with pytest.raises(df.ConfigError, match=r"names=\['url'\] is for CSV files"):
+    with pytest.raises(df.ConfigError, match="names, delimiter and quoted are for CSV and TSV"):
         df.read_table(tmp_path / "b.jsonl", names=["url"])
 
 
@@ -311,3 +312,166 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     write(WHOLE, tmp_path / "a.parquet")
     with pytest.raises(df.MissingExtra, match="pip install pyarrow"):
         df.read_table(tmp_path / "a.parquet")
+
+
+# -- as people have them ----------------------------------------------------------------------
+
+
+def texts(tmp_path: Path, **files: str | bytes) -> list[Path]:
+    paths = []
+    for name, text in files.items():
+        path = tmp_path / name.replace("_", ".")
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        paths.append(path)
+    return paths
+
+
+def test_tsv_is_not_quoted(tmp_path: Path) -> None:
+    """As of Conceptual Captions, for one."""
+    (path,) = texts(tmp_path, a_tsv='http://h/1\t"open quote\nhttp://h/2\t"best" cat\n')
+    rows = df.read_table(path, names=["url", "caption"])
+    assert list(rows) == [["http://h/1", '"open quote'], ["http://h/2", '"best" cat']]
+
+
+def test_a_quote_that_was_left_open_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "".join(f"http://h/{i},caption {i}\n" for i in range(5000))
+    (path,) = texts(tmp_path, a_csv=f'url,caption\nhttp://h/x,"open\n{lines}')
+    assert len(df.read_table(path)) == 1
+    assert "a double quote was left open" in caplog.text
+    assert len(df.read_table(path, quoted=False)) == 5001
+
+
+def test_other_delimiters(tmp_path: Path) -> None:
+    (path,) = texts(tmp_path, a_csv="url;n\nhttp://h/1;2\n")
+    with pytest.raises(df.ConfigError, match="give delimiter=';'"):
+        df.read_table(path)
+    assert list(df.read_table(path, delimiter=";")) == [["http://h/1", 2]]
+
+
+def test_types_are_those_of_the_whole_column(tmp_path: Path) -> None:
+    lines = [f"http://h/{i},{i},{i},{i % 2 == 0},,{i}" for i in range(300_000)]
+    lines[-1] = "http://h/x,1.5,NA,True,7,abc"
+    (path,) = texts(tmp_path, a_csv="url,float,int,bool,late,text\n" + "\n".join(lines))
+    rows = df.read_table(path)
+    assert rows[3] == ["http://h/3", 3.0, 3, False, None, "3"]
+    assert rows[-1] == ["http://h/x", 1.5, None, True, 7, "abc"]
+    assert type(rows[3][1]) is float and type(rows[3][2]) is int
+
+
+def test_text_that_is_no_utf8(tmp_path: Path) -> None:
+    body = "url,t\nhttp://h/1,café\nhttp://h/2,".encode() + "café".encode("latin-1") + b"\n"
+    (path,) = texts(tmp_path, a_csv=body)
+    assert list(df.read_table(path)) == [["http://h/1", "café"], ["http://h/2", "café"]]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "arrow"])
+def test_files_with_different_columns(tmp_path: Path, kind: str, order: int) -> None:
+    first = pa.table({"url": ["http://h/1"], "n": [1]})
+    second = pa.table({"m": [2.5], "url": ["http://h/2"]})
+    for name, part in (("1", first), ("2", second)):
+        path = tmp_path / f"{name}.{kind}"
+        if kind == "csv":
+            path.write_text(part.to_pandas().to_csv(index=False))
+        else:
+            write(part, path)
+    paths = [tmp_path / f"{i}.{kind}" for i in (1, 2)][::order]
+    if kind in ("csv", "jsonl"):
+        paths.insert(1, tmp_path / f"empty.{kind}")
+        paths[1].touch()
+    rows = df.read_table(paths, rows="dict")
+    expected = [
+        {"url": "http://h/1", "n": 1, "m": None},
+        {"url": "http://h/2", "n": None, "m": 2.5},
+    ]
+    assert list(rows) == expected[::order]
+
+
+def test_parquet_of_different_types(tmp_path: Path) -> None:
+    parts = [pa.table({"url": ["a"], "n": pa.array([n], kind)}) for n, kind in (
+        (1, pa.int32()), (2.5, pa.float64()), (None, pa.null()))]  # fmt: skip
+    for i, part in enumerate(parts):
+        write(part, tmp_path / f"{i}.parquet")
+    assert list(df.read_table(tmp_path / "*.parquet")) == [["a", 1.0], ["a", 2.5], ["a", None]]
+
+
+def test_json_of_many_kinds(tmp_path: Path) -> None:
+    (path,) = texts(
+        tmp_path,
+        a_jsonl='\ufeff{"url": "http://h/1", "n": null}\n\n{"url": "http://h/2", "n": 2.5}\n'
+        + '{"url": "x", "n": 1, "tags": ["a"]}\n' * 3000
+        + '{"url": null, "late": {"a": 1}}',
+    )
+    rows = df.read_table(path)
+    assert rows[0] == ["http://h/1", None, None, None] and rows[1][1] == 2.5
+    assert rows[2] == ["x", 1, ["a"], None] and rows[-1] == [None, None, None, {"a": 1}]
+    (path,) = texts(tmp_path, b_json='[{"url": "http://h/1"},\n {"url": "http://h/2"}]')
+    assert list(df.read_table(path)) == [["http://h/1"], ["http://h/2"]]
+    (path,) = texts(tmp_path, c_jsonl='{"url": "x"}\n{"url": \n')
+    with pytest.raises(df.ConfigError, match=r"c\.jsonl:2: this is no JSON"):
+        df.read_table(path)
+    (path,) = texts(tmp_path, d_jsonl='"x"\n')
+    with pytest.raises(df.ConfigError, match=r"d\.jsonl:1: 'x' is no object"):
+        df.read_table(path)
+
+
+def test_dictionaries_of_each_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_files, "SMALL_BYTES", 0)
+    kinds = [f"kind {i // 10}" for i in range(400)]
+    whole = pa.table({"url": [str(i) for i in range(400)], "kind": kinds})
+    batches = [
+        pa.table({"url": part["url"], "kind": part["kind"].dictionary_encode()})
+        for part in (whole[i : i + 10] for i in range(0, 400, 10))
+    ]
+    pyarrow.parquet.write_table(pa.concat_tables(batches), tmp_path / "a.parquet", row_group_size=7)
+    order = random.Random(0).sample(range(400), 400)
+    rows = df.read_table(tmp_path / "a.parquet")
+    assert rows.take(np.array(order)) == [[str(i), f"kind {i // 10}"] for i in order]
+    assert list(df.read_table(batches[0])) == [[str(i), "kind 0"] for i in range(10)]
+
+
+def test_streams_of_arrow(tmp_path: Path) -> None:
+    with pa.ipc.new_stream(tmp_path / "a.arrow", WHOLE.schema) as writer:
+        writer.write_table(WHOLE)
+    assert [url for url, *_ in df.read_table(tmp_path / "a.arrow", "URL")] == URLS
+
+
+def test_columns_that_are_named_twice(tmp_path: Path) -> None:
+    assert df.read_table(WHOLE, "URL", ["URL", "WIDTH"])[1] == [URLS[1], 1]
+    with pytest.raises(df.ConfigError, match="columns has 'WIDTH' more than once"):
+        df.read_table(WHOLE, "URL", ["WIDTH", "WIDTH"])
+    twice = pa.table([pa.array(URLS), pa.array(WIDTHS), pa.array(WIDTHS)], names=["url", "n", "n"])
+    (path,) = texts(tmp_path, a_csv="url,n,n\nhttp://h/1,2,3\n")
+    for given_as in (twice, twice.to_pandas(), path):
+        with pytest.raises(df.ConfigError, match="has 2 columns 'n'"):
+            df.read_table(given_as)
+        assert len(df.read_table(given_as, columns=[])) in (SIZE, 1)
+
+
+@pytest.mark.parametrize("kind", [pd.Series, lambda urls: pl.Series("u", urls), tuple])
+def test_series_of_urls(kind: Any) -> None:
+    assert list(df.read_table(kind(URLS))) == [[url] for url in URLS]
+
+
+def test_further_mistakes() -> None:
+    datasets = pytest.importorskip("datasets")
+    one = datasets.Dataset(WHOLE)
+    for given_as, text in (
+        (datasets.DatasetDict(train=one), r"give one of them, table\['train'\]"),
+        (one.to_iterable_dataset(), "which is read from its beginning only"),
+    ):
+        with pytest.raises(df.ConfigError, match=text):
+            df.read_table(given_as)
+
+
+def test_objects_of_polars() -> None:
+    frame = pl.DataFrame({"url": ["http://h"], "o": pl.Series([{1}], dtype=pl.Object)})
+    assert list(df.read_table(frame)) == [["http://h", {1}]]
+
+
+def test_lists_of_different_things() -> None:
+    with pytest.raises(df.ConfigError, match=r"table\[1\] is 'http://h/2'"):
+        df.read_table([{"url": "http://h/1"}, "http://h/2"])
+    assert df.read_table([{1: "http://h/1"}, None], rows="dict")[1] == {"1": None}
