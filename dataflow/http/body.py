@@ -43,9 +43,18 @@ class Answer(NamedTuple):
     modified: str = ""
 
     @classmethod
-    def of(cls, status: int, content_type: str | None, header: Header) -> Answer:
-        """From what gives all values of a header by its name in lower case."""
-        packed = ",".join(header("content-encoding")).lower()
+    def of(
+        cls, status: int, content_type: str | None, header: Header, *, unpacked: bool = False
+    ) -> Answer:
+        """From what gives all values of a header by its name in lower case.
+
+        Args:
+            status: of the answer.
+            content_type: the header.
+            header: that function.
+            unpacked: the body is so already.
+        """
+        packed = "" if unpacked else ",".join(header("content-encoding")).lower()
         encodings = [word for word in map(str.strip, packed.split(",")) if word]
         marks = [next(iter(header(name)), "") for name in ("etag", "last-modified")]
         return cls(status, content_type, encodings, header("x-robots-tag"), *marks)
@@ -57,8 +66,9 @@ def accept(
     """Unpack and check the body of a 2xx answer.
 
     No encoding is offered to servers, so bodies come as they are. A few are packed all the same:
-    by gzip or deflate, or by brotli where that package is installed. They are unpacked under the
-    same cap, and so is what has the magic bytes of gzip where an image type is announced.
+    by gzip or deflate, or by brotli, where libcurl or, for sessions, that package knows it. They
+    are unpacked under the same cap, and so is what has the magic bytes of gzip where an image type
+    is announced.
 
     Returns:
         The body to hand out.
@@ -104,8 +114,8 @@ def opted_out(robots: list[str]) -> str | None:
 
 
 def _unpack(job: Job, body: bytes, encoding: str, status: int, cap: int) -> bytes:
-    if encoding == "identity" or (encoding in ("gzip", "x-gzip") and body[:2] != _GZIP):
-        return body  # servers announce gzip for what is as it was
+    if encoding == "identity":
+        return body
     try:
         unpacker = _unpacker(encoding, body)
     except ImportError:

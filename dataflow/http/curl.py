@@ -9,7 +9,7 @@ from collections import deque
 
 import pycurl
 
-from dataflow.http.body import Answer, Check
+from dataflow.http.body import Check
 from dataflow.http.cache import DiskCache
 from dataflow.http.driver import NOT_MODIFIED, REDIRECTS, Driver
 from dataflow.http.easy_handle import EasyHandle, HandleOptions
@@ -67,7 +67,8 @@ class _CurlDriver(Driver):
         check: Check | None,
         cache: DiskCache | None,
     ) -> None:
-        self._options = HandleOptions(policy)
+        wants_head = policy.respect_opt_outs or cache is not None
+        self._options = HandleOptions(policy, wants_head=wants_head)
         super().__init__(policy, concurrency, check, cache, self._options.proxied)
         self._idle: list[EasyHandle] = []
         self._handles: dict[pycurl.Curl, EasyHandle] = {}
@@ -225,7 +226,7 @@ class _CurlDriver(Driver):
             self._release(handle)
             self.deliver_unchanged(job)
         elif good:
-            answer = Answer.of(status, handle.content_type(), handle.header)
+            answer = handle.answer(status)
             body = handle.body()
             self._release(handle)
             self.deliver_body(job, body, answer)

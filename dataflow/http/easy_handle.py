@@ -13,6 +13,7 @@ from urllib.request import getproxies_environment
 import pycurl
 
 from dataflow.errors import FetchError
+from dataflow.http.body import Answer
 from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy
 from dataflow.http.redirects import portable_headers, refusal
@@ -63,13 +64,19 @@ _REASONS = {
 }
 _CONNECTION_LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 _BUFFER = 128 << 10
+_KNOWS_RETRY_AFTER = hasattr(pycurl, "RETRY_AFTER")
 _RECEIVED = getattr(pycurl, "SIZE_DOWNLOAD_T", pycurl.SIZE_DOWNLOAD)
 
 
 class HandleOptions:
-    """What all handles of a fetcher have in common."""
+    """What all handles of a fetcher have in common.
 
-    def __init__(self, policy: FetchPolicy) -> None:
+    Args:
+        policy: the limits of each download.
+        wants_head: whether the headers of answers are needed, other than those libcurl tells.
+    """
+
+    def __init__(self, policy: FetchPolicy, *, wants_head: bool = False) -> None:
         self.policy = policy
         own = dict(policy.headers)
         if policy.authorization is not None and "authorization" not in map(str.lower, own):
@@ -84,8 +91,8 @@ class HandleOptions:
             self.proxied = bool(policy.proxy)
         self.inner_hosts: set[str] = set()
         """Hosts that a connection was opened to at a private address: it may still be open."""
-        # Before 8.4 libcurl applies its limit only to lengths that are announced.
-        self.counts_bytes = pycurl.version_info()[2] >= 0x080400
+        # A call of Python for each header costs a twentieth of the rate.
+        self.wants_head = wants_head or not _KNOWS_RETRY_AFTER
 
     @cached_property
     def cainfo(self) -> str | None:
@@ -157,6 +164,10 @@ class EasyHandle:
         setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(policy.connect_timeout * 1000)))
         setopt(pycurl.BUFFERSIZE, _BUFFER)
         setopt(pycurl.USERAGENT, policy.agent)
+        # Nothing is offered, and what is packed all the same is unpacked.
+        setopt(pycurl.ENCODING, "identity")
+        if options.wants_head:
+            setopt(pycurl.HEADERFUNCTION, self._head.append)
         setopt(pycurl.COOKIEFILE, "")  # keep cookies, in memory; see `prepare`
         if policy.netrc:
             setopt(pycurl.NETRC, pycurl.NETRC_OPTIONAL)
@@ -179,12 +190,8 @@ class EasyHandle:
         setopt = self.curl.setopt
         setopt(pycurl.URL, job.target)
         setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
-        # A method of list costs no Python frame for each of a body's pieces.
-        counts, cap = self._options.counts_bytes, self._options.policy.max_bytes
-        setopt(pycurl.WRITEFUNCTION, parts.append if counts else _capped(parts, cap))
-        head: list[bytes] = []
-        self._head = head
-        setopt(pycurl.HEADERFUNCTION, head.append)
+        setopt(pycurl.WRITEFUNCTION, _capped(parts, self._options.policy.max_bytes))
+        self._head.clear()
         lines = self._options.lines_for(job)
         if lines is not self._lines:
             self._lines = lines
@@ -244,7 +251,7 @@ class EasyHandle:
         return raw.decode("utf-8", "surrogateescape") if raw else ""
 
     def header(self, name: str) -> list[str]:
-        """The values of a header, whose name is in lower case."""
+        """The values of a header, whose name is in lower case, where headers are wanted."""
         head, wanted = self._head, name.encode() + b":"
         if wanted not in b"".join(head).lower():
             return []
@@ -252,6 +259,12 @@ class EasyHandle:
         last = max(number for number, line in enumerate(head) if line.startswith(b"HTTP/"))
         lines = [line for line in head[last:] if line.lower().startswith(wanted)]
         return [line[len(wanted) :].strip().decode("latin-1") for line in lines]
+
+    def answer(self, status: int) -> Answer:
+        """What a 2xx answer says of its body, which libcurl has unpacked."""
+        if not self._options.wants_head:
+            return Answer(status, self.content_type(), [], [])
+        return Answer.of(status, self.content_type(), self.header, unpacked=True)
 
     def cookies(self) -> list[str]:
         """The cookies that the answer set, and those that were sent."""
@@ -269,7 +282,10 @@ class EasyHandle:
         """The pause in seconds that the server asks for."""
         if status < 400:
             return None
-        return parse_retry_after(next(iter(self.header("retry-after")), None))
+        if not _KNOWS_RETRY_AFTER:
+            return parse_retry_after(next(iter(self.header("retry-after")), None))
+        seconds: int = self.curl.getinfo(pycurl.RETRY_AFTER)
+        return float(seconds) if seconds > 0 else None
 
     def failure(self, code: int, text: str, status: int) -> FetchError:
         """What went wrong with a transfer that brought no 2xx answer, or not all of it."""
@@ -289,6 +305,8 @@ class EasyHandle:
                 reason = "reset"
         if reason == "too_large":
             text = f"the body has more than max_bytes={self._options.policy.max_bytes}"
+        if reason == "encoding":
+            text = f"it is packed in a way that cannot be undone: {text}"
         return job.error(
             reason, text or "the answer is not HTTP that can be understood", status or None
         )
@@ -329,7 +347,10 @@ class _Lent:
 
 
 def _capped(parts: list[bytes], cap: int) -> Callable[[bytes], int | None]:
-    """A write function that refuses what goes beyond the cap."""
+    """A write function that refuses what goes beyond the cap, which is of unpacked bytes.
+
+    libcurl's own limit is one of what is announced, or transferred, in all but the newest versions.
+    """
     size = 0
 
     def write(piece: bytes) -> int | None:

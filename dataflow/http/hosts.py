@@ -30,6 +30,7 @@ __all__ = ["Hosts"]
 PROBES = 4
 # The same of silent ones: what has another chance needs no certainty.
 _SILENT_URLS = {Chance.FIRST: PROBES, Chance.ONLY: 12, Chance.LAST: 8}
+_NOBODY: tuple[list[Job], list[tuple[Job, FetchError]]] = ([], [])
 _FORGIVEN = 30.0  # seconds without an answer that are nothing, after there was one
 # A dead host is left alone for as long as the last try took, and for so many seconds at least.
 _LEAST_REST = 1.0
@@ -158,9 +159,12 @@ class Hosts:
         """
         host = self._hosts.get(job.host)
         if host is None:
-            return [], []  # everything was drained
+            return _NOBODY  # everything was drained
         host.active -= 1
         now = self._clock()
+        if reason is None and host.answered and not (host.failures or host.waiting):
+            host.answered = now  # as nearly always
+            return _NOBODY
         if host.answered is None:
             self.strangers -= 1
             if reason is None:

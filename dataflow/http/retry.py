@@ -153,8 +153,9 @@ class Schedule:
             reached: there was a connection.
         """
         released, failed = self._hosts.ended(job, reason, reached)
-        self._ready.extendleft(reversed(released))
-        self._failed += failed
+        if released or failed:
+            self._ready.extendleft(reversed(released))
+            self._failed += failed
 
     @property
     def pressed(self) -> int:
