@@ -216,7 +216,8 @@ def _message(error: BaseException) -> str:
 
 def address_of(datapoint: Any) -> str | None:
     """The URL or path of a source's datapoint, where it looks like one."""
-    if isinstance(datapoint, dict):
-        datapoint = list(datapoint.values())[:1]
+    if isinstance(datapoint, dict):  # of a table, whose first column has the addresses
+        value = next(iter(datapoint.values()), None)
+        return value if isinstance(value, str) and "://" in value else None
     first = datapoint[0] if isinstance(datapoint, (list, tuple)) and datapoint else None
     return first if isinstance(first, str) else None

@@ -120,6 +120,8 @@ class WebDataset(KeyedSource):
                 lost[url], path, found = error, url, (array("q"), array("q"))
             paths.append(path)
             places.append(found)
+        if len(lost) == len(self.urls):
+            raise next(iter(lost.values()))
         if lost:
             self._tell(lost)
         choices = None if select is None else [Choice.of(one) for one in select]
@@ -129,8 +131,6 @@ class WebDataset(KeyedSource):
             DecodeSample(choices, decode, max_pixels),
         ]
         self._places: Sequence[Any] = _columns(places)
-        if not self._places and lost:
-            raise next(iter(lost.values()))
         if not self._places:
             raise MissingData(f"{', '.join(self.urls[:3])}: no samples, such as 1.jpg and 1.cls")
 
@@ -203,6 +203,8 @@ def _here(url: str, folder: Path, max_bytes: int) -> str:
     """The path of a shard, which is downloaded if that is necessary."""
     if os.path.exists(url):
         return url
+    if "://" not in url:
+        raise MissingData(f"{url} is not there")
     file = PublishedFile((url,), max_bytes=max_bytes)
     if file.name in ("", ".", ".."):
         raise ConfigError(f"{url} does not end with the name of a file")

@@ -29,8 +29,8 @@ class DataFromList(KeyedSource):
     def __init__(self, lst: Sequence[Any], shuffle: bool = True) -> None:
         if hasattr(lst, "iloc"):
             raise ConfigError(
-                f"lst is a {type(lst).__name__}: give its rows, lst.values.tolist(), or a pyarrow "
-                "table of it"
+                f"lst is a {type(lst).__name__}: df.Columns(frame) has its rows, and "
+                "df.read_table(frame, url=…, columns=[…]) some of its columns"
             )
         if not (hasattr(lst, "__len__") and hasattr(lst, "__getitem__")) or isinstance(lst, dict):
             raise ConfigError(

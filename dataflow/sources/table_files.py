@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -414,6 +413,8 @@ def _blocks(rows: Iterator[Any]) -> Iterator[list[Any]]:
 
 def _objects(files: _Files, path: str) -> Iterator[dict[str, Any]]:
     """The objects of a file: one a line, or all in a list."""
+    import json
+
     with files.open(path) as stream:
         lines = _lines(stream)
         first = next((line for line in lines if line.strip()), b"").removeprefix(b"\xef\xbb\xbf")
