@@ -9,12 +9,13 @@ from typing import Any
 from dataflow.errors import ConfigError
 from dataflow.sources.columns import Columns
 from dataflow.sources.table import read_table
+from dataflow.sources.table_files import format_of
 
 __all__ = ["read_points", "read_urls"]
 
 
 def read_points(path: Path, url: str | None, label: str | None) -> Sequence[Sequence[Any]]:
-    """URL and label of each image: of text by `read_urls`, of any other file by `read_table`.
+    """URL and label of each image: of a table by `read_table`, of any other file by `read_urls`.
 
     Args:
         path: the file.
@@ -24,7 +25,7 @@ def read_points(path: Path, url: str | None, label: str | None) -> Sequence[Sequ
     Raises:
         ConfigError: the file cannot be read, has no such column, or is text and has no columns.
     """
-    if path.suffix.lower() in (".txt", ".lst", ".list", "") or not path.suffix:
+    if format_of(str(path)) in (None, "lines"):
         if url is not None or label is not None:
             raise ConfigError(
                 f"{path} is read as text, a URL and an integer label a line, which has no columns: "

@@ -71,9 +71,9 @@ def members(fd: int, place: int = 0, stop: int | None = None) -> Iterator[Member
     total = os.fstat(fd).st_size
     head, name, size = place, None, None
     while stop is None or place < stop:
-        block = os.pread(fd, _BLOCK, place)
-        if place == total == head and place and stop is None:
+        if place and place == total == head and stop is None:
             return  # some writers leave the mark of the end out
+        block = os.pread(fd, _BLOCK, place)
         if len(block) < _BLOCK and not place:
             bad("foreign", f"this is no tar archive, but {_kind(block)}")
         if len(block) < _BLOCK:

@@ -87,7 +87,8 @@ class NetworkImages(KeyedSource):
             with the reason ``hash``; where it is None all are taken.
         user_agent, contact, headers, auth, netrc, proxy, cainfo, connect_timeout, max_per_host,
         pause_per_host, respect_opt_outs: of the requests; see `dataflow.http.FetchPolicy`.
-        fetch_policy: such a policy, for what else it has; attributes that were set come before it.
+        fetch_policy: such a policy, for what else it has; of the attributes, those that are not as
+            by default come before it.
     """
 
     _consumer_only = ("datapoints",)
@@ -242,7 +243,8 @@ class NetworkImages(KeyedSource):
                 component = names.index(component)
         rows = as_rows(self.datapoints)
         try:
-            rows[0][component]
+            if len(rows):
+                rows[0][component]
         except (LookupError, TypeError) as error:
             raise ConfigError(
                 f"verify={verify!r}: a datapoint, such as {shortened(rows[0])}, has no component "

@@ -190,9 +190,10 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         found = {}
+        total = sum(entry.file_size for entry in archive.infolist())
+        if total > max(64 * len(data), 1 << 20):
+            bad("too_large", f"it unpacks to {total} bytes")
         for entry in archive.infolist():
-            if entry.file_size > max(64 * len(data), 1 << 20):
-                bad("too_large", f"{entry.filename} unpacks to {entry.file_size} bytes")
             found[entry.filename.removesuffix(".npy")] = _array(archive.read(entry))
     return found
 

@@ -77,8 +77,7 @@ class Download(AsyncStage):
         found = hashlib.new(algorithm, body, usedforsecurity=False).hexdigest()
         if found == str(wanted).strip().lower():
             return body
-        if self._cache is not None:
-            self._cache.drop(url)  # the right one may be there tomorrow
+        self._open_fetcher().forget(url)  # the right one may be there tomorrow
         what = f"its bytes have the {algorithm} {found}, not {shortened(wanted)}"
         return FetchError(f"{shown(url)}: {what}", reason="hash", url=url)
 

@@ -210,6 +210,16 @@ class _CurlDriver(Driver):
         self._busy -= 1
         job = handle.job
         assert job is not None
+        try:
+            self._conclude(handle, job, code, text)
+        except Exception as error:  # a bug of ours, for which nobody shall wait for ever
+            log.exception("the end of a transfer failed")
+            if handle.job is not None:
+                self._release(handle)
+            self.deliver_error(job, error)
+
+    def _conclude(self, handle: EasyHandle, job: Job, code: int, text: str) -> None:
+        """See to what a transfer that is over has brought."""
         status = handle.status()
         good = not code and 200 <= status < 300
         unchanged = not code and status == NOT_MODIFIED and job.kept is not None

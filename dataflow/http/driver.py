@@ -77,7 +77,7 @@ class Driver(ABC):
         self.deliver_cached(job, job.kept.body)
 
     def deliver_cached(self, job: Job, body: bytes) -> None:
-        """Hand out a body from the cache, for a job that got no transfer."""
+        """Hand out a body from the cache."""
         self.tally.deliver_cached()
         self._call(job, body)
 

@@ -102,7 +102,7 @@ class HandleOptions:
         The path that libcurl was built with is another machine's where it comes in a wheel.
         """
         if self.policy.cainfo is not None:
-            return os.fspath(self.policy.cainfo)
+            return os.path.expanduser(self.policy.cainfo)
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
             if path := os.environ.get(name):
                 return path

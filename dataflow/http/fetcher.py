@@ -56,6 +56,12 @@ class Fetcher:
         """
         self._driver.submit(Job(url, done, chance))
 
+    def forget(self, url: str) -> None:
+        """Keep what the cache has of a URL no longer."""
+        cache = self._driver.cache
+        if cache is not None:
+            cache.drop(Job(url, done=id).key)
+
     def stats(self) -> FetchStats:
         """What was done since the fetcher was made."""
         return self._driver.tally.snapshot()

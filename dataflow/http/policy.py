@@ -176,7 +176,7 @@ class FetchPolicy:
             _check_auth(self.auth)
         if self.proxy is not None:
             _check_proxy(self.proxy)
-        if self.cainfo is not None and not os.path.isdir(self.cainfo):
+        if self.cainfo is not None and not os.path.isdir(os.path.expanduser(self.cainfo)):
             _check_file("cainfo", self.cainfo)
         if not isinstance(self.netrc, bool):
             _check_file("netrc", self.netrc)

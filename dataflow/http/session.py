@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import socket
 import ssl
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
 __all__ = ["SessionFetcher"]
+
+log = logging.getLogger(__name__)
 
 _PIECE = 1 << 16
 # Bodies up to this size that nobody wants are read, which keeps the connection usable.
@@ -92,7 +95,7 @@ class _SessionDriver(Driver):
         super().__init__(policy, concurrency, check, cache, bool(policy.proxy))
         self._session = session
         proxy = policy.proxy
-        # "" means none here; requests wants the name that no URL has.
+        # With "" there is none, whatever the environment says.
         self._proxies = None if proxy is None else {"http": proxy, "https": proxy}
         # Guards all that follows, and the schedule.
         self._turn = threading.Condition()
@@ -174,8 +177,13 @@ class _SessionDriver(Driver):
             with self._turn:
                 mine = job in self._active
                 self._active.pop(job, None)
-            if mine:  # otherwise `stop` has dealt with it
+            if not mine:
+                continue  # `stop` has dealt with it
+            try:
                 finish()
+            except Exception as error:  # a bug of ours, for which nobody shall wait for ever
+                log.exception("the end of a transfer failed")
+                self.deliver_error(job, error)
 
     def _ended(self, job: Job, reason: str | None, reached: bool = False) -> None:
         with self._turn:
@@ -244,7 +252,7 @@ class _SessionDriver(Driver):
             timeout=(min(policy.connect_timeout, left), min(policy.stall_timeout, left)),
             allow_redirects=False,
             stream=True,
-            verify=None if policy.cainfo is None else os.fspath(policy.cainfo),
+            verify=None if policy.cainfo is None else os.path.expanduser(policy.cainfo),
         )
 
     def _auth_for(self, job: Job) -> Any:

@@ -179,10 +179,13 @@ def test_a_column_to_verify_that_is_not_there(base: str) -> None:
 
 @pytest.mark.parametrize("rows", ["list", "dict"])
 def test_hashes(server: Server, tmp_path: Path, rows: Any) -> None:
-    server.routes.update({f"/{i}.jpg": ok(JPEG) for i in range(4)})
+    names = ["0.jpg", "1.jpg", "2.jpg", "3 ä.jpg#there"]  # not all are asked for as they are
+    paths = [f"/{i}.jpg" for i in range(3)] + ["/3%20%C3%A4.jpg"]
+    server.routes.update({path: ok(JPEG) for path in paths})
     digest = hashlib.sha1(JPEG).hexdigest()
     sums = [digest, digest.upper(), None, "0" * 40]
-    table = [{"url": server.url(f"/{i}.jpg"), "sha1": one} for i, one in enumerate(sums)]
+    urls = [server.url(f"/{name}") for name in names]
+    table = [{"url": url, "sha1": one} for url, one in zip(urls, sums, strict=True)]
     source = NetworkImages(
         table=table, rows=rows, verify=("sha1", "sha1"), cache_dir=tmp_path / "cache"
     )
@@ -191,5 +194,10 @@ def test_hashes(server: Server, tmp_path: Path, rows: Any) -> None:
             assert len(list(ds)) == 3
         assert {error.reason for error in ds.errors()} == {"hash"}
         assert digest in ds.errors()[0].message
-    assert server.requests["/3.jpg"] == 2, "what is wrong is not kept"
+    assert server.requests[paths[3]] == 2, "what is wrong is not kept"
     assert server.requests["/0.jpg"] == 1
+
+
+def test_nothing_to_verify() -> None:
+    with NetworkImages(verify=(1, "md5")) as source:
+        assert list(source) == []

@@ -21,6 +21,7 @@ from servers import JPEG, Server, chunked, endless, gzip_bomb, ok, silence, stat
 from dataflow.errors import ConfigError, FetchError
 from dataflow.http import FetchPolicy, make_fetcher
 from dataflow.http.curl import CurlFetcher
+from dataflow.http.driver import Driver
 
 
 def collect(results: queue.SimpleQueue[Any], count: int) -> list[Any]:
@@ -96,6 +97,19 @@ def test_a_callback_that_raises(
     fetcher.submit(server.url("/a"), done)
     assert fetcher.fetch(server.url("/a")) == JPEG
     assert "from the callback" in caplog.text
+
+
+def test_a_bug_of_ours_keeps_nobody_waiting(
+    make: Any, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.routes["/a"] = ok(JPEG)
+    fetcher = make(concurrency=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(Driver, "deliver_body", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fetcher.fetch(server.url("/a"))
+    assert "the end of a transfer failed" in caplog.text
+    assert fetcher.fetch(server.url("/a")) == JPEG, "it goes on"
 
 
 def test_a_callback_can_submit(make: Any, server: Server) -> None:
