@@ -230,7 +230,7 @@ def settings(quick: bool) -> list[Config]:
         for batch, step in ((32, 20), (32, 50), (64, 50), (64, 160), (256, 300))
         for does in ("sleeps", "computes")
     ]
-    return [{**one, "steps": max(12, 3000 // one["step"])} for one in found]
+    return [{**one, "steps": max(12, 3000 // max(one["step"], 3 * one["batch"]))} for one in found]
 
 
 def cases(quick: bool) -> list[Case]:
@@ -254,7 +254,7 @@ def cases(quick: bool) -> list[Case]:
             one = {**setting, "order": order}
             found.append(Case(_name("tensorpack", one), "tensorpack", "tensorpack", one))
     if not quick:
-        one = {"batch": 64, "step": 160, "does": "sleeps", "item": "waits", "steps": 18}
+        one = {"batch": 64, "step": 160, "does": "sleeps", "item": "waits", "steps": 16}
         name = "dataflow, own __iter__ and one stage, 1 process, batches of 64, step sleeps 160 ms"
         found.append(Case(name, "dataflow", "one_stage", one))
     return found
