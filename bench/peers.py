@@ -11,6 +11,7 @@ __all__ = ["Interpreters", "installed"]
 # Module to import, and the distributions whose versions are told.
 _PEERS = {
     "grain": ("grain", ("grain",)),
+    "img2dataset": ("img2dataset", ("img2dataset",)),
     "spdl": ("spdl.pipeline", ("spdl",)),
     "tensorcom": ("tensorcom", ("tensorcom",)),
     "tensorflow": ("tensorflow", ("tensorflow", "tensorflow-cpu")),

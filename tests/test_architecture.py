@@ -33,7 +33,7 @@ LAYERS = [
     {"dataset"},
     {"standard", "names"},
     {"demo", "adapters", "remote", "stream"},
-    {"highway", "tensorcom"},
+    {"highway", "tensorcom", "download"},
     {"cli"},
     {"compat"},
 ]

@@ -27,7 +27,7 @@ __all__ = ["COMMANDS", "main"]
 
 # The last word is the module's name; a word before it is a group of commands.
 COMMANDS = (
-    *("demo", "doctor", "keys", "monitor", "send", "serve", "show", "stat", "worker"),
+    *("demo", "doctor", "download", "keys", "monitor", "send", "serve", "show", "stat", "worker"),
     "bench grid",
 )
 GROUPS = {"bench": "Measure this machine."}

@@ -38,10 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Work, with a progress bar, until the trainer has finished."""
+    from dataflow.cli.flow import load_flow
+
+    return work(load_flow(args.flow), args)
+
+
+def work(flow: Any, args: argparse.Namespace) -> int:
+    """Work at a flow.
+
+    Args:
+        flow: that of the trainer.
+        args: the options of this command.
+    """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from dataflow.cli.flow import load_flow
     from dataflow.remote.host import Host
     from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
     from dataflow.transport.exchange import Exchange
@@ -59,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     )
     procs = args.procs or usable_cores()
     host = Host(
-        load_flow(args.flow),
+        flow,
         procs=procs,
         threads=args.threads,
         limit=options.limit,

@@ -30,8 +30,8 @@ class PrefetchDataRay(Runner):
 
     Where this process is connected to a cluster already, that one is used. Otherwise it connects to
     `address`, or else to ``RAY_ADDRESS``, or else starts a Ray of its own on this machine. What was
-    connected or started here ends with the last workers of such runners: by `close`, or as a loop
-    is left early. ``ray.init()`` beforehand keeps it.
+    connected or started here ends with the last workers of such runners: by `close`, or when they
+    are forgotten. ``ray.init()`` beforehand keeps it.
 
     Args:
         ds: the chain.

@@ -37,7 +37,7 @@ from dataflow.transport.slots import Block
 __all__ = ["Worker"]
 
 # Results are gathered this long at most, so that cheap ones share a message.
-_GATHER_SECONDS = 0.005
+_GATHER_SECONDS = 0.015
 _GATHER_ITEMS = 512
 _GATHER_ENOUGH = 64
 _GATHER_BYTES = 4 << 20

@@ -10,7 +10,9 @@ import textwrap
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -340,7 +342,8 @@ def _join(address: str | None) -> Callable[[], None]:
             if here:
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             # What actors write is shown; what Ray says of itself only if something is wrong.
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **here)
+            options = {"logging_level": logging.ERROR, "log_to_driver": True, **here}
+            _begin(partial(ray.init, address=address, **options))
         elif not _guests:
             return lambda: None
         _guests += 1
@@ -354,3 +357,33 @@ def _leave() -> None:
         _guests -= 1
         if _guests == 0 and ray.is_initialized():
             ray.shutdown()
+            _over.set()
+
+
+_over = threading.Event()  # what was begun
+
+
+def _begin(init: Callable[[], object]) -> None:
+    """Start Ray from a thread that lives as long as it.
+
+    Linux kills its processes when the thread ends that started them (PR_SET_PDEATHSIG), and then
+    Ray ends this process, without a word. A loop may be driven by a thread that ends before.
+    """
+    global _over
+    if threading.current_thread() is threading.main_thread():
+        init()
+        return
+    over = _over = threading.Event()
+    outcome: Future[None] = Future()
+
+    def live() -> None:
+        try:
+            init()
+        except BaseException as error:
+            outcome.set_exception(error)
+            return
+        outcome.set_result(None)
+        over.wait()
+
+    threading.Thread(target=live, name="dataflow-ray", daemon=True).start()
+    outcome.result()

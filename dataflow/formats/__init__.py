@@ -4,6 +4,7 @@ The libraries that read and write them are extras, imported when one is used.
 """
 
 from dataflow.formats.caffe import CaffeLMDB
+from dataflow.formats.example import decode_example
 from dataflow.formats.hdf5 import HDF5Data, HDF5Serializer
 from dataflow.formats.lmdb import LMDBData, LMDBDataDecoder, LMDBSerializer
 from dataflow.formats.npz import NumpySerializer
@@ -30,6 +31,7 @@ __all__ = [
     "TFRecordData",
     "TFRecordSerializer",
     "TenData",
+    "decode_example",
     "decode_record",
     "dump_dataflow_to_lmdb",
     "dump_dataflow_to_tfrecord",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 from dataflow.errors import MissingData
 
-__all__ = ["Handle"]
+__all__ = ["Handle", "Handles"]
 
 
 class _Closes(Protocol):
@@ -90,6 +91,55 @@ class Handle:
     def __setstate__(self, state: Any) -> None:
         self._made_of = state
         self._held = self._drop = None
+
+
+class Handles:
+    """The handles of several files, of which some are open at a time.
+
+    Args:
+        opener: see `Handle`.
+        paths: the files.
+
+    Attributes:
+        paths: as they were given.
+    """
+
+    OPEN = 64
+
+    def __init__(self, opener: Callable[..., _Closes], paths: Sequence[str]) -> None:
+        self.paths = list(paths)
+        self._opener = opener
+        self._recent: OrderedDict[int, Handle] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def use(self, number: int) -> AbstractContextManager[Any]:
+        """As `Handle.use`, of one of the files; it stays open until `OPEN` others were used."""
+        with self._lock:
+            handle = self._recent.get(number)
+            if handle is None:
+                handle = self._recent[number] = Handle(self._opener, self.paths[number])
+                if len(self._recent) > self.OPEN:
+                    self._recent.popitem(last=False)[1].close()
+            else:
+                self._recent.move_to_end(number)
+        return handle.use()
+
+    def once(self, number: int) -> AbstractContextManager[Any]:
+        """As `Handle.once`."""
+        return Handle(self._opener, self.paths[number]).once()
+
+    def close(self) -> None:
+        """Close all, as `Handle.close` does. Idempotent."""
+        with self._lock:
+            handles, self._recent = self._recent, OrderedDict()
+        for handle in handles.values():
+            handle.close()
+
+    def __getstate__(self) -> Any:
+        return self._opener, self.paths
+
+    def __setstate__(self, state: Any) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
 
 class _Held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 _KEYS = b"__keys__"  # the list of all keys, which the serializer writes last
 _INDEX = "{:08}"  # its keys: the datapoints' numbers
 _SORTED = 10**8  # from here on the numbers are wider, and no longer in the order of bytes
-_SAMPLES = 16
+_DATABASES = 128  # with names, in one file, at most
 
 _FIRST_SIZE = 1 << 26  # of the map, bytes; it grows as needed
 _PENDING = 1 << 26  # bytes of records that wait for a transaction at most
@@ -37,15 +38,16 @@ _PENDING = 1 << 26  # bytes of records that wait for a transaction at most
 class LMDBData(KeyedSource):
     """The records of an LMDB database as datapoints ``[key, value]``, both bytes.
 
-    Only keys are read here; values are read where the loading runs. Without a list of keys,
-    databases whose keys are the numbers from ``00000000`` on, as `LMDBSerializer` writes them, need
-    none; of others all keys are read once, and kept as one block of bytes.
+    Only keys are read here; values are read where the loading runs. Databases whose keys are just
+    the numbers from ``00000000`` on, as `LMDBSerializer` writes them, need no list of keys; of
+    others all keys are read once, and kept as one block of bytes.
 
     Args:
         lmdb_path: the database: a file, or a folder with a ``data.mdb``.
         shuffle: a new random order each epoch.
         keys: the keys to read, bytes or text, in their order; or a format of their numbers, such
             as ``"{:0>8d}"``. By default all keys that there are, in the order of their bytes.
+        database: the name of one of several databases in the file; None: the one without a name.
 
     Raises:
         MissingData: there is no such database.
@@ -60,12 +62,19 @@ class LMDBData(KeyedSource):
         lmdb_path: str | os.PathLike[str],
         shuffle: bool = True,
         keys: str | Iterable[str | bytes] | None = None,
+        *,
+        database: str | bytes | None = None,
     ) -> None:
         self.path = os.fspath(lmdb_path)
+        self.database = database
         self.shuffle = bool(shuffle)
-        handle = Handle(_opened, _data_file(self.path), readahead=not shuffle)
-        with handle.once() as env, _about(self.path), env.begin() as txn:
-            self._list, spelled = _keys(txn, keys, self.path)
+        name = database.encode() if isinstance(database, str) else database
+        handle = Handle(_Database, _data_file(self.path), name, readahead=not shuffle)
+        with handle.once() as records, _about(self.path):
+            if database is None:
+                _check_names(records, self.path)
+            with records.begin() as txn:
+                self._list, spelled = _keys(txn, keys, self.path)
         self._reader = _Reader(handle, self.path, spelled)
 
     def keys(self) -> Sequence[Any]:
@@ -158,7 +167,7 @@ class LMDBSerializer:
             CodecError: it is none, or not a whole one, or pickled without `allow_pickle`.
         """
         source = LMDBData(path, shuffle)
-        with source._reader.handle.once() as env, env.begin(buffers=True) as txn:
+        with source._reader.handle.once() as records, records.begin(buffers=True) as txn:
             found = txn.get(_KEYS)
             listed = None if found is None else bytes(found[:2])  # it may be long
         if listed is None:
@@ -200,7 +209,7 @@ class _Reader:
 
     def __call__(self, key: Any) -> list[bytes]:
         spelled = self._spelled(key)
-        with self.handle.use() as env, _about(self._path), env.begin() as txn:
+        with self.handle.use() as records, _about(self._path), records.begin() as txn:
             value = txn.get(spelled)
         if value is None:
             what = f"{self._path} has no record under the key {spelled!r}"
@@ -212,12 +221,66 @@ def _data_file(path: str) -> str:
     return os.path.join(path, "data.mdb") if os.path.isdir(path) else path
 
 
+class _Database:
+    """A database of an open file.
+
+    Args:
+        path: the file.
+        name: of the database; None: the one that has none.
+    """
+
+    def __init__(self, path: str, name: bytes | None, *, readahead: bool = True) -> None:
+        lmdb = need("lmdb")
+        self._env = _opened(path, readahead=readahead)
+        try:
+            self._chosen = None if name is None else self._env.open_db(name, create=False)
+        except lmdb.Error:
+            known = ", ".join(map(repr, filter(self.has, self.names()))) or "none with a name"
+            self._env.close()
+            raise ConfigError(f"database={name!r}: {path} has {known}") from None
+
+    def begin(self, **options: Any) -> Any:
+        """A transaction to read in."""
+        return self._env.begin(db=self._chosen, **options)
+
+    def names(self) -> list[bytes]:
+        """The keys of the database without a name, where there are not too many for databases."""
+        with self._env.begin() as txn:
+            if txn.stat()["entries"] > _DATABASES:
+                return []
+            return list(txn.cursor().iternext(keys=True, values=False))
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a database of this name."""
+        try:
+            self._env.open_db(name, create=False)
+        except need("lmdb").Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _check_names(records: _Database, path: str) -> None:
+    """Look whether what seems to be records are databases.
+
+    Raises:
+        ConfigError: they are.
+    """
+    names = records.names()
+    if names and all(map(records.has, names)):
+        known = ", ".join(name.decode("utf-8", "backslashreplace") for name in names)
+        raise ConfigError(f"{path} has databases with names, {known}: give one, database=…")
+
+
 def _opened(path: str, *, readahead: bool = True) -> Any:
     lmdb = need("lmdb")
     size = os.path.getsize(path)
     try:
         # No lock: the folder may be read-only. The map is as large as the file needs it.
-        env = lmdb.open(path, subdir=False, readonly=True, lock=False, readahead=readahead)
+        options = {"subdir": False, "readonly": True, "lock": False, "max_dbs": _DATABASES}
+        env = lmdb.open(path, readahead=readahead, **options)
     except lmdb.Error as error:
         if size and not isinstance(error, (lmdb.InvalidError, lmdb.VersionMismatchError)):
             raise DataFlowError(f"{path} cannot be opened: {error}") from error
@@ -257,13 +320,29 @@ def _keys(txn: Any, keys: Any, path: str) -> tuple[Sequence[Any], Callable[[Any]
         if wrong is not None:
             raise ConfigError(f"keys: {wrong!r} is neither bytes nor text")
         return given, _utf8
-    places = {place * (size - 1) // _SAMPLES for place in range(_SAMPLES + 1)} if size else set()
     spelled = _format(_INDEX)
-    if all(_has(txn, spelled(place)) for place in places):
+    if _are_numbers(txn, size, spelled):
         return range(size), spelled
     logger.info("reading the %d keys of %s", size, path)
     found = txn.cursor().iternext(keys=True, values=False)
     return Text(key.decode("latin-1") for key in found if key != _KEYS), _latin
+
+
+def _are_numbers(txn: Any, size: int, spelled: Callable[[Any], bytes]) -> bool:
+    """Whether the keys are just the numbers from 0 on."""
+    if not size or size > _SORTED:
+        return not size or (_has(txn, _KEYS) and _has(txn, spelled(size - 1)))
+    with txn.cursor() as cursor:
+        listed = _has(txn, _KEYS)
+        # The list is behind all numbers, in the order of bytes.
+        last = cursor.last() and (not listed or (cursor.key() == _KEYS and cursor.prev()))
+        if not last or cursor.key() != spelled(size - 1):
+            return False
+        # Who writes the list has written all others.
+        wanted = map(spelled, (0,) if listed else range(size))
+        return cursor.first() and all(
+            map(operator.eq, wanted, cursor.iternext(keys=True, values=False))
+        )
 
 
 def _has(txn: Any, key: bytes) -> bool:

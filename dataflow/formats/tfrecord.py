@@ -13,20 +13,30 @@ import struct
 import threading
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from dataflow.errors import CodecError, ConfigError
-from dataflow.formats.handle import Handle
+from dataflow.errors import CodecError, ConfigError, DatapointError
+from dataflow.formats.example import Features
+from dataflow.formats.handle import Handles
 from dataflow.formats.records import Decoder, check_record, encoder
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.map import MapData
+from dataflow.utils.arguments import shortened
 from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
+from dataflow.utils.patterns import Paths, find_files
+from dataflow.utils.unpacked import packing_of, unpacked
 
 __all__ = ["TFRecordData", "TFRecordSerializer"]
 
 _AHEAD = 1024  # heads that are read at a time
+
+# A key is the number of a file and a place in it.
+_OFFSET_BITS = 48
+_OFFSETS = (1 << _OFFSET_BITS) - 1
+_MOST_FILES = 1 << 15
+_PACKED = ("gzip", "zlib")  # as TensorFlow writes them
 
 _HEAD = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
@@ -34,48 +44,69 @@ _CHECKSUM = struct.Struct("<I")
 
 
 class TFRecordData(KeyedSource):
-    """The records of a TFRecord file as datapoints ``[record]``, of bytes.
+    """The records of TFRecord files as datapoints ``[record]``, of bytes, or of what is in them.
+
+    ::
+
+        ds = df.TFRecordData("train-*.tfrecord", features=["image/encoded", "label"], shuffle=True)
+        ds = ds.map(lambda dp: [df.image.decode_image(dp[0]), dp[1]])
 
     Where each record is, is read from the frames' heads, 12 bytes each: of all at once, or where
-    `size` is given and nothing is shuffled, as far as the records are asked for.
+    `size` is given and nothing is shuffled, as far as the records are asked for. Files that are
+    packed, with gzip or zlib, are unpacked into the cache folder first, once.
 
     Args:
-        path: the file, not compressed.
-        size: how many records it has, to know without looking; where it has more, only so many of
-            the first are used.
-        shuffle: a new random order each epoch.
+        path: a file, a pattern (``train-*.tfrecord``, ``train-{000..099}``), or several.
+        size: how many records there are, to know without looking; where there are more, only so
+            many of the first are used.
+        shuffle: a new random order each epoch, over all files.
+        features: the records are of the kind ``tf.train.Example``, and a datapoint has these of
+            their features: ``"label"`` for the only value of one, bytes, int or float;
+            ``"boxes[]"`` for all values, a list of bytes or an array of int64 or float32;
+            ``"text?"`` for None where there is none. ``"all"``: dicts of all features, each with
+            all values.
 
     Raises:
         MissingData: there is no such file.
-        CodecError: it is no TFRecord file. While it is read: a part of it is missing or damaged, or
-            it has fewer records than `size`.
+        CodecError: one is no TFRecord file. While it is read: a part of it is missing or damaged,
+            there are fewer records than `size`, or a record is no example.
     """
 
     _consumer_only = ("_offsets",)
 
     def __init__(
-        self, path: str | os.PathLike[str], size: int | None = None, shuffle: bool = False
+        self,
+        path: Paths,
+        size: int | None = None,
+        shuffle: bool = False,
+        *,
+        features: Sequence[str] | Literal["all"] | None = None,
     ) -> None:
         if size is not None and (not isinstance(size, int) or size < 0):
             raise ConfigError(f"size={size!r} must be a number of records")
-        self.filename = os.fspath(path)
+        self.files = find_files(path)
+        if len(self.files) >= _MOST_FILES:
+            raise ConfigError(f"path={shortened(path)} names {len(self.files)} files")
+        self.filename = self.files[0]
         self.shuffle = bool(shuffle)
         need("crc32c")
-        self._handle = Handle(_File, self.filename)
-        self._offsets = _Offsets(Handle(_File, self.filename), size)
-        with self._handle.once() as file:
-            if file.size:
-                file.length(0)  # whether it is one at all
+        self._handles = Handles(_File, self.files)
+        self._features = None if features is None else Features(features)
+        self._offsets = _Offsets(Handles(_File, self.files), size)
+        for number in range(len(self.files)):
+            with self._offsets.handles.once(number) as file:
+                if file.size:
+                    file.length(0)  # whether it is one at all
 
     def keys(self) -> Sequence[int]:
         return self._offsets
 
-    def loader(self) -> Callable[[int], list[bytes]]:
-        return _Reader(self._handle)
+    def loader(self) -> Callable[[int], Any]:
+        return _Reader(self._handles, self._features)
 
     def close(self) -> None:
         super().close()
-        self._handle.close()
+        self._handles.close()
 
 
 class TFRecordSerializer:
@@ -106,7 +137,7 @@ class TFRecordSerializer:
 
     @staticmethod
     def load(
-        path: str | os.PathLike[str],
+        path: Paths,
         size: int | None = None,
         *,
         shuffle: bool = False,
@@ -115,7 +146,7 @@ class TFRecordSerializer:
         """The datapoints of a file that `save`, or tensorpack's, has written.
 
         Args:
-            path: the file.
+            path: the file, or several.
             size: how many there are, see `TFRecordData`.
             shuffle: a new random order each epoch.
             allow_pickle: unpickle the records where they are pickled.
@@ -125,32 +156,36 @@ class TFRecordSerializer:
             CodecError: it is none, or pickled without `allow_pickle`.
         """
         source = TFRecordData(path, size, shuffle)
-        with source._handle.once() as file:
+        with source._handles.once(0) as file:
             if file.size:
                 check_record(file.record(0), source.filename, allow_pickle=allow_pickle)
         return MapData(source, Decoder(source.filename, allow_pickle))
 
 
 class _File:
-    """An open file."""
+    """An open file; of a packed one, its unpacked copy."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - the handle closes it
+        with open(path, "rb") as file:
+            head = file.read(_HEAD.size)
+        kind = None if _is_head(head) else packing_of(head)
+        place = path if kind not in _PACKED else unpacked(path, kind)
+        self._file = open(place, "rb", buffering=0)  # noqa: SIM115 - the handle closes it
         self.size = os.fstat(self._file.fileno()).st_size
 
     def length(self, offset: int) -> int:
         """The length of the record whose frame begins at `offset`."""
         head = self._read(_HEAD.size, offset)
-        length, checksum = _HEAD.unpack(head)
-        if _masked(head[: _LENGTH.size]) != checksum:
+        if not _is_head(head):
             if offset:
                 raise self._error("corrupt", f"no record begins at byte {offset}")
-            known = "gzip" if head.startswith(b"\x1f\x8b") else "some other format"
+            known = packing_of(head) or "some other format"
             raise self._error("foreign", f"this is no TFRecord file, but {known}")
+        length = int(_HEAD.unpack(head)[0])
         if offset + _HEAD.size + length + _CHECKSUM.size > self.size:
             raise self._truncated(offset)
-        return int(length)
+        return length
 
     def record(self, offset: int) -> bytes:
         """The record whose frame begins at `offset`."""
@@ -183,29 +218,39 @@ class _File:
 
 
 class _Reader:
-    """Offset of a record's frame → datapoint."""
+    """Number of a file and offset of a record's frame, as one number → datapoint."""
 
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+    def __init__(self, handles: Handles, features: Features | None) -> None:
+        self._handles = handles
+        self._features = features
 
-    def __call__(self, offset: int) -> list[bytes]:
-        with self._handle.use() as file:
-            return [file.record(offset)]
+    def __call__(self, place: int) -> Any:
+        number, offset = place >> _OFFSET_BITS, place & _OFFSETS
+        with self._handles.use(number) as file:
+            record = file.record(offset)
+        if self._features is None:
+            return [record]
+        try:
+            return self._features(record)
+        except DatapointError as error:
+            path = self._handles.paths[number]
+            what = f"{path}: the record at byte {offset}: {error}"
+            raise type(error)(what, reason=error.reason, url=path) from error
 
 
 class _Offsets(Sequence[int]):
     """Where the frames begin, 8 bytes each; read as far as somebody asked.
 
     Args:
-        handle: of the file.
+        handles: of the files.
         size: how many to tell of; None for all that there are.
     """
 
-    def __init__(self, handle: Handle, size: int | None) -> None:
-        self._handle = handle
+    def __init__(self, handles: Handles, size: int | None) -> None:
+        self.handles = handles
         self._size = size
         self._known = array("Q")
-        self._next = 0
+        self._file = self._next = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -224,22 +269,40 @@ class _Offsets(Sequence[int]):
     def _look(self, wanted: int | None) -> int:
         """Read heads until so many are known, and some more; returns how many are."""
         known = self._known
-        with self._lock, self._handle.once() as file:
+        with self._lock:
             enough = math.inf if wanted is None else wanted + _AHEAD
-            while len(known) < enough and self._next < file.size:
-                length = file.length(self._next)
-                known.append(self._next)
-                self._next += _HEAD.size + length + _CHECKSUM.size
+            while self._file < len(self.handles.paths):
+                self._look_into(self._file, enough)
+                if len(known) >= enough:
+                    break
+                self._file, self._next = self._file + 1, 0
             if wanted is not None and len(known) < wanted:
-                what = f"it has {len(known)} records, fewer than size={self._size}"
-                raise file._error("truncated", what)
+                paths = self.handles.paths
+                where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+                what = f"{where}: there are {len(known)} records, fewer than size={self._size}"
+                raise CodecError(what, reason="truncated", url=paths[-1])
         return len(known)
 
-    def __getstate__(self) -> tuple[Handle, int | None]:
-        return self._handle, self._size
+    def _look_into(self, number: int, enough: float) -> None:
+        known, base = self._known, number << _OFFSET_BITS
+        with self.handles.once(number) as file:
+            while len(known) < enough and self._next < file.size:
+                length = file.length(self._next)
+                known.append(base | self._next)
+                self._next += _HEAD.size + length + _CHECKSUM.size
 
-    def __setstate__(self, state: tuple[Handle, int | None]) -> None:
+    def __getstate__(self) -> tuple[Handles, int | None]:
+        return self.handles, self._size
+
+    def __setstate__(self, state: tuple[Handles, int | None]) -> None:
         self.__init__(*state)  # type: ignore[misc]
+
+
+def _is_head(head: bytes) -> bool:
+    """Whether a frame begins so."""
+    if len(head) < _HEAD.size:
+        return False
+    return bool(_masked(head[: _LENGTH.size]) == _CHECKSUM.unpack_from(head, _LENGTH.size)[0])
 
 
 def _masked(data: bytes) -> int:

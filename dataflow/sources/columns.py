@@ -140,6 +140,13 @@ class Records(Columns):
             for values in self._values_at(indices)
         ]
 
+    def numbered(self, name: str) -> Records:
+        """The same rows with the number of each, as the last of its columns."""
+        whole = [*self._columns, range(len(self._columns[0]))]
+        other = Records((*(self.names or ()), name), whole)
+        other._rows = self._rows
+        return other
+
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
         return (
@@ -191,6 +198,23 @@ class _Array:
         if part.dtype.kind == "S":
             return [value.decode("utf-8", "surrogatepass") for value in values]
         return values
+
+
+class _Numbers:
+    """A column that is a range."""
+
+    def __init__(self, numbers: range) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: int) -> int:
+        return self._numbers[place]
+
+    def take(self, indices: _Indices) -> list[Any]:
+        found: list[Any] = (indices * self._numbers.step + self._numbers.start).tolist()
+        return found
 
 
 class Packer:
@@ -249,8 +273,10 @@ def _columns_of(table: Any) -> tuple[Any, ...]:
 
 
 def _as_column(values: Any) -> _Column:
-    if isinstance(values, (Text, _Array, ArrowColumn, StoredColumn)):
+    if isinstance(values, (Text, _Array, _Numbers, ArrowColumn, StoredColumn)):
         return values
+    if isinstance(values, range):
+        return _Numbers(values)
     if isinstance(values, np.ndarray):
         return _Array(values)
     if is_arrow(values):

@@ -10,7 +10,12 @@ from dataflow.errors import MissingExtra
 __all__ = ["missing", "need"]
 
 # What brings a module, where the package has another name.
-_PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+_PACKAGES = {
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "backports": "backports.zstd",
+}
 
 
 def need(module: str) -> Any:

@@ -149,16 +149,18 @@ def test_each_once_in_two_actors_that_go_on_with_the_next_epoch(cluster: None) -
 
 
 @with_ray
-def test_a_loop_left_early_leaves_no_actor(cluster: None) -> None:
+def test_a_loop_left_early_keeps_its_actors_for_the_next(cluster: None) -> None:
     ds = df.PrefetchDataRay(numbers(10_000).map(with_pid), 2)
     pids = set()
     for dp in ds:
         pids.add(dp[1])
         if len(pids) == 2:
             break
-    assert comes_true(lambda: not any(map(alive, pids)))
-    assert sorted(dp[0] for dp in ds) == list(range(10_000)), "and the next one is whole"
+    rest = list(ds)
+    assert sorted(dp[0] for dp in rest) == list(range(10_000)), "and the next one is whole"
+    assert {dp[1] for dp in rest} <= pids
     ds.close()
+    assert comes_true(lambda: not any(map(alive, pids)))
     ds.close()
 
 
@@ -416,6 +418,42 @@ def test_a_script_without_a_ray_of_its_own(tmp_path: Path) -> None:
     out = [line for line in done.stdout.splitlines() if "two is odd" not in line]
     assert out == ["[3, 6, 9]", "False"]
     assert "two is odd" in done.stderr + done.stdout
+
+
+@with_ray
+def test_a_ray_that_a_thread_started_outlives_it(tmp_path: Path) -> None:
+    """A batch is filled by a thread behind the loop, which ends where the loop is left."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import time
+import dataflow as df
+
+def slow(dp):
+    time.sleep(0.005)
+    return dp
+
+if __name__ == "__main__":
+    ds = df.PrefetchDataRay(df.DataFromList([[i] for i in range(5000)]).map(slow), 2)
+    with df.BatchData(ds, 32) as ds:
+        for number, batch in enumerate(ds):
+            if number == 3:
+                break
+        time.sleep(0.5)
+        assert sum(len(batch[0]) for batch in ds) == 4992
+    print("through")
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=tmp_path,
+        env={**os.environ, "RAY_TMPDIR": "/tmp", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=patient(100),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("through")
 
 
 def test_without_ray_the_error_says_how_to_get_it() -> None:

@@ -224,3 +224,40 @@ def test_loading_is_from_many_threads_at_once(tmp_path: Path) -> None:
         for _ in range(3):
             check(ds, points())
     assert len(threads) > 1
+
+
+@pytest.mark.parametrize("missing", [1, 1000, 1998])
+@pytest.mark.parametrize("odd", [b"0000100a", b"00009999", b"x"])
+def test_a_gap_anywhere_is_no_gap_in_what_comes(tmp_path: Path, missing: int, odd: bytes) -> None:
+    """As many records as numbers, of which one is another key."""
+    records = {b"%08d" % i: b"%d" % i for i in range(2000) if i != missing} | {odd: b"odd"}
+    with df.LMDBData(write(tmp_path / "a", records), shuffle=False) as ds:
+        assert list(ds) == [[key, records[key]] for key in sorted(records)]
+
+
+def test_what_was_deleted_from_a_serializers_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    df.LMDBSerializer.save(flow(), path)
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        assert txn.delete(b"00000003")
+    check(df.LMDBSerializer.load(path, shuffle=False), points()[:3] + points()[4:])
+
+
+def test_databases_with_names(tmp_path: Path) -> None:
+    path = str(tmp_path / "a")
+    with lmdb.open(path, subdir=False, lock=False, max_dbs=2) as env:
+        for name in (b"train", b"test"):
+            records = env.open_db(name)
+            with env.begin(write=True, db=records) as txn:
+                for number in range(5):
+                    txn.put(b"%s-%d" % (name, number), b"%d" % number)
+    for name in ("train", b"test"):
+        text = name if isinstance(name, str) else name.decode()
+        source = df.LMDBData(path, shuffle=False, database=name)
+        with df.PrefetchDataZMQ(source, 1) as ds:
+            assert list(ds) == [[f"{text}-{n}".encode(), b"%d" % n] for n in range(5)]
+    with pytest.raises(df.ConfigError, match="databases with names, test, train: give one"):
+        df.LMDBData(path)
+    with pytest.raises(df.ConfigError, match=r"b'none': .* has b'test', b'train'"):
+        df.LMDBData(path, database="none")
+    assert not open_files(Path(path))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +87,9 @@ def test_sizes_that_are_not_the_files(path: Path) -> None:
     for _ in range(2):
         check(df.TFRecordSerializer.load(path, 7), points()[:7])
     ds = df.TFRecordSerializer.load(path, SIZE + 1)
-    with pytest.raises(df.CodecError, match=rf"it has {SIZE} records, fewer than size={SIZE + 1}"):
+    with pytest.raises(
+        df.CodecError, match=f"there are {SIZE} records, fewer than size={SIZE + 1}"
+    ):
         list(ds)
     for size in (-1, "7", 2.0):
         with pytest.raises(df.ConfigError, match="size="):
@@ -114,11 +118,63 @@ def test_a_length_beyond_the_end_takes_no_memory(tmp_path: Path) -> None:
     assert caught.value.reason == "truncated"
 
 
-def test_compressed_files_are_called_so(path: Path, tmp_path: Path) -> None:
-    compressed = tmp_path / "a.gz"
-    compressed.write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(df.CodecError, match="gzip"):
-        df.TFRecordSerializer.load(compressed)
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_packed_files(path: Path, tmp_path: Path, pack: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DATAFLOW_CACHE", str(tmp_path / "cache"))
+    packed = tmp_path / "a"
+    packed.write_bytes(pack(path.read_bytes()))
+    with df.PrefetchDataZMQ(df.TFRecordSerializer.load(packed, shuffle=True), 2) as ds:
+        check(sorted(ds, key=lambda dp: dp[0]), points())
+    (copy,) = (tmp_path / "cache" / "unpacked").iterdir()
+    assert copy.read_bytes() == path.read_bytes()
+    df.TFRecordSerializer.save(df.DataFromList(points()[:2], shuffle=False), tmp_path / "b")
+    packed.write_bytes(pack((tmp_path / "b").read_bytes()))
+    check(df.TFRecordSerializer.load(packed), points()[:2])
+    assert len([*(tmp_path / "cache" / "unpacked").iterdir()]) == 1, "the older copy is gone"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_packed_files_that_are_damaged(
+    path: Path, tmp_path: Path, pack: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("DATAFLOW_CACHE", str(tmp_path / "cache"))
+    whole = pack(path.read_bytes())
+    packed = tmp_path / "a"
+    packed.write_bytes(whole[:-20])
+    with pytest.raises(df.CodecError, match=f"{packed} ends within") as caught:
+        df.TFRecordData(packed)
+    assert caught.value.reason == "truncated"
+    packed.write_bytes(whole[:50] + bytes(20) + whole[70:])
+    with pytest.raises(df.CodecError, match=f"{packed} cannot be unpacked"):
+        df.TFRecordData(packed)
+    packed.write_bytes(pack(b"something else, of some length"))
+    with pytest.raises(df.CodecError, match="no TFRecord file"):
+        df.TFRecordData(packed)
+    assert not [*(tmp_path / "cache" / "unpacked").glob(".*")]
+
+
+def test_several_files_are_one_source(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("dataflow.formats.handle.Handles.OPEN", 2)
+    sizes = (3, 0, 5, 1, 4)
+    at = 0
+    for number, size in enumerate(sizes):
+        part = df.DataFromList(points()[at : at + size], shuffle=False)
+        df.TFRecordSerializer.save(part, tmp_path / f"part-{number}.tfrecord")
+        at += size
+    pattern = str(tmp_path / "part-*.tfrecord")
+    check(df.TFRecordSerializer.load(pattern), points()[:at])
+    paths = [tmp_path / f"part-{number}.tfrecord" for number in (2, 0)]
+    check(df.TFRecordSerializer.load(paths), points()[3:8] + points()[:3])
+    with df.PrefetchDataZMQ(df.TFRecordSerializer.load(pattern, shuffle=True), 2) as ds:
+        check(sorted(ds, key=lambda dp: dp[0]), points()[:at])
+    ds = df.TFRecordSerializer.load(pattern, 7)
+    assert len(ds) == 7
+    check(ds, points()[:7])
+    ds = df.TFRecordSerializer.load(pattern, at + 1)
+    with pytest.raises(df.CodecError, match=f"and 4 more: there are {at} records, fewer than"):
+        list(ds)
+    ds.close()
+    assert not any(open_files(path) for path in tmp_path.iterdir())
 
 
 def test_the_index_is_eight_bytes_a_record(path: Path) -> None:
