@@ -24,7 +24,7 @@ LAYERS = [
     {"opening"},
     {"kinds"},
     {"codec", "http", "stages", "imgaug"},
-    {"transport", "sources"},
+    {"transport", "sources", "stores"},
     {"image"},
     {"executor", "foreign"},
     {"plan"},

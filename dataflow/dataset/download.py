@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,14 +63,19 @@ def mirrored(bases: tuple[str, ...], checksums: Mapping[str, str]) -> dict[str, 
     }
 
 
-def obtain(file: PublishedFile, folder: Path) -> Path:
+def obtain(file: PublishedFile, folder: Path, stop: Callable[[], bool] | None = None) -> Path:
     """The file in a folder; downloaded to it if it is not there, or not of the size it should have.
 
     Any number of processes may ask at once: one downloads, the others wait. A download that was
     broken off is continued where a checksum can tell whether the parts fit.
 
+    Args:
+        file: which.
+        folder: where to.
+        stop: asked now and then: whether it is of no use any more.
+
     Raises:
-        MissingData: no address has it, or none has it with the right checksum.
+        MissingData: no address has it, or none has it with the right checksum; or it was stopped.
     """
     place = folder / file.name
     if _is_there(file, place):
@@ -85,7 +90,7 @@ def obtain(file: PublishedFile, folder: Path) -> Path:
                 "%s has not the published size of %s bytes: downloading it again", place, file.size
             )
         try:
-            _download(file, part)
+            _download(file, part, stop)
         except MissingData:
             part.flush()
             if not os.fstat(part.fileno()).st_size:
@@ -134,7 +139,7 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
         return False
 
 
-def _download(file: PublishedFile, part: BinaryIO) -> None:
+def _download(file: PublishedFile, part: BinaryIO, stop: Callable[[], bool] | None) -> None:
     """Fill `part` from the first address that has the right content.
 
     Raises:
@@ -153,7 +158,7 @@ def _download(file: PublishedFile, part: BinaryIO) -> None:
                 continue
             begun = part.seek(0, os.SEEK_END)
             try:
-                _transfer(session, file, url, part)
+                _transfer(session, file, url, part, stop)
                 problem = _difference(file, part)
                 if problem is None:
                     return
@@ -175,7 +180,13 @@ def _download(file: PublishedFile, part: BinaryIO) -> None:
     )
 
 
-def _transfer(session: requests.Session, file: PublishedFile, url: str, part: BinaryIO) -> None:
+def _transfer(
+    session: requests.Session,
+    file: PublishedFile,
+    url: str,
+    part: BinaryIO,
+    stop: Callable[[], bool] | None,
+) -> None:
     """Append the bytes behind a URL that are not in `part` yet."""
     from tqdm import tqdm
 
@@ -208,6 +219,8 @@ def _transfer(session: requests.Session, file: PublishedFile, url: str, part: Bi
         with bar:
             # As they were sent: servers that call a .gz file an encoding mean the file itself.
             for piece in response.raw.stream(_PIECE, decode_content=False):
+                if stop is not None and stop():
+                    raise MissingData(f"{url}: it is not needed any more")
                 have += len(piece)
                 if have > most:
                     part.truncate(0)

@@ -85,6 +85,9 @@ class NetworkImages(KeyedSource):
             in hexadecimal, made with one of `hashlib`'s algorithms, such as ``(2, "md5")``, or with
             the name of a table's column ``("md5_column", "md5")``. Bytes that have another one fail
             with the reason ``hash``; where it is None all are taken.
+        storage_options: for URLs of object stores (``s3://…``, ``gs://…``, ``az://…``, ``hf://…``),
+            which fsspec and its kind read: ``{"anon": True}``. ``data:`` URLs are read, too, but
+            not ``file:``, as a list may be of anybody's.
         user_agent, contact, headers, auth, netrc, proxy, cainfo, connect_timeout, max_per_host,
         pause_per_host, respect_opt_outs: of the requests; see `dataflow.http.FetchPolicy`.
         fetch_policy: such a policy, for what else it has; of the attributes, those that are not as
@@ -95,7 +98,7 @@ class NetworkImages(KeyedSource):
     _OPTIONS = (
         *("seed", "on_error", "max_failed", "cache_dir", "cache_bytes", "session"),
         "cache_max_age",
-        *("timeout", "max_trials", "max_bytes", "max_pixels", "verify"),
+        *("timeout", "max_trials", "max_bytes", "max_pixels", "verify", "storage_options"),
         *("user_agent", "contact", "headers", "auth", "netrc", "proxy", "cainfo"),
         *("connect_timeout", "max_per_host", "pause_per_host", "respect_opt_outs", "fetch_policy"),
     )
@@ -114,6 +117,7 @@ class NetworkImages(KeyedSource):
     max_bytes: int = 64 << 20
     max_pixels: int = MAX_PIXELS
     verify: tuple[Any, str] | None = None
+    storage_options: Mapping[str, Any] = MappingProxyType({})
     user_agent: str | None = None
     contact: str | None = None
     headers: Mapping[str, str] = MappingProxyType({})
@@ -227,6 +231,7 @@ class NetworkImages(KeyedSource):
             cache=self._cache(),
             max_pixels=self.max_pixels,
             verify=self._verify_at(),
+            storage_options=self.storage_options,
         )
 
     def _verify_at(self) -> tuple[Any, str] | None:

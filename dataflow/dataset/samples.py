@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
 from dataflow.codec.tar import members, read_member
 from dataflow.codec.tensor import bad
 from dataflow.epoch import Datapoint
-from dataflow.errors import CodecError, DatapointError, FetchError
+from dataflow.errors import CodecError, DatapointError, FetchError, MissingData
 from dataflow.image.decode import decode_image
 from dataflow.sources.read import Reads
 from dataflow.stages.item import ItemStage
@@ -38,45 +39,54 @@ def split_name(name: str) -> tuple[str, str] | None:
     return (folders + slash + stem, suffix.lower()) if stem and dot and not notes else None
 
 
+class OpensShards(Protocol):
+    """Where shards are; see `dataflow.dataset.shards.Shards`."""
+
+    urls: list[str]
+
+    def read(self, number: int, stop: Callable[[], bool] | None = None) -> int:
+        """A file descriptor of a shard."""
+
+
 class ReadSample(Reads):
     """Replaces the place of a sample, ``[shard, first byte, last]``, by a dict of its files' bytes.
 
     ``__key__`` is its key, ``__url__`` its shard.
 
     Args:
-        paths: of the shards.
-        urls: what these are called.
+        shards: these, which need not be here yet.
         suffixes: of the files to read; None: all of them.
     """
 
-    def __init__(
-        self, paths: Sequence[str], urls: Sequence[str], suffixes: frozenset[str] | None
-    ) -> None:
+    def __init__(self, shards: OpensShards, suffixes: frozenset[str] | None) -> None:
         super().__init__()
-        self._paths = paths
-        self._urls = urls
+        self._shards = shards
         self._suffixes = suffixes
 
     def apply(self, datapoint: Datapoint) -> Datapoint:
-        shard, start, stop = datapoint
-        path, url = self._paths[shard], self._urls[shard]
+        number, start, stop = datapoint
+        url = self._shards.urls[number]
         sample: dict[str, Any] = {"__key__": "", "__url__": url}
         size = 0
         try:
-            with open(path, "rb", buffering=0) as file:
-                for member in members(file.fileno(), start, stop):
+            fd = self._shards.read(number)
+            try:
+                for member in members(fd, start, stop):
                     if (parts := split_name(member.name)) is None:
                         continue
                     sample["__key__"], suffix = parts
                     # Of those left out, who chooses among them sees the names.
                     wanted = self._suffixes is None or suffix in self._suffixes
-                    sample[suffix] = read_member(file.fileno(), member) if wanted else None
+                    sample[suffix] = read_member(fd, member) if wanted else None
                     size += member.size if wanted else 0
+            finally:
+                os.close(fd)
+        except MissingData as error:
+            raise FetchError(str(error), url=url, reason="not_found") from error
         except OSError as error:
-            reason = "not_found" if isinstance(error, FileNotFoundError) else "unreadable"
-            raise FetchError(f"{path}: {error.strerror}", url=url, reason=reason) from error
+            raise FetchError(f"{url}: {error.strerror}", url=url, reason="unreadable") from error
         except CodecError as error:
-            raise CodecError(f"{path}: {error}", url=url, reason=error.reason) from None
+            raise CodecError(f"{url}: {error}", url=url, reason=error.reason) from None
         self.count(size)
         return sample
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from dataflow.chance import Chance
@@ -15,9 +16,19 @@ from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.http.urls import shown
 from dataflow.image.decode import check_image, decode_image
 from dataflow.stages.item import AsyncStage, ItemStage
+from dataflow.stores import is_object
+from dataflow.stores.fetcher import ObjectFetcher
 from dataflow.utils.arguments import shortened
 
 __all__ = ["Decode", "Download"]
+
+_GAUGES = {
+    "busy": "busy_seconds",
+    "bytes": "bytes",
+    "cached": "cached",
+    "retries": "retries",
+    "silent": "silent_seconds",
+}
 
 
 class Download(AsyncStage):
@@ -32,6 +43,7 @@ class Download(AsyncStage):
         cache: keeps the bodies on disk.
         max_pixels: images that claim to have more are refused.
         verify: the component that has the hash of the bytes, and its algorithm.
+        storage_options: for the library that reads URLs of object stores.
 
     Raises:
         ConfigError: `verify` cannot be.
@@ -46,6 +58,7 @@ class Download(AsyncStage):
         cache: DiskCache | None = None,
         max_pixels: int,
         verify: tuple[Any, str] | None = None,
+        storage_options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.concurrency = concurrency
         self._verify = None if verify is None else _verification(verify)
@@ -53,7 +66,8 @@ class Download(AsyncStage):
         self._session = session
         self._cache = cache
         self._max_pixels = max_pixels
-        self._fetcher: Fetcher | None = None
+        self._storage_options = dict(storage_options)
+        self._fetchers: dict[bool, Fetcher] = {}  # of http; of objects in stores
         self._lock = threading.Lock()
 
     def begin(self, datapoint: Datapoint, done: Callable[[Any], None]) -> None:
@@ -68,7 +82,7 @@ class Download(AsyncStage):
                 body = self._verified(url, body, wanted)
             done(body if isinstance(body, Exception) else _with_image(datapoint, body))
 
-        self._open_fetcher().submit(url, arrived, chance)
+        self._fetcher_for(url).submit(url, arrived, chance)
 
     def _verified(self, url: str, body: bytes, wanted: Any) -> bytes | FetchError:
         """A body, if it is the one that was hashed."""
@@ -77,40 +91,52 @@ class Download(AsyncStage):
         found = hashlib.new(algorithm, body, usedforsecurity=False).hexdigest()
         if found == str(wanted).strip().lower():
             return body
-        self._open_fetcher().forget(url)  # the right one may be there tomorrow
+        self._fetcher_for(url).forget(url)  # the right one may be there tomorrow
         what = f"its bytes have the {algorithm} {found}, not {shortened(wanted)}"
         return FetchError(f"{shown(url)}: {what}", reason="hash", url=url)
 
-    def _open_fetcher(self) -> Fetcher:
+    def _fetcher_for(self, url: Any) -> Fetcher:
+        # A list may be of anybody's, who should not get at the files here.
+        of_store = isinstance(url, str) and is_object(url) and url[:5].lower() != "file:"
+        fetcher = self._fetchers.get(of_store)
+        return self._open_fetcher(of_store) if fetcher is None else fetcher
+
+    def _open_fetcher(self, of_store: bool) -> Fetcher:
         # Made where it is used: it has a thread, and its connections are this process's own.
         with self._lock:
-            if self._fetcher is None:
-                self._fetcher = make_fetcher(
-                    self._policy_of_fetch,
-                    concurrency=self.concurrency,
-                    session=self._session,
-                    check=partial(check_image, max_pixels=self._max_pixels),
-                    cache=self._cache,
-                )
-            return self._fetcher
+            if of_store not in self._fetchers:
+                check = partial(check_image, max_pixels=self._max_pixels)
+                if of_store:
+                    self._fetchers[True] = ObjectFetcher(
+                        self._policy_of_fetch,
+                        concurrency=self.concurrency,
+                        check=check,
+                        cache=self._cache,
+                        options=self._storage_options,
+                    )
+                else:
+                    self._fetchers[False] = make_fetcher(
+                        self._policy_of_fetch,
+                        concurrency=self.concurrency,
+                        session=self._session,
+                        check=check,
+                        cache=self._cache,
+                    )
+            return self._fetchers[of_store]
 
     def gauges(self) -> dict[str, float]:
-        if self._fetcher is None:
-            return {}
-        stats = self._fetcher.stats()
-        return {
-            "busy": stats["busy_seconds"],
-            "bytes": stats["bytes"],
-            "cached": stats["cached"],
-            "retries": stats["retries"],
-            "silent": stats["silent_seconds"],
-        }
+        found: dict[str, float] = {}
+        for fetcher in list(self._fetchers.values()):
+            stats: Any = fetcher.stats()
+            for name, key in _GAUGES.items():
+                found[name] = found.get(name, 0) + stats[key]
+        return found
 
     def close(self) -> None:
         """End the transfers. The next datapoint starts afresh."""
         with self._lock:
-            fetcher, self._fetcher = self._fetcher, None
-        if fetcher is not None:
+            fetchers, self._fetchers = self._fetchers, {}
+        for fetcher in fetchers.values():
             fetcher.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -119,7 +145,7 @@ class Download(AsyncStage):
         del state["_lock"]
         # Each process opens the folder for itself.
         place = None if cache is None else (cache.folder, cache.max_bytes, cache.max_age)
-        return state | {"_fetcher": None, "place": place}
+        return state | {"_fetchers": {}, "place": place}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         place = state.pop("place")

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import os
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count, islice, repeat
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataflow.codec.tar import members
-from dataflow.codec.tensor import bad
-from dataflow.dataset.download import PublishedFile, obtain
-from dataflow.dataset.samples import Choice, DecodeSample, ReadSample, split_name
-from dataflow.errors import CodecError, ConfigError, DatapointError, FetchError, MissingData
+from dataflow.dataset.ahead import Ahead
+from dataflow.dataset.samples import Choice, DecodeSample, ReadSample
+from dataflow.dataset.shards import PIPE, Places, Shards, is_remote
+from dataflow.epoch import Epoch
+from dataflow.errors import ConfigError, DatapointError, FetchError, MissingData, UnknownLength
 from dataflow.failures import ErrorPolicy, OnError
 from dataflow.image.decode import MAX_PIXELS
+from dataflow.randomness import Tag, generator
 from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
+from dataflow.sources.permutation import Permutation
 from dataflow.stages.item import ItemStage
+from dataflow.stores import SCHEMES, is_object, matching
+from dataflow.utils.arguments import whole_number
 from dataflow.utils.folders import cache_folder
 from dataflow.utils.patterns import Paths, find_files
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["WebDataset"]
 
 logger = logging.getLogger(__name__)
+
+_AHEAD = 4  # shards that are fetched at a time
+_MIXED = 8  # shards whose samples come in a random order together
+_PAIRS = "::"  # between shards in one text
 
 
 class WebDataset(KeyedSource):
@@ -41,12 +52,20 @@ class WebDataset(KeyedSource):
         for image, label in df.PrefetchDataZMQ(ds, num_proc=8):
             ...
 
-    Only the headers are read here, once; 20 bytes of memory a sample tell where it is. So there
-    are `len`, an order that is shuffled over all shards, ``ds[i]`` and `state_dict`, and workers
-    read and decode samples by their places.
+    Of shards that are files here only the headers are read first, once: where the samples are is
+    kept in the cache folder (`DATAFLOW_CACHE`). So there are `len`, an order that is shuffled over
+    all shards, ``ds[i]`` and `state_dict`, and workers read and decode samples by their places.
 
-    Shards behind http and https URLs are downloaded first, each once, and kept until somebody
-    deletes them: what is to be shuffled over all of them has to be at hand.
+    Shards that are somewhere else are a **stream**: samples come while further shards arrive, some
+    of which are fetched ahead. Then the length is not known until each was there once, there is no
+    ``ds[i]``, and a shuffled order is one of the shards, with the samples of up to 8 shards that
+    follow one another mixed. It is still decided by the seed, the same on any number of workers,
+    and goes on from states, without fetching again what was delivered. Fetched shards stay for the
+    next epoch, all of them, or as many as `cache_bytes` has room for. ``stream=False`` fetches all
+    first, to shuffle over all of them.
+
+    A shard may be packed, by gzip, bzip2, xz or zstd (``train.tar.gz``, ``.tgz``): it is unpacked,
+    once, into the cache folder.
 
     ============================ ==============================================================
     suffix (its last part)       becomes
@@ -63,7 +82,10 @@ class WebDataset(KeyedSource):
     ============================ ==============================================================
 
     Args:
-        path: a file, URL or pattern (``train-{000..146}.tar``, ``train/*.tar``), or several.
+        path: a file, URL or pattern (``train-{000..146}.tar``, ``train/*.tar``,
+            ``s3://bucket/train-*.tar``), or several, in a list or with ``::`` between them; URLs
+            are of http and https, and of object stores, through fsspec. ``pipe:COMMAND`` is what a
+            command of the shell puts out.
         select: the suffixes of a list datapoint, in its order; ``"jpg;png"`` is the first of them
             that a sample has, and where it ends with ``?``, None stands for what is missing.
             ``"__key__"`` and ``"__url__"`` can be selected, too.
@@ -75,14 +97,17 @@ class WebDataset(KeyedSource):
             (counted in `stats`, listed by `errors`; `TooManyErrors` where all of the first 50
             fail), or a function of error and key that returns a replacement or None. None leaves
             samples to the runners downstream, and raises for shards.
-        cache_dir: where downloaded shards are kept; by default ``shards`` in the folder that the
-            environment variable DATAFLOW_CACHE names, or in the user's own cache.
-        max_bytes: larger shards are not downloaded.
+        cache_dir: where fetched shards are kept; by default ``shards`` in the cache folder.
+        cache_bytes: how many bytes of them: those that were not used for the longest time go. One
+            that is needed again is fetched again. None: all are kept.
+        stream: see above; None: where a shard is not here.
+        max_bytes: larger shards are not fetched, nor unpacked.
         max_pixels: images that claim to have more are refused before they are decoded.
 
     Raises:
-        MissingData: a shard is not there, or cannot be downloaded, or there are no samples at all.
-        CodecError: a shard is no tar archive, compressed, broken, or not whole; says where.
+        MissingData: a shard is not there, or cannot be fetched, or there are no samples at all.
+        CodecError: a shard is no tar archive, broken, or not whole; says where. Of a stream, both
+            come from the loop.
     """
 
     _consumer_only = ("_places",)
@@ -96,48 +121,59 @@ class WebDataset(KeyedSource):
         decode: bool | Mapping[str, Callable[[bytes], Any]] = True,
         on_error: OnError | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
+        stream: bool | None = None,
         max_bytes: int = 16 << 30,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         if isinstance(select, str) or (select is not None and not all(select)):
             raise ConfigError(f'select={select!r} must be a list of suffixes: ["jpg;png", "cls"]')
-        if max_bytes < 1:
-            raise ConfigError(f"max_bytes={max_bytes!r} must be at least 1")
-        lenient = on_error is not None and on_error != "raise"
-        self.urls = find_files(path, schemes=("http", "https"), lenient=lenient)
+        max_bytes = whole_number("max_bytes", max_bytes, 1)
+        if cache_bytes is not None:
+            cache_bytes = whole_number("cache_bytes", cache_bytes, 1)
+        self._lenient = on_error is not None and on_error != "raise"
+        self.urls = _found(path, lenient=self._lenient)
         self.shuffle = bool(shuffle)
         self._policy = None if on_error is None else ErrorPolicy(on_error, give_up=True)
         folder = cache_folder() / "shards" if cache_dir is None else Path(cache_dir).expanduser()
-        paths: list[str] = []
-        places: list[_Places] = []
-        lost: dict[str, DatapointError | MissingData] = {}
-        for url in self.urls:
+        self._shards = Shards(self.urls, folder, max_bytes, cache_bytes)
+        choices = None if select is None else [Choice.of(one) for one in select]
+        wanted = None if choices is None else frozenset(n for one in choices for n in one.names)
+        self._built = [
+            ReadSample(self._shards, wanted),
+            DecodeSample(choices, decode, max_pixels),
+        ]
+        self._streams = any(map(is_remote, self.urls)) if stream is None else bool(stream)
+        self._has_keys = not self._streams
+        self._lost: set[int] = set()
+        self._places: Sequence[Any] = () if self._streams else self._looked_into()
+
+    def _looked_into(self) -> Columns:
+        """Where all samples are: [shard, first byte, last] of each."""
+        found: list[Places] = []
+        lost: dict[int, Exception] = {}
+        for number in range(len(self.urls)):
             try:
-                path, found = _opened(url, folder, max_bytes)
+                found.append(self._shards.places(number))
             except (DatapointError, MissingData) as error:
-                if not lenient:
+                if not self._lenient:
                     raise
-                lost[url], path, found = error, url, (array("q"), array("q"))
-            paths.append(path)
-            places.append(found)
+                lost[number] = error
+                found.append((array("q"), array("q")))
         if len(lost) == len(self.urls):
             raise next(iter(lost.values()))
         if lost:
             self._tell(lost)
-        choices = None if select is None else [Choice.of(one) for one in select]
-        wanted = None if choices is None else frozenset(n for one in choices for n in one.names)
-        self._built = [
-            ReadSample(paths, self.urls, wanted),
-            DecodeSample(choices, decode, max_pixels),
-        ]
-        self._places: Sequence[Any] = _columns(places)
-        if not self._places:
+        places = _columns(found)
+        if not places:
             raise MissingData(f"{', '.join(self.urls[:3])}: no samples, such as 1.jpg and 1.cls")
+        return places
 
-    def _tell(self, lost: Mapping[str, DatapointError | MissingData]) -> None:
+    def _tell(self, lost: Mapping[int, Exception]) -> None:
         """Of shards that cost their samples."""
         assert self._policy is not None, "otherwise the first one raises"
-        for url, error in lost.items():
+        for number, error in lost.items():
+            url = self.urls[number]
             if isinstance(error, MissingData):
                 error = FetchError(str(error), url=url, reason="not_found")
             self._policy.failed_with(error, url)
@@ -178,7 +214,81 @@ class WebDataset(KeyedSource):
         return save_shards(df, path, suffixes, max_bytes=max_bytes, max_count=max_count)
 
     def keys(self) -> Sequence[Any]:
+        if self._streams:
+            raise UnknownLength("shards that arrive one by one have no list of samples")
         return self._places
+
+    def _length(self) -> int:
+        if not self._streams:
+            return len(self._places)
+        known = [self._shards.known(number) for number in range(len(self.urls))]
+        sizes = [len(one[0]) for one in known if one is not None]
+        if len(sizes) < len(known) - len(self._lost):
+            raise UnknownLength(
+                f"{len(known) - len(sizes)} of {len(known)} shards were not here yet, and how many "
+                "samples they have is not known. stream=False fetches all first"
+            )
+        return sum(sizes)
+
+    # -- as a stream -------------------------------------------------------------------------
+
+    def _columns(self, epoch: Epoch, start: int = 0) -> tuple[Iterator[Tag], Iterator[Any]]:
+        if not self._streams:
+            return super()._columns(epoch, start)
+        tags = zip(repeat(epoch.number), count(start), *map(repeat, epoch.path), strict=False)
+        return tags, self._arriving(epoch, start)
+
+    def _key_at(self, epoch: Epoch, place: int) -> tuple[Tag, Any]:
+        if self._streams:
+            raise TypeError("shards that arrive one by one have no random access: stream=False")
+        return super()._key_at(epoch, place)
+
+    def _arriving(self, epoch: Epoch, start: int) -> Iterator[Any]:
+        """Where the samples are, in the epoch's order from one on, as shards arrive."""
+        where = (epoch.seed, "permutation", epoch.number, self._stage_number())
+        order = [*epoch.order_of(self)]
+        numbers: Iterator[int] = iter(range(len(self.urls)))
+        if self.shuffle:
+            numbers = Permutation(len(self.urls), generator(*where, *order)).run(0)
+        shards = Ahead(self._shards.places, numbers, _AHEAD)
+        lost: dict[int, Exception] = {}
+        try:
+            arriving = iter(shards)
+            for number, size in enumerate(_sizes(self.shuffle)):
+                group = list(islice(arriving, size))
+                if not group:
+                    break
+                places = _columns([self._arrived(*one, lost) for one in group])
+                rows = range(len(places))
+                if start >= len(rows):
+                    start -= len(rows)
+                    continue
+                shuffled = self.shuffle and len(rows) > 1
+                chosen: Iterator[int] = iter(rows[start:])
+                if shuffled:
+                    rng = generator(*where, *order, "mixed", number)
+                    chosen = Permutation(len(rows), rng).run(start)
+                start = 0
+                shard_of = [one for one, _ in group]
+                for row in chosen:
+                    shard, first, last = places[row]
+                    yield [shard_of[shard], first, last]
+        finally:
+            shards.close()
+        if len(lost) == len(self.urls):
+            raise next(iter(lost.values()))
+
+    def _arrived(self, number: int, places: Future[Places], lost: dict[int, Exception]) -> Places:
+        try:
+            return places.result()
+        except (DatapointError, MissingData) as error:
+            if not self._lenient:
+                raise
+            lost[number] = error
+            if number not in self._lost:  # told once, not in each epoch
+                self._lost.add(number)
+                self._tell({number: error})
+            return array("q"), array("q")
 
     def _stages(self) -> list[ItemStage]:
         return list(self._built)
@@ -199,69 +309,35 @@ class WebDataset(KeyedSource):
             stage.close()
 
 
-def _here(url: str, folder: Path, max_bytes: int) -> str:
-    """The path of a shard, which is downloaded if that is necessary."""
-    if os.path.exists(url):
-        return url
-    if "://" not in url:
-        raise MissingData(f"{url} is not there")
-    file = PublishedFile((url,), max_bytes=max_bytes)
-    if file.name in ("", ".", ".."):
-        raise ConfigError(f"{url} does not end with the name of a file")
-    # Shards that lie together stay together, and others of the same name apart from them.
-    base, _, query = url.partition("?")
-    origin = f"{base.rpartition('/')[0]}?{query}"
-    return str(obtain(file, folder / hashlib.sha256(origin.encode()).hexdigest()[:16]))
+def _found(path: Paths, *, lenient: bool) -> list[str]:
+    """The shards that are meant."""
+    given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    found: list[str] = []
+    for one in [os.fspath(part) for part in given]:
+        for part in [one] if os.path.exists(one) else one.split(_PAIRS):
+            if part.startswith(PIPE):
+                found.append(part)
+            elif is_object(part) and any(mark in part for mark in "*?["):
+                found += matching(part)
+            else:
+                schemes = ("http", "https", *SCHEMES)
+                found += find_files(part, schemes=schemes, lenient=lenient)
+    if not found:
+        raise ConfigError(f"path={path!r} names no file")
+    return found
 
 
-_Places: TypeAlias = "tuple[array[int], array[int]]"
-"""First and last byte of each sample of a shard."""
+def _sizes(shuffle: bool) -> Iterator[int]:
+    """How many shards are taken together: few at first, so that there soon is a sample."""
+    if not shuffle:
+        yield from repeat(1)
+    size = 1
+    while True:
+        yield size
+        size = min(2 * size, _MIXED)
 
 
-def _opened(url: str, folder: Path, max_bytes: int) -> tuple[str, _Places]:
-    """The path of a shard and the places in it."""
-    path = _here(url, folder, max_bytes)
-    if path == url:
-        return path, _samples(path, url)
-    try:
-        return path, _samples(path, url)
-    except CodecError:
-        # What came by the network once may come better now; it is not kept as it is.
-        os.unlink(path)
-    path = _here(url, folder, max_bytes)
-    try:
-        return path, _samples(path, url)
-    except CodecError:
-        os.unlink(path)
-        raise
-
-
-def _columns(found: Sequence[_Places]) -> Columns:
-    """[shard, first byte, last] of each sample."""
+def _columns(found: Sequence[Places]) -> Columns:
+    """[place in `found`, first byte, last] of each sample."""
     shards = np.repeat(np.arange(len(found), dtype=np.int32), [len(starts) for starts, _ in found])
     return Columns(shards, *(np.concatenate(column) for column in zip(*found, strict=True)))
-
-
-def _samples(path: str, url: str) -> _Places:
-    """Where the samples of a shard begin and end: neighbours of the same key."""
-    starts, stops = array("q"), array("q")
-    key: str | None = None
-    seen: set[str] = set()
-    try:
-        with open(path, "rb", buffering=0) as file:
-            for member in members(file.fileno()):
-                if (parts := split_name(member.name)) is None:
-                    continue
-                if parts[0] != key:
-                    key, seen = parts[0], set()
-                    starts.append(member.head)
-                    stops.append(member.end)
-                if parts[1] in seen:
-                    bad("corrupt", f"{member.name!r} at byte {member.head} is there twice")
-                seen.add(parts[1])
-                stops[-1] = member.end
-    except CodecError as error:
-        raise CodecError(f"{url}: {error}", url=url, reason=error.reason) from None
-    except OSError as error:
-        raise MissingData(f"{path} cannot be read: {error.strerror}") from error
-    return starts, stops

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import fcntl
 import hashlib
 import json
@@ -11,7 +10,8 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -183,22 +183,29 @@ class _Job:
             total=summary.rows, initial=summary.done, unit="row", smoothing=0.05, disable=None
         )
         make = writer_of(self._settings.format)
-        with ds, progress as bar:
+        finished: Callable[[], object] = lambda: None  # noqa: E731
+        with ds, progress as bar, ThreadPoolExecutor(1, "dataflow-shards") as finisher:
             if self._state is not None:
                 ds.load_state_dict(self._state)
             else:
-                self._write_notes(None)  # so that what is there from now on is known for ours
+                # So that what is there from now on is known for ours.
+                self._write_notes(self._notes(None))
             for shard in _shards(ds, self._settings.shard_size):
-                with make(self._folder, summary.shards, self._types) as writer:
+                with ExitStack() as filling:
+                    writer = filling.enter_context(make(self._folder, summary.shards, self._types))
                     for point in shard:
                         self._take(writer, point)
                         if not len(writer.rows) % _BLOCK:
                             bar.update(_BLOCK)
                             bar.set_postfix_str(self._postfix(), refresh=False)
-                    bar.update(len(writer.rows) % _BLOCK)
-                    writer.finish()
+                    filling.pop_all()
+                bar.update(len(writer.rows) % _BLOCK)
                 summary.shards += 1
-                self._write_notes(ds.state_dict())
+                # The disk takes its time, in which the next shard is filled.
+                finished()
+                notes = self._notes(ds.state_dict())
+                finished = finisher.submit(self._finish, writer, notes).result
+            finished()
         summary.seconds = time.monotonic() - begun
         if summary.done != summary.rows:
             raise StateError(
@@ -271,13 +278,18 @@ class _Job:
                 "Give the same again to go on, or an empty folder to begin anew"
             )
         told = notes["summary"]
-        self._state = ast.literal_eval(notes["state"])
+        self._state = notes["state"]
         for name in _TOLD:
             setattr(self.summary, name, told[name])
         self.summary.reasons = Counter(told["reasons"])
 
-    def _write_notes(self, state: dict[str, Any] | None) -> None:
-        """Write down what is done. What was under way comes again, if it ends now."""
+    def _finish(self, writer: ShardWriter, notes: str) -> None:
+        with writer:
+            writer.finish()
+        self._write_notes(notes)
+
+    def _notes(self, state: dict[str, Any] | None) -> str:
+        """What is done by now. What was under way comes again, if it ends now."""
         if state is not None:  # each row's failure is in its shard's table
             state = {name: value for name, value in state.items() if name != "failures"}
         summary = {name: getattr(self.summary, name) for name in _TOLD}
@@ -285,10 +297,13 @@ class _Job:
             "settings": asdict(self._settings),
             "list": self._list,
             "summary": summary,
-            "state": repr(state),  # its keys are no text, as those of JSON would be
+            "state": state,
         }
+        return json.dumps(notes) + "\n"
+
+    def _write_notes(self, notes: str) -> None:
         with draft(self._folder / _NOTES) as place:
-            Path(place).write_text(json.dumps(notes) + "\n")
+            Path(place).write_text(notes)
 
 
 def _shards(ds: Any, size: int) -> Iterator[Iterator[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardWriter", "writer_of"]
 
+_BUFFER = 1 << 18  # bytes that are written at a time
 _IMAGE_COLUMN = "image"  # of tables with the images in them
 
 
@@ -96,14 +96,22 @@ class _Tar(ShardWriter):
     def __init__(self, folder: Path, number: int, types: Mapping[str, Any]) -> None:
         super().__init__(folder, number, types)
         place = self._stack.enter_context(draft(f"{self._base}.tar"))
-        tar = tarfile.open(place, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - by the stack
-        self._tar = self._stack.enter_context(tar)
+        file = open(place, "wb", buffering=_BUFFER)  # noqa: SIM115 - the stack closes it
+        self._file = self._stack.enter_context(file)
 
     def _add(self, row: dict[str, Any], image: Any, suffix: str, caption: str | None) -> None:
+        # As `tarfile` would, which copies each file twice on its way.
+        write = self._file.write
         for ending, data in _files(row, image, suffix, caption):
             info = tarfile.TarInfo(f"{row['key']}.{ending}")
             info.size = len(data)
-            self._tar.addfile(info, io.BytesIO(data))
+            write(info.tobuf(tarfile.USTAR_FORMAT))
+            write(data)
+            write(bytes(-len(data) % tarfile.BLOCKSIZE))
+
+    def _close(self) -> None:
+        self._file.write(bytes(2 * tarfile.BLOCKSIZE))
+        self._file.write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
 
 
 class _Folder(ShardWriter):

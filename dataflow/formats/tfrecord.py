@@ -22,10 +22,11 @@ from dataflow.formats.records import Decoder, check_record, encoder
 from dataflow.formats.saving import datapoints
 from dataflow.sources.keyed import KeyedSource
 from dataflow.stages.map import MapData
+from dataflow.stores import local_files
 from dataflow.utils.arguments import shortened
 from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
-from dataflow.utils.patterns import Paths, find_files
+from dataflow.utils.patterns import Paths
 from dataflow.utils.unpacked import packing_of, unpacked
 
 __all__ = ["TFRecordData", "TFRecordSerializer"]
@@ -56,7 +57,8 @@ class TFRecordData(KeyedSource):
     packed, with gzip or zlib, are unpacked into the cache folder first, once.
 
     Args:
-        path: a file, a pattern (``train-*.tfrecord``, ``train-{000..099}``), or several.
+        path: a file, a pattern (``train-*.tfrecord``, ``train-{000..099}``), or several; those of
+            object stores (``s3://…``) are copied into the cache folder first.
         size: how many records there are, to know without looking; where there are more, only so
             many of the first are used.
         shuffle: a new random order each epoch, over all files.
@@ -84,7 +86,7 @@ class TFRecordData(KeyedSource):
     ) -> None:
         if size is not None and (not isinstance(size, int) or size < 0):
             raise ConfigError(f"size={size!r} must be a number of records")
-        self.files = find_files(path)
+        self.files = local_files(path)
         if len(self.files) >= _MOST_FILES:
             raise ConfigError(f"path={shortened(path)} names {len(self.files)} files")
         self.filename = self.files[0]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import logging
 import os
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,26 +20,23 @@ from requests.utils import select_proxy
 from dataflow.errors import FetchError
 from dataflow.http.body import Answer, Check
 from dataflow.http.cache import DiskCache
-from dataflow.http.driver import NOT_MODIFIED, REDIRECTS, Driver
+from dataflow.http.driver import NOT_MODIFIED, REDIRECTS
 from dataflow.http.fetcher import Fetcher
 from dataflow.http.jobs import Job
 from dataflow.http.policy import FetchPolicy
 from dataflow.http.redirects import portable_headers, refusal
 from dataflow.http.retry import parse_retry_after
 from dataflow.http.sockets import cut, peer_of, resolve, set_timeout
+from dataflow.http.threads import ThreadsDriver
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
 __all__ = ["SessionFetcher"]
 
-log = logging.getLogger(__name__)
-
 _PIECE = 1 << 16
 # Bodies up to this size that nobody wants are read, which keeps the connection usable.
 _SMALL = 1 << 16
-# Seconds that `close` waits for threads whose sockets cannot be reached.
-_PATIENCE = 1.0
 _DEFAULT_AGENT = requests.utils.default_user_agent()
 
 
@@ -83,7 +78,7 @@ class SessionFetcher(Fetcher):
         )
 
 
-class _SessionDriver(Driver):
+class _SessionDriver(ThreadsDriver):
     def __init__(
         self,
         policy: FetchPolicy,
@@ -92,103 +87,14 @@ class _SessionDriver(Driver):
         check: Check | None,
         cache: DiskCache | None,
     ) -> None:
-        super().__init__(policy, concurrency, check, cache, bool(policy.proxy))
+        super().__init__(policy, concurrency, check, cache, proxied=bool(policy.proxy))
         self._session = session
         proxy = policy.proxy
         # With "" there is none, whatever the environment says.
         self._proxies = None if proxy is None else {"http": proxy, "https": proxy}
-        # Guards all that follows, and the schedule.
-        self._turn = threading.Condition()
-        self._threads: list[threading.Thread] = []
-        self._waiting = 0
-        self._active: dict[Job, Response | None] = {}
-        self._closed = False
 
-    def submit(self, job: Job) -> None:
-        with self._turn:
-            if self._closed or (self._threads and not self._threads[0].is_alive()):
-                # Not alive: this process was forked from the fetcher's.
-                raise job.error("closed", "the fetcher is closed")
-            self.schedule.push(job)
-            self._turn.notify()
-            if len(self.schedule) > self._waiting and len(self._threads) < self.concurrency:
-                name = f"dataflow-fetch-{len(self._threads)}"
-                thread = threading.Thread(target=self._run, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def stop(self) -> None:
-        with self._turn:
-            self._closed = True
-            cancelled = [*self.schedule.drain(), *self._active]
-            responses = [response for response in self._active.values() if response is not None]
-            self._active.clear()
-            self._turn.notify_all()
-        for response in responses:
-            cut(response)
-        for job in cancelled:
-            self.deliver_error(job, self.cancelled(job))
-        limit = time.monotonic() + _PATIENCE
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, limit - time.monotonic()))
-
-    def settled(self, job: Job) -> list[Job]:
-        with self._turn:
-            return super().settled(job)
-
-    def requeue(self, job: Job) -> FetchError | None:
-        with self._turn:
-            return self.cancelled(job) if self._closed else super().requeue(job)
-
-    def reschedule(
-        self, job: Job, error: FetchError, retry_after: float | None
-    ) -> FetchError | None:
-        with self._turn:
-            if self._closed:
-                return self.cancelled(job)
-            return super().reschedule(job, error, retry_after)
-
-    def _run(self) -> None:
-        while True:
-            with self._turn:
-                item = None
-                while not self._closed and (item := self.schedule.pop()) is None:
-                    self._waiting += 1
-                    self._turn.wait(self.schedule.wait())
-                    self._waiting -= 1
-                if item is None:
-                    return
-                if len(self.schedule):
-                    # Another must look after what is left, a retry that falls due for instance.
-                    self._turn.notify()
-                job, error = item
-                self._active[job] = None
-                fresh = not job.deadline
-                left = self.schedule.begin(job) if error is None else 0.0
-            finish: Callable[[], None]
-            if error is not None:
-                finish = partial(self.deliver_error, job, error)
-            elif fresh and (body := self.cached(job)) is not None:
-                self._ended(job, "cached")
-                finish = partial(self.deliver_cached, job, body)
-            else:
-                finish = self._transfer(job, left)
-            with self._turn:
-                mine = job in self._active
-                self._active.pop(job, None)
-            if not mine:
-                continue  # `stop` has dealt with it
-            try:
-                finish()
-            except Exception as error:  # a bug of ours, for which nobody shall wait for ever
-                log.exception("the end of a transfer failed")
-                self.deliver_error(job, error)
-
-    def _ended(self, job: Job, reason: str | None, reached: bool = False) -> None:
-        with self._turn:
-            self.schedule.ended(job, reason, reached)
-            self._turn.notify()  # it may have let others go
+    def _cut(self, under_way: Any) -> None:
+        cut(under_way)
 
     def _transfer(self, job: Job, left: float) -> Callable[[], None]:
         """Make one request, in so many seconds; returns what to do about its outcome."""
@@ -206,9 +112,9 @@ class _SessionDriver(Driver):
             response = self._request(job, left)
             silent = None
             try:
-                with self._turn:
-                    if job in self._active:
-                        self._active[job] = response
+                with self.turn:
+                    if job in self.active:
+                        self.active[job] = response
                 peer = "" if proxied else peer_of(response)
                 if peer:
                     self._permit(job, peer)

@@ -7,6 +7,7 @@ from itertools import count, islice, repeat
 from typing import Any
 
 from dataflow.epoch import DROPPED, Epoch, Stream
+from dataflow.errors import UnknownLength
 from dataflow.failures import ErrorPolicy
 from dataflow.node import inputs, is_native, is_runner, meter_of
 from dataflow.opening import own_stream
@@ -50,7 +51,10 @@ class Keys:
         return self._source._columns(epoch, start)
 
     def places(self) -> int | None:
-        return len(self._source.keys())
+        try:
+            return len(self._source.keys())
+        except UnknownLength:  # they become known on the way
+            return None
 
     def at(self, epoch: Epoch, place: int) -> tuple[Any, Any]:
         self._source._prepare()

@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from dataflow.errors import CodecError
@@ -39,7 +40,7 @@ def packing_of(head: bytes) -> str | None:
     return "zlib" if zlib_s and (head[0] << 8 | head[1]) % 31 == 0 else None
 
 
-def unpacked(path: str, kind: str, *, max_bytes: int | None = None) -> str:
+def unpacked(path: str, kind: str, *, max_bytes: int | None = None, beside: bool = False) -> str:
     """The path of an unpacked copy, which is made where it is not there.
 
     It is in the cache folder (`DATAFLOW_CACHE`) and stays for the next time; one of a file that has
@@ -49,6 +50,7 @@ def unpacked(path: str, kind: str, *, max_bytes: int | None = None) -> str:
         path: the file.
         kind: as `packing_of` says.
         max_bytes: more is not unpacked.
+        beside: make it in the same folder, for whoever puts it in the file's place.
 
     Raises:
         CodecError: it is damaged, not whole, or too large.
@@ -59,7 +61,11 @@ def unpacked(path: str, kind: str, *, max_bytes: int | None = None) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     name = _digest(os.path.abspath(path))
     place = folder / f"{name}-{_digest(f'{status.st_size} {status.st_mtime_ns}')}"
-    if not place.exists():
+    if beside:
+        place = Path(f"{path}.unpacked")
+        with draft(place) as new, open(new, "wb") as file:
+            _unpack(path, kind, file, status.st_size, max_bytes)
+    elif not place.exists():
         for older in folder.glob(f"{name}-*"):
             with suppress(OSError):
                 older.unlink()

@@ -1,0 +1,182 @@
+"""One object behind a URL, read by fsspec and what it knows.
+
+Credentials, endpoints and all else are the affair of the library that knows the scheme: s3fs reads
+the environment and ``~/.aws``, gcsfs and adlfs theirs, huggingface_hub its token.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from dataflow.errors import ConfigError, FetchError, MissingData, MissingExtra
+from dataflow.utils.draft import draft
+from dataflow.utils.extras import need
+
+__all__ = ["SCHEMES", "is_object", "matching", "read_object", "save_object"]
+
+SCHEMES = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
+    "hf": "huggingface_hub",
+    "oss": "ossfs",
+    **dict.fromkeys(("hdfs", "webhdfs"), "pyarrow"),
+    **dict.fromkeys(("file", "data", "memory"), "fsspec"),
+}
+"""What is read, and the package that knows it. No others: lists of URLs come from anywhere."""
+
+Options = Mapping[str, Any]
+_NONE: Options = MappingProxyType({})
+_PIECE = 1 << 20
+
+
+def is_object(url: str) -> bool:
+    """Whether a text is the URL of an object in a store, or of the like, and not of http."""
+    scheme, _, rest = url[:16].partition(":")
+    return scheme.lower() in SCHEMES and (rest.startswith("//") or scheme.lower() == "data")
+
+
+def read_object(url: str, max_bytes: int, options: Options = _NONE) -> bytes:
+    """The bytes of an object.
+
+    Args:
+        url: its address.
+        max_bytes: larger ones are refused; not more is asked for.
+        options: for the library, such as ``{"anon": True}``.
+
+    Raises:
+        FetchError: it cannot be had; with the reason ``not_found``, ``forbidden``, ``timeout``,
+            ``connect``, ``too_large``, ``bad_url`` or ``store``.
+        MissingExtra: there is no library for it.
+    """
+    try:
+        system, path = _opened(url, options)
+        if url.lower().startswith("data:"):
+            body = system.cat_file(path)
+        else:
+            body = system.cat_file(path, start=0, end=max_bytes + 1)
+    except (FetchError, MissingExtra):
+        raise
+    except Exception as error:  # each library has its own
+        raise _failed(url, error) from error
+    if len(body) > max_bytes:
+        what = f"{_shown(url)}: the object has more than max_bytes={max_bytes}"
+        raise FetchError(what, reason="too_large", url=url)
+    return bytes(body)
+
+
+def save_object(
+    url: str,
+    place: Path,
+    max_bytes: int,
+    stop: Callable[[], bool] | None = None,
+    options: Options = _NONE,
+) -> None:
+    """Write an object into a file, which is there whole or not at all.
+
+    Args:
+        url: its address.
+        place: the file.
+        max_bytes: larger ones are refused.
+        stop: asked now and then: whether it is of no use any more.
+        options: for the library.
+
+    Raises:
+        MissingData: it cannot be had; says why.
+        MissingExtra: there is no library for it.
+        OSError: it cannot be written.
+    """
+    from tqdm import tqdm
+
+    try:
+        system, path = _opened(url, options)
+        size = system.info(path).get("size")
+        remote = system.open(path, "rb", block_size=8 * _PIECE, cache_type="readahead")
+    except (FetchError, MissingExtra):
+        raise
+    except Exception as error:
+        raise MissingData(str(_failed(url, error))) from error
+    name = place.name
+    bar: Any = tqdm(desc=name, total=size, unit="B", unit_scale=True, leave=False, disable=None)
+    with remote, bar, draft(place) as new, open(new, "wb") as file:
+        have = 0
+        while True:
+            if stop is not None and stop():
+                raise MissingData(f"{_shown(url)}: it is not needed any more")
+            try:
+                piece = remote.read(_PIECE)
+            except Exception as error:
+                raise MissingData(str(_failed(url, error))) from error
+            if not piece:
+                break
+            have += len(piece)
+            if have > max_bytes:
+                raise MissingData(f"{_shown(url)}: more than max_bytes={max_bytes}")
+            file.write(piece)
+            bar.update(len(piece))
+        if size is not None and have != size:
+            raise MissingData(f"{_shown(url)}: {have} of {size} bytes")
+
+
+def matching(pattern: str, options: Options = _NONE) -> list[str]:
+    """The URLs of the objects that a pattern with ``*`` stands for, in the order of their names.
+
+    Raises:
+        MissingData: there are none, or the store cannot be asked.
+        MissingExtra: there is no library for it.
+    """
+    try:
+        system, path = _opened(pattern, options)
+        found = sorted(system.glob(path))
+    except (FetchError, MissingExtra):
+        raise
+    except Exception as error:
+        raise MissingData(str(_failed(pattern, error))) from error
+    if not found:
+        raise MissingData(f"{pattern} is not there")
+    return [system.unstrip_protocol(one) for one in found]
+
+
+def _opened(url: str, options: Options) -> tuple[Any, str]:
+    """The file system, and the path in it."""
+    scheme = url.partition(":")[0].lower()
+    if "::" in url:
+        raise FetchError(f"{_shown(url)}: '::' has no meaning here", reason="bad_url", url=url)
+    fsspec = need("fsspec")
+    try:
+        system = fsspec.filesystem(scheme, **options)
+    except ImportError as error:
+        package = SCHEMES[scheme]
+        what = f"{scheme}:// needs {package} ({error}): pip install {package}"
+        raise MissingExtra(what) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{scheme}://: {error}") from error
+    return system, url if scheme == "data" else system._strip_protocol(url)
+
+
+def _failed(url: str, error: BaseException) -> FetchError:
+    """Our exception for one of a library's."""
+    name = type(error).__name__
+    reason = "store"
+    if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
+        reason = "not_found"
+    elif isinstance(error, PermissionError) or "Credential" in name or "Unauth" in name:
+        reason = "forbidden"
+    elif isinstance(error, TimeoutError) or "Timeout" in name:
+        reason = "timeout"
+    elif isinstance(error, ConnectionError) or "Connect" in name:
+        reason = "connect"
+    elif isinstance(error, ValueError) and url.lower().startswith("data:"):
+        reason = "bad_url"
+    text = str(error).strip().partition("\n")[0] or name
+    if isinstance(error, OSError) and error.strerror:
+        text = os.fsdecode(error.strerror)
+    return FetchError(f"{_shown(url)}: {text}", reason=reason, url=url)
+
+
+def _shown(url: str) -> str:
+    return url if len(url) <= 200 else f"{url[:200]}…"
