@@ -1,4 +1,4 @@
-"""One object behind a URL, read by fsspec and what it knows.
+"""One object behind a URL, read by obstore, or by fsspec and what that knows.
 
 Credentials, endpoints and all else are the affair of the library that knows the scheme: s3fs reads
 the environment and ``~/.aws``, gcsfs and adlfs theirs, huggingface_hub its token.
@@ -7,12 +7,13 @@ the environment and ``~/.aws``, gcsfs and adlfs theirs, huggingface_hub its toke
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from dataflow.errors import ConfigError, FetchError, MissingData, MissingExtra
+from dataflow.stores.quick import bucket_of
 from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
 
@@ -32,6 +33,8 @@ SCHEMES = {
 Options = Mapping[str, Any]
 _NONE: Options = MappingProxyType({})
 _PIECE = 1 << 20
+_FORBIDDEN = ("Credential", "Unauth", "PermissionDenied")
+_NO_ANSWER = "error sending request"  # obstore's words
 
 
 def is_object(url: str) -> bool:
@@ -54,6 +57,10 @@ def read_object(url: str, max_bytes: int, options: Options = _NONE) -> bytes:
         MissingExtra: there is no library for it.
     """
     try:
+        if (found := _quick(url, options)) is not None:
+            bucket, path = found
+            body: bytes = bucket.read(path, max_bytes)
+            return body if len(body) <= max_bytes else _too_large(url, max_bytes)
         system, path = _opened(url, options)
         if url.lower().startswith("data:"):
             body = system.cat_file(path)
@@ -63,10 +70,7 @@ def read_object(url: str, max_bytes: int, options: Options = _NONE) -> bytes:
         raise
     except Exception as error:  # each library has its own
         raise _failed(url, error) from error
-    if len(body) > max_bytes:
-        what = f"{_shown(url)}: the object has more than max_bytes={max_bytes}"
-        raise FetchError(what, reason="too_large", url=url)
-    return bytes(body)
+    return bytes(body) if len(body) <= max_bytes else _too_large(url, max_bytes)
 
 
 def save_object(
@@ -93,25 +97,23 @@ def save_object(
     from tqdm import tqdm
 
     try:
-        system, path = _opened(url, options)
-        size = system.info(path).get("size")
-        remote = system.open(path, "rb", block_size=8 * _PIECE, cache_type="readahead")
+        size, pieces = _pieces(url, options)
     except (FetchError, MissingExtra):
         raise
     except Exception as error:
         raise MissingData(str(_failed(url, error))) from error
     name = place.name
     bar: Any = tqdm(desc=name, total=size, unit="B", unit_scale=True, leave=False, disable=None)
-    with remote, bar, draft(place) as new, open(new, "wb") as file:
+    with bar, draft(place) as new, open(new, "wb") as file:
         have = 0
         while True:
             if stop is not None and stop():
                 raise MissingData(f"{_shown(url)}: it is not needed any more")
             try:
-                piece = remote.read(_PIECE)
+                piece = next(pieces, None)
             except Exception as error:
                 raise MissingData(str(_failed(url, error))) from error
-            if not piece:
+            if piece is None:
                 break
             have += len(piece)
             if have > max_bytes:
@@ -141,6 +143,31 @@ def matching(pattern: str, options: Options = _NONE) -> list[str]:
     return [system.unstrip_protocol(one) for one in found]
 
 
+def _quick(url: str, options: Options) -> Any:
+    return None if "::" in url else bucket_of(url, options)
+
+
+def _pieces(url: str, options: Options) -> tuple[int | None, Iterator[Any]]:
+    """The size of an object, where it is known, and the pieces of it."""
+    if (found := _quick(url, options)) is not None:
+        bucket, path = found
+        return bucket.open(path)  # type: ignore[no-any-return]
+    system, path = _opened(url, options)
+    size = system.info(path).get("size")
+    return size, _read(system.open(path, "rb", block_size=8 * _PIECE, cache_type="readahead"))
+
+
+def _read(file: Any) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _too_large(url: str, max_bytes: int) -> NoReturn:
+    what = f"{_shown(url)}: the object has more than max_bytes={max_bytes}"
+    raise FetchError(what, reason="too_large", url=url)
+
+
 def _opened(url: str, options: Options) -> tuple[Any, str]:
     """The file system, and the path in it."""
     scheme = url.partition(":")[0].lower()
@@ -164,11 +191,11 @@ def _failed(url: str, error: BaseException) -> FetchError:
     reason = "store"
     if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
         reason = "not_found"
-    elif isinstance(error, PermissionError) or "Credential" in name or "Unauth" in name:
+    elif isinstance(error, PermissionError) or any(word in name for word in _FORBIDDEN):
         reason = "forbidden"
     elif isinstance(error, TimeoutError) or "Timeout" in name:
         reason = "timeout"
-    elif isinstance(error, ConnectionError) or "Connect" in name:
+    elif isinstance(error, ConnectionError) or "Connect" in name or _NO_ANSWER in str(error):
         reason = "connect"
     elif isinstance(error, ValueError) and url.lower().startswith("data:"):
         reason = "bad_url"

@@ -78,6 +78,16 @@ def test_what_is_an_object(text: str, known: bool) -> None:
     assert is_object(text) is known
 
 
+@pytest.fixture(params=["obstore", "s3fs"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either of them reads, here and in threads."""
+    if request.param == "s3fs":
+        monkeypatch.setattr("dataflow.stores.objects.bucket_of", lambda url, options: None)
+    else:
+        pytest.importorskip("obstore")
+
+
+@pytest.mark.usefixtures("library")
 def test_reading(bucket: str, bodies: list[bytes], tmp_path: Path) -> None:
     assert read_object(bucket + path_of(3), 1 << 20) == bodies[3]
     size = len(bodies[3])
@@ -135,6 +145,7 @@ def test_a_folder_of_objects(bucket: str) -> None:
         ImageFolder(f"{bucket}/nothing")
 
 
+@pytest.mark.usefixtures("library")
 def test_shards_and_records(bucket: str, tmp_path: Path, monkeypatch: Any) -> None:
     import fsspec
 
@@ -157,14 +168,12 @@ def test_shards_and_records(bucket: str, tmp_path: Path, monkeypatch: Any) -> No
     assert Path(kept).read_bytes() == (tmp_path / "a").read_bytes()
 
 
-def test_a_server_that_is_not_there(monkeypatch: Any) -> None:
-    pytest.importorskip("s3fs")
-    options = {
-        "key": "k",
-        "secret": "s",
-        "endpoint_url": "http://127.0.0.1:9",
-        "config_kwargs": {"retries": {"max_attempts": 1}},
-    }
+@pytest.mark.parametrize("library", ["obstore", "s3fs"])
+def test_a_server_that_is_not_there(library: str) -> None:
+    pytest.importorskip(library)
+    options: dict[str, Any] = {"key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9"}
+    if library == "s3fs":  # which alone knows this one
+        options["config_kwargs"] = {"retries": {"max_attempts": 1}}
     source = NetworkImages(storage_options=options, max_trials=1, on_error="raise")
     source.datapoints = [["s3://photos/x.jpg", 0]]
     with source, pytest.raises(FetchError) as caught:
