@@ -10,6 +10,8 @@ __all__ = ["Interpreters", "installed"]
 
 # Module to import, and the distributions whose versions are told.
 _PEERS = {
+    "aiohttp": ("aiohttp", ("aiohttp",)),
+    "daft": ("daft", ("daft",)),
     "grain": ("grain", ("grain",)),
     "img2dataset": ("img2dataset", ("img2dataset",)),
     "spdl": ("spdl.pipeline", ("spdl",)),

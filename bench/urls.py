@@ -1,102 +1,124 @@
-"""URLs to decoded images: this project, the bare limit, and the original pattern on tensorpack.
+"""URLs to decoded images: this project beside others, and beside decoding alone.
 
-    python bench/urls.py [--images 3000] [--runs 5] [--out bench/results]
+    python bench/urls.py [--quick] [--runs 5] [--python PEER=PATH]
 
-Against nginx on loopback (one worker process), which serves JPEGs of ImageNet's size mix:
+nginx on loopback (one worker process) serves JPEGs of ImageNet's size mix. All download and decode
+every image, and keep nothing. The clock runs once images flow, so that starting processes does not
+count. Of each system a few runs of some settings decide which of these is measured. Then those that
+can have many transfers at once again with 50 ms of latency.
 
-(a) bare: loops of libcurl's multi interface and cv2.imdecode in processes, no framework;
-(b) dataflow: the best of a few settings;
-(c) tensorpack 0.11: ``requests.get`` inside MultiThreadMapData, decoding in MapData,
-    PrefetchDataZMQ; the best of 1 to 16 threads × 1 to 4 processes.
+The limits are decoding alone, in two processes from memory, beside which nothing downloads; and
+bare loops of libcurl's multi interface and cv2.imdecode in processes, with no framework.
 
-Settings are chosen by three runs each; then the chosen ones run in turn. The clock runs from image
-number `--warm` on, so that starting processes does not count. Then (a) and (b) again with 50 ms of
-latency and 64 transfers.
+The latency needs nginx's echo module: apt-get install nginx-light libnginx-mod-http-echo.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Iterable
+import atexit
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import main_of_cell, measure, median, report
-from tabulate import tabulate
+from harness import steady
+from suite import Bench, Case, Column, Config, Target, main
 
-from dataflow.demo.photos import ensure_photos, photo_path
+from dataflow.demo.photos import photo_path
 
 PHOTOS = 1000
-TRIALS = 3  # of each setting
+LATENCY = 0.05
+TRANSFERS = 64  # with latency
 
 
-def run(config: dict[str, Any]) -> dict[str, Any]:
-    """One cell."""
-    urls = [f"{config['base']}/{photo_path(i % PHOTOS)}?{i}" for i in range(config["images"])]
-    return {"bare": bare, "dataflow": ours, "tensorpack": tensorpack}[config["system"]](
-        urls, config
-    )
+def urls_of(config: Config) -> list[str]:
+    base = config["late" if config["latency"] else "base"]
+    return [f"{base}/{photo_path(i % config['photos'])}?{i}" for i in range(config["images"])]
 
 
-def timed(images: Iterable[Any], warm: int, stop: int) -> dict[str, Any]:
-    """Images per second from number `warm` to number `stop`."""
-    start = count = 0
-    pixels = 0
-    begun = time.perf_counter()
-    for count, datapoint in enumerate(images, 1):
-        pixels += datapoint[0].size
-        if count == warm:
-            start = count
-            begun = time.perf_counter()
-        if count == stop:
-            break
-    seconds = time.perf_counter() - begun
-    return {"rate": (count - start) / seconds, "images": count, "mpixels": pixels / 3e6}
+def timed(images: Iterable[Any], config: Config) -> dict[str, Any]:
+    """Images per second, once they flow."""
+    count = config["images"]
+
+    def see(image: Any) -> None:
+        assert image.ndim == 3, image.shape
+
+    # What is under way at the end is made up for by what is at the beginning.
+    found = steady(images, see, warm=count // 6, stop=count - 100, warm_seconds=5, seconds=20)
+    return {
+        "rate": found["items"] / found["seconds"],
+        "cpu": 1e3 * found["cpu_of_all"] / found["items"],
+    }
 
 
-# -- (a) the limit ----------------------------------------------------------------------------
+def decode(body: Any) -> Any:
+    import cv2
+    import numpy as np
+
+    image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image
 
 
-def bare(urls: list[str], config: dict[str, Any]) -> dict[str, Any]:
-    """Each process downloads and decodes its part, and keeps nothing."""
+# -- the limits -------------------------------------------------------------------------------
+
+
+def decoding(config: Config) -> dict[str, Any]:
+    """Two processes decode what they have in memory."""
+    return in_processes(_decode_part, 2, config)
+
+
+def _decode_part(config: Config, number: int, procs: int, barrier: Any) -> None:
+    folder = Path(config["folder"])
+    bodies = [(folder / photo_path(i)).read_bytes() for i in range(number, config["photos"], procs)]
+    for body in bodies[:100]:
+        decode(body)
+    barrier.wait()
+    for place in range(config["images"] // procs):
+        decode(bodies[place % len(bodies)])
+
+
+def bare(config: Config) -> dict[str, Any]:
+    """Each process downloads and decodes its part."""
+    return in_processes(_fetch_part, config["procs"], config)
+
+
+def _fetch_part(config: Config, number: int, procs: int, barrier: Any) -> None:
+    urls = urls_of(config)[number::procs]
+    transfers = -(-config["transfers"] // procs)
+    fetch_and_decode(urls[: len(urls) // 6], transfers)
+    barrier.wait()
+    fetch_and_decode(urls[len(urls) // 6 :], transfers)
+
+
+def in_processes(work: Any, procs: int, config: Config) -> dict[str, Any]:
+    """What so many processes do together, each its part, from when all of them are warm."""
     import multiprocessing
+    import time
+
+    from harness import cpu_of_all
 
     fork = multiprocessing.get_context("fork")
-    procs = config["procs"]
     barrier = fork.Barrier(procs + 1)
-    transfers = -(-config["transfers"] // procs)
-    warm = config["warm"] // procs
-    workers = [
-        fork.Process(target=bare_loop, args=(urls[i::procs], warm, transfers, barrier))
-        for i in range(procs)
-    ]
+    workers = [fork.Process(target=work, args=(config, i, procs, barrier)) for i in range(procs)]
     for worker in workers:
         worker.start()
-    barrier.wait()  # all are warm
-    begun = time.perf_counter()
+    barrier.wait()
+    begun, cpu = time.perf_counter(), cpu_of_all()
     for worker in workers:
         worker.join()
-    seconds = time.perf_counter() - begun
-    return {"rate": (len(urls) - warm * procs) / seconds, "images": len(urls)}
-
-
-def bare_loop(urls: list[str], warm: int, transfers: int, barrier: Any) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    fetch_and_decode(urls[:warm], transfers)
-    barrier.wait()
-    fetch_and_decode(urls[warm:], transfers)
+        assert worker.exitcode == 0
+    seconds, cpu = time.perf_counter() - begun, cpu_of_all() - cpu
+    done = config["images"] if work is _decode_part else config["images"] * 5 / 6
+    return {"rate": done / seconds, "cpu": 1e3 * cpu / done}
 
 
 def fetch_and_decode(urls: list[str], transfers: int) -> None:
     from io import BytesIO
 
     import cv2
-    import numpy as np
     import pycurl
 
+    cv2.setNumThreads(1)
     multi = pycurl.CurlMulti()
     free = []
     for _ in range(transfers):
@@ -117,160 +139,214 @@ def fetch_and_decode(urls: list[str], transfers: int) -> None:
         assert not failed, failed
         for handle in done:
             multi.remove_handle(handle)
-            image = cv2.imdecode(np.frombuffer(handle.body.getbuffer(), np.uint8), cv2.IMREAD_COLOR)
-            assert image is not None
+            decode(handle.body.getbuffer())
             free.append(handle)
             left -= 1
         if not done and left:
             multi.select(1.0)
 
 
-# -- (b) this project -------------------------------------------------------------------------
+# -- this project, and peers ------------------------------------------------------------------
 
 
-def ours(urls: list[str], config: dict[str, Any]) -> dict[str, Any]:
-    """`NetworkImages.parallel`, below `PrefetchDataZMQ` where `procs` is not 0."""
+def ours(config: Config) -> dict[str, Any]:
+    """`NetworkImages.parallel`, upstream of `PrefetchDataZMQ` where `procs` is not 0."""
     import dataflow as df
 
     source = df.dataset.NetworkImages(shuffle=True)
-    source.datapoints = [[url, 0] for url in urls]
+    source.datapoints = [[url, 0] for url in urls_of(config)]
     ds: Any = source.parallel(num_threads=config["transfers"] // (config["procs"] or 1))
     if config["procs"]:
-        ds = df.PrefetchDataZMQ(ds, num_proc=config["procs"], hwm=200)
-    result = timed(ds, config["warm"], len(urls))
-    assert result["images"] == len(urls) and not ds.errors(), ds.errors()[:3]
-    return {**result, "explain": ds.explain()}
+        ds = df.PrefetchDataZMQ(ds, num_proc=config["procs"])
+    found = timed((image for image, _ in ds), config)
+    assert not ds.errors(), ds.errors()[:3]
+    return found
 
 
-# -- (c) the original pattern -----------------------------------------------------------------
-
-
-def tensorpack(urls: list[str], config: dict[str, Any]) -> dict[str, Any]:
+def tensorpack(config: Config) -> dict[str, Any]:
     """As wbaek/dataflow did it. Each process runs the whole flow, so images come repeatedly."""
-    import cv2
-    import numpy as np
     import requests
     import tensorpack.dataflow as td
 
     def download(dp: list[Any]) -> list[Any]:
         return [requests.get(dp[0], timeout=30).content, dp[1]]
 
-    def decode(dp: list[Any]) -> list[Any]:
-        return [cv2.imdecode(np.frombuffer(dp[0], np.uint8), cv2.IMREAD_COLOR), dp[1]]
-
-    ds = td.DataFromList([[url, 0] for url in urls], shuffle=True)
+    ds = td.DataFromList([[url, 0] for url in urls_of(config)], shuffle=True)
     ds = td.MultiThreadMapData(ds, num_thread=config["threads"], map_func=download, buffer_size=200)
-    ds = td.MapData(ds, decode)
+    ds = td.MapData(ds, lambda dp: [decode(dp[0]), dp[1]])
     ds = td.PrefetchDataZMQ(ds, config["procs"])
     ds.reset_state()
 
-    def endless() -> Iterable[Any]:
+    def endless() -> Iterator[Any]:
         while True:
-            yield from ds
+            for image, _ in ds:
+                yield image
 
-    return timed(endless(), config["warm"], len(urls))
+    return timed(endless(), config)
+
+
+class Behind:
+    """Images behind URLs, map-style, by a session of requests for each worker."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self._urls = urls
+        self._session: Any = None
+
+    def __len__(self) -> int:
+        return len(self._urls)
+
+    def __getitem__(self, index: int) -> Any:
+        import requests
+
+        if self._session is None:
+            self._session = requests.Session()
+        return decode(self._session.get(self._urls[index], timeout=30).content)
+
+
+def one_thread(number: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def torch(config: Config) -> dict[str, Any]:
+    from torch.utils.data import DataLoader
+
+    loader: Any = DataLoader(
+        Behind(urls_of(config)),  # type: ignore[arg-type]
+        batch_size=None,
+        num_workers=config["procs"],
+        worker_init_fn=one_thread,
+    )
+    return timed((image.numpy() for image in loader), config)
+
+
+def aiohttp(config: Config) -> dict[str, Any]:
+    """So many requests at a time, and a pool of threads that decode."""
+    import asyncio
+    import queue
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    import aiohttp as library
+
+    images: queue.Queue[Any] = queue.Queue(200)
+    one_thread(0)
+
+    async def work() -> None:
+        todo = iter(urls_of(config))
+        loop = asyncio.get_running_loop()
+        connector = library.TCPConnector(limit=config["transfers"])
+        with ThreadPoolExecutor(2) as pool:
+            async with library.ClientSession(connector=connector) as session:
+
+                async def one_by_one() -> None:
+                    for url in todo:
+                        async with session.get(url) as answer:
+                            body = await answer.read()
+                        image = await loop.run_in_executor(pool, decode, body)
+                        await loop.run_in_executor(None, images.put, image)
+
+                await asyncio.gather(*(one_by_one() for _ in range(config["transfers"])))
+
+    threading.Thread(target=lambda: asyncio.run(work()), daemon=True).start()
+    return timed((images.get() for _ in range(config["images"])), config)
+
+
+def daft(config: Config) -> dict[str, Any]:
+    import daft as library
+
+    frame = library.from_pydict({"url": urls_of(config)}).into_batches(config["batch"])
+    image = library.col("url").url.download(max_connections=config["transfers"]).image.decode()
+    frame = frame.select(image.alias("image"))
+    return timed((row["image"] for row in frame.iter_rows()), config)
 
 
 # -- the whole --------------------------------------------------------------------------------
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=3000)
-    parser.add_argument("--warm", type=int, default=500)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--cell", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.cell:
-        main_of_cell(run, args.cell)
+def prepare(quick: bool) -> Config:
+    """Draw the photos, and serve them, without and with latency."""
     from nginx import serve
 
-    photos = ensure_photos(PHOTOS)
-    size = sum((photos / photo_path(i)).stat().st_size for i in range(PHOTOS)) / PHOTOS
-    print(f"{PHOTOS} JPEGs of {size / 1000:.1f} kB on average")
-    common = {"images": args.images, "warm": args.warm}
-    result: dict[str, Any] = {"mean_bytes": size, "runs": args.runs, **common}
+    from dataflow.demo.photos import ensure_photos
 
-    with serve(photos) as base:
-        common["base"] = base
-        limit = best(
-            "(a) settings",
-            [{"system": "bare", "procs": p, "transfers": 32} for p in (2, 3)],
-            common,
-        )
-        own = best(
-            "(b) settings",
-            [
-                {"system": "dataflow", "procs": p, "transfers": t}
-                for p, t in ((0, 16), (0, 64), (1, 32), (2, 32))
-            ],
-            common,
-        )
-        peer = best(
-            "(c) settings",
-            [
-                {"system": "tensorpack", "threads": t, "procs": p}
-                for t in (1, 2, 4, 8, 16)
-                for p in (1, 2, 3, 4)
-            ],
-            {**common, "images": args.images // 2},
-        )
-        peer["images"] = args.images
-        runs = measure(__file__, [limit, own, peer], args.runs, "no latency")
-    a, b, c = (median(cells) for cells in runs)
-    result["no latency"] = runs
+    count = 50 if quick else PHOTOS
+    folder = ensure_photos(count)
+    common = {"photos": count, "folder": str(folder)}
+    for name, latency in (("base", 0.0), *([] if quick else [("late", LATENCY)])):
+        server = serve(folder, latency)
+        common[name] = server.__enter__()
+        atexit.register(server.__exit__, None, None, None)
+    return common
 
-    with serve(photos, latency=0.05) as base:
-        common["base"] = base
-        limit = best(
-            "(a) settings, 50 ms",
-            [{"system": "bare", "procs": p, "transfers": 64} for p in (2, 3)],
-            common,
-        )
-        own = best(
-            "(b) settings, 50 ms",
-            [{"system": "dataflow", "procs": p, "transfers": 64} for p in (0, 1, 2)],
-            common,
-        )
-        late = measure(__file__, [limit, own], args.runs, "50 ms")
-    late_a, late_b = (median(cells) for cells in late)
-    result["50 ms latency"] = late
 
-    def row(name: str, cells: list[dict[str, Any]], rate: float, against: float) -> list[Any]:
-        keys = ("threads", "transfers", "procs")
-        setting = ", ".join(f"{cells[0][key]} {key}" for key in keys if key in cells[0])
-        spread = sorted(cell.get("rate", 0.0) for cell in cells)
-        text = f"{spread[0]:.0f} to {spread[-1]:.0f}"
-        return [name, setting, f"{rate:.0f}", text, f"{rate / against:.2f}"]
+def cases(quick: bool) -> list[Case]:
+    config = {"images": 600 if quick else 4000, "latency": False}
+    trial = {"images": 600 if quick else 2000}
 
-    rows = [
-        row("(a) bare libcurl + imdecode", runs[0], a, a),
-        row("(b) dataflow", runs[1], b, a),
-        row("(c) original pattern, tensorpack 0.11", runs[2], c, a),
-        row("(a) with 50 ms of latency", late[0], late_a, late_a),
-        row("(b) with 50 ms of latency", late[1], late_b, late_a),
+    def case(name: str, system: str, cell: str, *settings: Config, **more: Any) -> Case:
+        chosen = settings[:1] if quick else settings
+        return Case(name, system, cell, {**config, **more}, chosen, trial)
+
+    own = [{"procs": p, "transfers": t} for p, t in ((0, 32), (0, 64), (2, 32))]
+    loops = [{"procs": p, "transfers": 32} for p in (2, 3)]
+    found = [
+        Case("decoding alone, 2 processes", "bare", "decoding", config),
+        case("bare libcurl and imdecode", "bare", "bare", *loops),
+        case("dataflow", "dataflow", "ours", *own),
+        case("Daft", "daft", "daft", *({"batch": b, "transfers": 32} for b in (64, 256))),
+        case("torch DataLoader, requests", "torch", "torch", *({"procs": p} for p in (2, 4, 8))),
+        case("aiohttp and threads", "aiohttp", "aiohttp", *({"transfers": t} for t in (16, 64))),
+        case(
+            "the original pattern, tensorpack",
+            "tensorpack",
+            "tensorpack",
+            *({"threads": t, "procs": p} for t, p in ((2, 2), (4, 2), (8, 3))),
+        ),
     ]
-    headers = ["", "best setting", "images/s", "min to max", "of (a)"]
-    print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
-    print(
-        f"\n(b) = {b / a:.2f} × (a), to reach 0.92; {b / c:.2f} × (c), to reach 3; "
-        f"with 50 ms of latency {late_b / late_a:.2f} × (a), to reach 0.85"
+    if not quick:
+        late, many = {"latency": True}, {"transfers": TRANSFERS}
+        own = [{"procs": p, **many} for p in (0, 2)]
+        found += [
+            case("dataflow, 50 ms", "dataflow", "ours", *own, **late),
+            case("Daft, 50 ms", "daft", "daft", {"batch": 256, **many}, **late),
+            case("aiohttp and threads, 50 ms", "aiohttp", "aiohttp", many, **late),
+        ]
+    return found
+
+
+def targets() -> tuple[Target, ...]:
+    peers = ("Daft", "torch DataLoader, requests", "aiohttp and threads")
+    return (
+        *(Target(f"of {peer}", "dataflow", 1.2, peer) for peer in peers),
+        Target("of decoding alone", "dataflow", 0.85, "decoding alone, 2 processes"),
     )
-    print("written:", report("urls", result, args.out))
 
 
-def best(what: str, configs: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, Any]:
-    """The setting with the highest median rate of a few runs."""
-    settings = [{**common, **config} for config in configs]
-    found = measure(__file__, settings, TRIALS, what)
-    for cells in found:
-        for cell in cells:
-            if "error" in cell:
-                print(f"failed: {cell}")
-    rates = [median(cells) for cells in found]
-    return settings[rates.index(max(rates))]
-
+BENCH = Bench(
+    name="urls",
+    title="images a second, downloaded from nginx and decoded",
+    columns=(
+        Column("rate", "images/s", 0),
+        Column("cpu", "ms of processor time an image", 2),
+    ),
+    references={None: "decoding alone, 2 processes"},
+    cells={
+        "decoding": decoding,
+        "bare": bare,
+        "ours": ours,
+        "daft": daft,
+        "torch": torch,
+        "aiohttp": aiohttp,
+        "tensorpack": tensorpack,
+    },
+    cases=cases,
+    targets=targets(),
+    prepare=prepare,
+    timeout=180,
+    peers_may_fail=True,
+)
 
 if __name__ == "__main__":
-    main()
+    main(BENCH)

@@ -137,7 +137,7 @@ def _add_machines(group: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Download, and tell how it went."""
     from dataflow.download import Settings, download_images
-    from dataflow.errors import ConfigError
+    from dataflow.errors import ConfigError, DataFlowError, MissingData
 
     settings = Settings(
         format=args.format,
@@ -157,16 +157,22 @@ def run(args: argparse.Namespace) -> int:
         return _work(settings, args)
     if args.list is None or args.out is None:
         raise ConfigError("LIST and OUT are needed: a table of URLs, and a folder for the shards")
-    summary = download_images(
-        args.list,
-        Path(args.out),
-        args.url_col,
-        _columns(args),
-        settings=settings,
-        threads=args.threads,
-        runner=_runner(args),
-        **_options(args),
-    )
+    try:
+        summary = download_images(
+            args.list,
+            Path(args.out),
+            args.url_col,
+            _columns(args),
+            settings=settings,
+            threads=args.threads,
+            runner=_runner(args),
+            **_options(args),
+        )
+    except MissingData:
+        raise
+    except OSError as error:
+        what = f"{args.out} cannot be written: {error.strerror or error}"
+        raise DataFlowError(f"{what}. The same command goes on where this one ended") from error
     print(_told(summary, args.out))
     return 0 if summary.images else 1
 

@@ -23,7 +23,7 @@ class Ahead(Generic[_Item]):
         make: called in a thread for each item, with the item and a function that says whether the
             result is of no use any more.
         items: read as they are needed.
-        most: that are worked on, or wait, at a time.
+        most: that are worked on at a time.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Ahead(Generic[_Item]):
         self._items = iter(items)
         self._most = most
         self._over = threading.Event()
+        self._at_once = threading.Semaphore(most)
         self._begun: deque[tuple[_Item, Future[Any]]] = deque()
         self._threads: list[threading.Thread] = []
 
@@ -71,7 +72,8 @@ class Ahead(Generic[_Item]):
 
     def _work(self, item: _Item, future: Future[Any]) -> None:
         try:
-            future.set_result(self._make(item, self._over.is_set))
+            with self._at_once:
+                future.set_result(self._make(item, self._over.is_set))
         except BaseException as error:
             future.set_exception(error)
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -51,7 +51,7 @@ class Shards:
         folder: where those are kept that were fetched.
         max_bytes: larger ones are not fetched, nor unpacked.
         cache_bytes: fetched shards that were not used for the longest time are removed, so that
-            they have no more bytes together; None: all are kept.
+            they have no more bytes together, but for those that are needed; None: all are kept.
     """
 
     def __init__(
@@ -62,6 +62,19 @@ class Shards:
         self._max_bytes = max_bytes
         self._cache_bytes = cache_bytes
         self._making = threading.Lock()
+        self._needed: set[int] = set()
+
+    def need(self, number: int) -> None:
+        """Do not remove a shard until `keep_only` leaves it out."""
+        with self._making:
+            self._needed.add(number)
+
+    def keep_only(self, numbers: Iterable[int]) -> None:
+        """Of those that are needed, only these are from now on."""
+        with self._making:
+            self._needed.intersection_update(numbers)
+        if self._cache_bytes is not None:
+            self._make_room(None)
 
     def path(self, number: int, stop: Callable[[], bool] | None = None) -> str:
         """Where a shard is, which is fetched if that is necessary.
@@ -203,10 +216,11 @@ class Shards:
             plain = unpacked(str(place), kind, max_bytes=self._max_bytes, beside=True)
             os.replace(plain, place)
 
-    def _make_room(self, newest: Path) -> None:
-        """Remove those that were not used for the longest time."""
+    def _make_room(self, newest: Path | None) -> None:
+        """Remove those that were not used for the longest time, and are not needed."""
         assert self._cache_bytes is not None
         with self._making:
+            kept = {newest, *(self._place(self.urls[number]) for number in self._needed)}
             found = []
             for path in self._folder.glob("*/*"):
                 if path.suffix != ".index" and path.is_file():
@@ -217,13 +231,14 @@ class Shards:
             for _, bytes_, path in sorted(found):
                 if size <= self._cache_bytes:
                     break
-                if path != newest:
+                if path not in kept:
                     with suppress(OSError):
                         path.unlink()
                         size -= bytes_
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_making": None}
+        # Workers do not know what is needed, and remove nothing.
+        return self.__dict__ | {"_making": None, "_needed": set(), "_cache_bytes": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _making=threading.Lock())

@@ -98,8 +98,9 @@ class WebDataset(KeyedSource):
             fail), or a function of error and key that returns a replacement or None. None leaves
             samples to the runners downstream, and raises for shards.
         cache_dir: where fetched shards are kept; by default ``shards`` in the cache folder.
-        cache_bytes: how many bytes of them: those that were not used for the longest time go. One
-            that is needed again is fetched again. None: all are kept.
+        cache_bytes: how many bytes of them: those that were not used for the longest time go, but
+            for up to 20 that are being read or fetched ahead. One that is needed again is fetched
+            again. None: all are kept.
         stream: see above; None: where a shard is not here.
         max_bytes: larger shards are not fetched, nor unpacked.
         max_pixels: images that claim to have more are refused before they are decoded.
@@ -250,33 +251,47 @@ class WebDataset(KeyedSource):
         numbers: Iterator[int] = iter(range(len(self.urls)))
         if self.shuffle:
             numbers = Permutation(len(self.urls), generator(*where, *order)).run(0)
-        shards = Ahead(self._shards.places, numbers, _AHEAD)
+        groups = _Groups([*numbers], mixed=self.shuffle)
+        # What was delivered before a resume need not be here to be counted.
+        while (size := self._known_size(groups.first())) is not None and 0 < size <= start:
+            start -= size
+            groups.drop_first()
+        shards = Ahead(self._arrive, groups.numbers(), _AHEAD)
         lost: dict[int, Exception] = {}
         try:
             arriving = iter(shards)
-            for number, size in enumerate(_sizes(self.shuffle)):
-                group = list(islice(arriving, size))
-                if not group:
-                    break
-                places = _columns([self._arrived(*one, lost) for one in group])
-                rows = range(len(places))
-                if start >= len(rows):
-                    start -= len(rows)
+            for group, members in groups:
+                found = list(islice(arriving, len(members)))
+                places = _columns([self._arrived(*one, lost) for one in found])
+                if start >= len(places):
+                    start -= len(places)
                     continue
-                shuffled = self.shuffle and len(rows) > 1
-                chosen: Iterator[int] = iter(rows[start:])
-                if shuffled:
-                    rng = generator(*where, *order, "mixed", number)
-                    chosen = Permutation(len(rows), rng).run(start)
+                rows: Iterator[int] = iter(range(start, len(places)))
+                if self.shuffle and len(places) > 1:
+                    rng = generator(*where, *order, "mixed", group)
+                    rows = Permutation(len(places), rng).run(start)
                 start = 0
-                shard_of = [one for one, _ in group]
-                for row in chosen:
+                for row in rows:
                     shard, first, last = places[row]
-                    yield [shard_of[shard], first, last]
+                    yield [members[shard], first, last]
+                self._shards.keep_only(groups.needed())
         finally:
             shards.close()
+            self._shards.keep_only(())
         if len(lost) == len(self.urls):
             raise next(iter(lost.values()))
+
+    def _known_size(self, members: Sequence[int]) -> int | None:
+        """How many samples some shards have, where that is known without them."""
+        known = [self._shards.known(number) for number in members]
+        return sum(len(one[0]) for one in known if one) if members and None not in known else None
+
+    def _arrive(self, number: int, stop: Callable[[], bool]) -> Places:
+        """Fetch a shard, and look into it."""
+        self._shards.need(number)
+        places = self._shards.places(number, stop)
+        self._shards.path(number, stop)  # even if its places were known
+        return places
 
     def _arrived(self, number: int, places: Future[Places], lost: dict[int, Exception]) -> Places:
         try:
@@ -327,14 +342,46 @@ def _found(path: Paths, *, lenient: bool) -> list[str]:
     return found
 
 
-def _sizes(shuffle: bool) -> Iterator[int]:
-    """How many shards are taken together: few at first, so that there soon is a sample."""
-    if not shuffle:
-        yield from repeat(1)
-    size = 1
-    while True:
-        yield size
-        size = min(2 * size, _MIXED)
+class _Groups:
+    """The shards of an epoch in its order, some of which are taken together.
+
+    They are few at first, so that there soon is a sample.
+
+    Args:
+        order: the numbers of the shards.
+        mixed: several are taken together.
+    """
+
+    def __init__(self, order: list[int], *, mixed: bool) -> None:
+        self._groups: list[list[int]] = []
+        size, begin = 1, 0
+        while begin < len(order):
+            self._groups.append(order[begin : begin + size])
+            begin += size
+            size = min(2 * size, _MIXED) if mixed else 1
+        self._dropped = 0
+        self._at = 0
+
+    def first(self) -> list[int]:
+        """The next group, or nothing."""
+        return self._groups[self._dropped] if self._dropped < len(self._groups) else []
+
+    def drop_first(self) -> None:
+        self._dropped += 1
+
+    def numbers(self) -> Iterator[int]:
+        """The shards that are left, in order."""
+        return (number for group in self._groups[self._dropped :] for number in group)
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        """The number of each group that is left, and its shards."""
+        for number, group in enumerate(self._groups[self._dropped :], self._dropped):
+            self._at = number
+            yield number, group
+
+    def needed(self) -> set[int]:
+        """The shards of the group that was given last, which workers may be at, and all later."""
+        return {number for group in self._groups[self._at :] for number in group}
 
 
 def _columns(found: Sequence[Places]) -> Columns:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ShardWriter", "writer_of"]
 
 _BUFFER = 1 << 18  # bytes that are written at a time
+_GROUP = 256  # rows of a table with images that are written at a time
 _IMAGE_COLUMN = "image"  # of tables with the images in them
 
 
@@ -135,25 +137,46 @@ class _Folder(ShardWriter):
 
 
 class _Parquet(ShardWriter):
-    """A table that has the images, in its last column."""
+    """A table that has the images, in its last column.
+
+    The images wait in a file: what the columns are is known when all rows are there.
+    """
 
     def __init__(self, folder: Path, number: int, types: Mapping[str, Any]) -> None:
         super().__init__(folder, number, types)
-        self._images: dict[int, bytes] = {}
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the stack closes it
+        self._waiting = self._stack.enter_context(file)
+        self._sizes: dict[int, int] = {}  # of the images, by row
+
+    def finish(self) -> None:
+        with self._stack.pop_all():  # the file is needed to the end
+            super().finish()
 
     def _add(self, row: dict[str, Any], image: Any, suffix: str, caption: str | None) -> None:
-        self._images[len(self.rows)] = bytes(image)
+        self._waiting.write(image)
+        self._sizes[len(self.rows)] = len(image)
 
     def _write_table(self, table: Any) -> None:
-        arrow = need("pyarrow")
-        images = [self._images.get(place) for place in range(len(self.rows))]
-        with draft(f"{self._base}.parquet") as place:
-            whole = table.append_column(_IMAGE_COLUMN, arrow.array(images, arrow.large_binary()))
-            # Images do not become smaller by being packed once more.
-            packed = dict.fromkeys(table.schema.names, "snappy") | {_IMAGE_COLUMN: "none"}
-            need("pyarrow.parquet").write_table(
-                whole, place, compression=packed, use_dictionary=table.schema.names
-            )
+        arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
+        names = table.schema.names
+        schema = table.schema.append(arrow.field(_IMAGE_COLUMN, arrow.large_binary()))
+        # Images do not become smaller by being packed once more.
+        packed = dict.fromkeys(names, "snappy") | {_IMAGE_COLUMN: "none"}
+        self._waiting.seek(0)
+        with (
+            draft(f"{self._base}.parquet") as place,
+            parquet.ParquetWriter(
+                place, schema, compression=packed, use_dictionary=names
+            ) as writer,
+        ):
+            for begin in range(0, len(self.rows), _GROUP):
+                part = table.slice(begin, _GROUP)
+                images = [
+                    None if (size := self._sizes.get(row)) is None else self._waiting.read(size)
+                    for row in range(begin, begin + len(part))
+                ]
+                column = arrow.array(images, arrow.large_binary())
+                writer.write_table(part.append_column(schema.field(_IMAGE_COLUMN), column))
 
 
 _WRITERS: dict[str, type[ShardWriter]] = {

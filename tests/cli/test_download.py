@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,18 @@ def test_columns_are_picked(table: Path, tmp_path: Path, run: Run) -> None:
 def test_mistakes(table: Path, run: Run, words: list[str], message: str) -> None:
     done = run("download", *words)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_disk_that_is_full(table: Path, tmp_path: Path, run: Run, start: Start) -> None:
+    words = ("download", table, "out", "--trials", 1, "--shard-size", 10)
+    process = start(*words)
+    # As of a full disk: no file may become larger.
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (5000, 5000))
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and "Traceback" not in err
+    assert "out cannot be written: File too large. The same command goes on" in err
+    assert run(*words).returncode == 0
+    assert len(list(df.WebDataset(str(tmp_path / "out" / "*.tar")))) == COUNT
 
 
 def test_nothing_works(server: Server, tmp_path: Path, run: Run) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optional import library
 
 import dataflow as df
-from dataflow.sources.columns import as_rows, pick
+from dataflow.sources.columns import Columns, Records, as_rows, pick
 from dataflow.sources.text import Text
 
 URLS = ["https://host/1.jpg", "", "https://höst/ü 2.jpg", "https://host/a-longer-name.png", "字"]
@@ -209,3 +209,27 @@ def test_failed_datapoints_are_retried_once_each() -> None:
         assert list(ds) == list(ds) == []
         assert [failed.datapoint for failed in ds.errors()] == ROWS * 2
         assert len(ds.retry_failed()) == len(ROWS)
+
+
+@pytest.mark.parametrize("numbers", [range(7), range(3, 24, 3), range(6, -1, -1), range(0)])
+def test_a_range_gives_its_numbers(numbers: range) -> None:
+    columns = Columns(numbers)
+    assert [row[0] for row in columns] == list(numbers)
+    assert len(columns) == len(numbers)
+    if numbers:
+        assert columns[-1] == [numbers[-1]]
+        assert [row[0] for row in columns[1::2]] == list(numbers)[1::2]
+        assert type(columns[0][0]) is int
+
+
+def test_a_long_range_takes_no_memory() -> None:
+    assert Columns(range(10**12))[10**12 - 1] == [10**12 - 1]
+
+
+def test_records_with_their_numbers() -> None:
+    records = Records(("url", "n"), (["a", "b", "c", "d"], [1, 2, 3, 4]))
+    numbered = records.numbered("row")
+    assert numbered[2] == {"url": "c", "n": 3, "row": 2}
+    assert [one["row"] for one in numbered[1::2]] == [1, 3]
+    assert [one["row"] for one in records[1::2].numbered("row")] == [1, 3]
+    assert numbered.names == ("url", "n", "row") and len(records.names or ()) == 2
