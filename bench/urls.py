@@ -257,7 +257,7 @@ def daft(config: Config) -> dict[str, Any]:
     import daft as library
 
     frame = library.from_pydict({"url": urls_of(config)}).into_batches(config["batch"])
-    image = library.col("url").url.download(max_connections=config["transfers"]).image.decode()
+    image = library.col("url").download(max_connections=config["transfers"]).decode_image()
     frame = frame.select(image.alias("image"))
     return timed((row["image"] for row in frame.iter_rows()), config)
 

@@ -62,7 +62,8 @@ class WebDataset(KeyedSource):
     follow one another mixed. It is still decided by the seed, the same on any number of workers,
     and goes on from states, without fetching again what was delivered. Fetched shards stay for the
     next epoch, all of them, or as many as `cache_bytes` has room for. ``stream=False`` fetches all
-    first, to shuffle over all of them.
+    first, to shuffle over all of them. (`ShardData` gives each rank its samples, for which each
+    fetches all shards; ranks that take ``urls[rank::world_size]`` fetch their own.)
 
     A shard may be packed, by gzip, bzip2, xz or zstd (``train.tar.gz``, ``.tgz``): it is unpacked,
     once, into the cache folder.
