@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dataflow.epoch import Epoch, Stream
 from dataflow.kinds import ProxyDataFlow
 from dataflow.node import mark_ready
@@ -43,17 +45,19 @@ class Copies(OrderStage, ProxyDataFlow):
         """The pass from a place of it on, where what is upstream may have places, too."""
         raise NotImplementedError(f"{type(self).__name__} defines no _from()")
 
-    def _upstream(self, epoch: Epoch, place: int) -> tuple[Stream, bool]:
-        """The datapoints to be copied, from a place on; and whether they begin there.
+    def _upstream(self, epoch: Epoch, place: int) -> tuple[Stream, Callable[[], bool]]:
+        """The datapoints to be copied, from a place on; and what says whether they begin there.
 
-        They come in their order, since their places decide about random numbers downstream.
+        That is to be asked when the first one has come: what is upstream of a pool of other
+        machines is not opened before. They come in their order, since their places decide about
+        random numbers downstream.
         """
         session = epoch.session.apart_from(self.ds, epoch, place)
         epoch.session.need(lambda: session.replays(finished=False))
         if epoch.runners:
             epoch.runners[0]._claim(self.ds)
         pairs = stream(self.ds, epoch._replace(session=session, in_order=True))
-        return pairs, session.began
+        return pairs, lambda: session.began
 
 
 def copy_of(tag: Tag, number: int, stage: int) -> Tag:

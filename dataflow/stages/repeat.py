@@ -145,9 +145,12 @@ class RepeatedDataPoint(Copies):
 
     def _from(self, epoch: Epoch, start: int) -> Stream:
         first, skip = divmod(start, self.num)
-        pairs, there = self._upstream(epoch, first)
+        pairs, begins_there = self._upstream(epoch, first)
         stage = self._stage_number()
-        for place, (tag, datapoint) in enumerate(pairs, first if there else 0):
+        for came, (tag, datapoint) in enumerate(pairs):
+            if not came:
+                base = first if begins_there() else 0
+            place = base + came
             if place < first:
                 continue
             for number in range(skip if place == first else 0, self.num):

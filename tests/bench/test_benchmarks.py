@@ -125,4 +125,4 @@ def test_unknown_systems_are_refused(cache: Path, tmp_path: Path) -> None:
     text = bench("kill.py", "--only", "tensorpack", cache=cache, status=1)
     assert "--only tensorpack: there is dataflow" in text
     text = bench("overhead.py", "--python", "tourch=x", cache=cache, status=1)
-    assert "not peer=path with a peer of grain, spdl" in text
+    assert "not peer=path with a peer of aiohttp, daft, grain" in text

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from machines import Machine
 
@@ -254,6 +254,7 @@ def check_without_order(start, stages, runner, buffer) -> None:
 
 @settings(max_examples=24, suppress_health_check=list(HealthCheck))
 @given(sources, more_steps, with_pools, buffers, st.integers(0, 1), st.integers(0, 300))
+@example(("generator", 2, False), [("run", 0), ("copies", 2)], "pool below threads", 1, 0, 2)
 def test_a_state_at_any_step(start, stages, runner, buffer, epoch, step) -> None:
     expected = epochs(lambda: build(start, stages, None, buffer, None), 3)
     step = min(step, len(expected[epoch]))
