@@ -27,6 +27,7 @@ from dataflow.sources.permutation import Permutation
 from dataflow.stages.item import ItemStage
 from dataflow.stores import SCHEMES, is_object, matching
 from dataflow.utils.arguments import whole_number
+from dataflow.utils.braces import expand_braces
 from dataflow.utils.folders import cache_folder
 from dataflow.utils.patterns import Paths, find_files
 
@@ -61,7 +62,9 @@ class WebDataset(KeyedSource):
     ``ds[i]``, and a shuffled order is one of the shards, with the samples of up to 8 shards that
     follow one another mixed. It is still decided by the seed, the same on any number of workers,
     and goes on from states, without fetching again what was delivered. Fetched shards stay for the
-    next epoch, all of them, or as many as `cache_bytes` has room for. ``stream=False`` fetches all
+    next epoch and the next program, all of them, or as many as `cache_bytes` has room for; whether
+    the URL has another file by then is not asked, so shards that change need another `cache_dir`,
+    or that folder removed. ``stream=False`` fetches all
     first, to shuffle over all of them. (`ShardData` gives each rank its samples, for which each
     fetches all shards; ranks that take ``urls[rank::world_size]`` fetch their own.)
 
@@ -86,7 +89,7 @@ class WebDataset(KeyedSource):
         path: a file, URL or pattern (``train-{000..146}.tar``, ``train/*.tar``,
             ``s3://bucket/train-*.tar``), or several, in a list or with ``::`` between them; URLs
             are of http and https, and of object stores, through fsspec. ``pipe:COMMAND`` is what a
-            command of the shell puts out.
+            command of the shell puts out; braces are expanded as in names.
         select: the suffixes of a list datapoint, in its order; ``"jpg;png"`` is the first of them
             that a sample has, and where it ends with ``?``, None stands for what is missing.
             ``"__key__"`` and ``"__url__"`` can be selected, too.
@@ -108,8 +111,9 @@ class WebDataset(KeyedSource):
 
     Raises:
         MissingData: a shard is not there, or cannot be fetched, or there are no samples at all.
-        CodecError: a shard is no tar archive, broken, or not whole; says where. Of a stream, both
-            come from the loop.
+        CodecError: a shard is no tar archive, broken, or not whole; says where. (One that was cut
+            just between two files cannot be told from one without the mark of its end, and is
+            read as far as it goes.) Of a stream, both come from the loop.
     """
 
     _consumer_only = ("_places",)
@@ -332,7 +336,7 @@ def _found(path: Paths, *, lenient: bool) -> list[str]:
     for one in [os.fspath(part) for part in given]:
         for part in [one] if os.path.exists(one) else one.split(_PAIRS):
             if part.startswith(PIPE):
-                found.append(part)
+                found += expand_braces(part)
             elif is_object(part) and any(mark in part for mark in "*?["):
                 found += matching(part)
             else:

@@ -34,6 +34,7 @@ __all__ = ["Summary", "download_images"]
 logger = logging.getLogger(__name__)
 
 _NOTES = "download.json"
+LIST_IMAGE = "__image__"
 _BLOCK = 64  # rows between two words about the progress
 _FIRST_ROWS = 1000  # that the types of the columns are taken from
 _OF_FAILURES = ("reason", "error_message")
@@ -88,7 +89,8 @@ def download_images(
 
     ``00000.tar`` has ``KEY.jpg``, ``KEY.json``, what is known of the image, and ``KEY.txt``, its
     caption; KEY is the row's number in the list, with nine digits. ``00000.parquet`` has a line for
-    each of its rows: the columns of the list, the address as ``url``, and
+    each of its rows: the columns of the list, the address as ``url``, the caption as ``caption``,
+    what is called as one of these as ``list_…``, and
 
     ===================================== =====================================================
     key                                   as above
@@ -96,7 +98,7 @@ def download_images(
                                           ``failed_to_resize`` (what came is no whole image)
     reason, error_message                 of a failure, such as ``dns`` or ``http_404``
     width, height                         of what was written
-    original_width, original_height       of what was served
+    original_width, original_height       of what was served, before any rotation by EXIF
     the name of a hash                    of the bytes that were served, in hexadecimal
     ===================================== =====================================================
 
@@ -123,11 +125,17 @@ def download_images(
     """
     settings = settings or Settings()
     need("pyarrow.parquet")
-    rows = read_table(table, url, columns, rows="dict")
+    found = read_table(table, url, columns, rows="dict")
+    assert isinstance(found, Records)
+    rows = found.renamed({"image": LIST_IMAGE})  # that of the pixels
     folder = Path(out).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        assert isinstance(rows, Records)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a")  # noqa: SIM115 - closed where it is locked
+    except OSError as error:
+        what = f"out={os.fspath(out)!r} cannot be a folder for shards: {error.strerror}"
+        raise ConfigError(what) from error
+    with lock, _locked(folder, lock):
         job = _Job(folder, rows, settings)
         flow = Pictures(settings, on_error=job.failed, **options)
         flow.datapoints = rows.numbered(ROW)
@@ -227,7 +235,8 @@ class _Job:
             row[settings.hash] = point.get("hash")
         image = point["image"]
         caption = row.get("caption") if settings.caption is not None else None
-        text = None if caption is None else str(caption)
+        missing = caption is None or caption != caption  # NaN, where a column of numbers has none
+        text = None if missing else str(caption)
         writer.add(row, image, point["suffix"], text)
         if image is None:
             self.summary.reasons[point["reason"]] += 1
@@ -316,12 +325,15 @@ def _shards(ds: Any, size: int) -> Iterator[Iterator[Any]]:
 def _named(rows: Records, settings: Settings) -> dict[str, str]:
     """What the list's columns are called in the shards."""
     names: dict[str, str] = {}
-    own = {"key", "status", *_OF_FAILURES, *_SIZES, settings.hash}
+    own = {"key", "status", "image", *_OF_FAILURES, *_SIZES, settings.hash}
     for place, name in enumerate(rows.names or ()):
         target = "url" if place == 0 else "caption" if name == settings.caption else name
+        target = "image" if target == LIST_IMAGE else target
         while target in own or target in names.values():
             target = f"list_{target}"
         names[name] = target
+    if settings.caption is not None and settings.caption == next(iter(names)):
+        raise ConfigError(f"caption={settings.caption!r} is the column of addresses")
     if settings.caption is not None and "caption" not in names.values():
         known = ", ".join(map(repr, names))
         raise ConfigError(f"caption={settings.caption!r}: the list has {known}")
@@ -339,7 +351,10 @@ def _types(rows: Records, names: Mapping[str, str], settings: Settings) -> dict[
             found = arrow.array([row[name] for row in some]).type
         except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError):
             found = text
-        types[target] = text if arrow.types.is_null(found) else found
+        if not arrow.types.is_null(found):
+            types[target] = found
+        elif len(some) == len(rows):  # otherwise it may become anything
+            types[target] = text
     types |= dict.fromkeys(("status", *_OF_FAILURES), text)
     types |= dict.fromkeys(_SIZES, number)
     return types if settings.hash is None else {**types, settings.hash: text}
@@ -352,17 +367,16 @@ def _ends(rows: Records) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, file: Any) -> Iterator[None]:
     """While no other run writes there.
 
     Raises:
         ConfigError: one does.
     """
-    with open(folder / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{folder}: another download is writing there") from None
-        except OSError:  # some network file systems have no locks
-            logger.info("%s has no locks: let no other download write there", folder)
-        yield
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(f"{folder}: another download is writing there") from None
+    except OSError:  # some network file systems have no locks
+        logger.info("%s has no locks: let no other download write there", folder)
+    yield

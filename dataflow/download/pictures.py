@@ -104,28 +104,25 @@ class MakePicture(ItemStage):
                 return as_it_is
             image = pixels
         else:
-            image, size = self._decoded(body, kind, size, whitens=whitens)
-            image = resized(image, settings)
+            image = resized(self._decoded(body, kind, size, whitens=whitens), settings)
         return self._encoded(image), settings.encoding, image.shape[:2], size
 
     def _decoded(
         self, body: bytes, kind: str, size: tuple[int, int], *, whitens: bool
-    ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-        """The pixels, no finer than they are needed, and the size that they have in full."""
+    ) -> NDArray[np.uint8]:
+        """The pixels, no finer than they are needed."""
         settings = self._settings
         if whitens and (pixels := _on_white(body)) is not None:
-            return pixels, size
+            return pixels
         if kind == "JPEG":
             side = max(size) if settings.resize == "border" else min(size)
             for scale, mode in _REDUCED:
                 if side >= scale * _FINER * settings.size or side == scale * settings.size:
                     image: Any = cv2.imdecode(np.frombuffer(body, np.uint8), mode)
                     if image is not None:
-                        turned = (image.shape[0] > image.shape[1]) != (size[0] > size[1])
-                        return image, size[::-1] if turned and size[0] != size[1] else size
+                        return image  # type: ignore[no-any-return]
                     break  # `decode_image` says what is wrong
-        image = decode_image(body, max_pixels=self._max_pixels)
-        return image, image.shape[:2]
+        return decode_image(body, max_pixels=self._max_pixels)
 
     def _encoded(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         settings = self._settings
@@ -137,7 +134,7 @@ class MakePicture(ItemStage):
         except cv2.error as error:  # such as more pixels on a side than a WebP may have
             done, problem = False, str(error)
         else:
-            problem = ""
+            problem = "it has more pixels on a side than that can have, perhaps"
         if not done:
             what = f"{image.shape} cannot be encoded as {settings.encoding}: {problem}"
             raise DecodeError(what, reason="not_encoded")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tarfile
@@ -10,7 +11,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +81,10 @@ class ShardWriter(ABC):
         names = dict.fromkeys([*self._types, *(name for row in self.rows for name in row)])
         columns = {}
         for name in names:
-            values = [row.get(name) for row in self.rows]
-            try:
-                columns[name] = arrow.array(values, self._types.get(name))
-            except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError):
-                columns[name] = _of_any_type(values)
+            values = _of_any_type([row.get(name) for row in self.rows])
+            with suppress(arrow.ArrowInvalid, arrow.ArrowNotImplementedError, KeyError):
+                values = values.cast(self._types[name])  # never what would lose something
+            columns[name] = values
         return arrow.table(columns)
 
     def _write_table(self, table: Any) -> None:
@@ -198,8 +198,24 @@ def _files(
     files = [(suffix, image)]
     if caption is not None:
         files.append(("txt", caption.encode()))
-    files.append(("json", json.dumps(row, default=str, ensure_ascii=False).encode()))
+    files.append(("json", _json(row).encode("utf-8", "replace")))
     return files
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    """A row as JSON, which has no NaN and no infinity: they become null."""
+    try:
+        return json.dumps(row, default=str, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(row), default=str, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _counts(rows: list[dict[str, Any]]) -> dict[str, Any]:

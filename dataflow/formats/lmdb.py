@@ -68,11 +68,15 @@ class LMDBData(KeyedSource):
         self.path = os.fspath(lmdb_path)
         self.database = database
         self.shuffle = bool(shuffle)
+        if not isinstance(database, (str, bytes, type(None))):
+            raise ConfigError(f"database={database!r} is neither text nor bytes")
         name = database.encode() if isinstance(database, str) else database
         handle = Handle(_Database, _data_file(self.path), name, readahead=not shuffle)
         with handle.once() as records, _about(self.path):
             if database is None:
                 _check_names(records, self.path)
+            if records.several():
+                raise ConfigError(f"{self.path} has several values for a key (dupsort)")
             with records.begin() as txn:
                 self._list, spelled = _keys(txn, keys, self.path)
         self._reader = _Reader(handle, self.path, spelled)
@@ -231,12 +235,15 @@ class _Database:
 
     def __init__(self, path: str, name: bytes | None, *, readahead: bool = True) -> None:
         lmdb = need("lmdb")
-        self._env = _opened(path, readahead=readahead)
+        # LMDB opens a file once in a process, whichever of its databases are read.
+        self._handle = Handle(_opened, path, readahead=readahead)
+        self._using = self._handle.use()
+        self._env = self._using.__enter__()
         try:
             self._chosen = None if name is None else self._env.open_db(name, create=False)
         except lmdb.Error:
             known = ", ".join(map(repr, filter(self.has, self.names()))) or "none with a name"
-            self._env.close()
+            self.close()
             raise ConfigError(f"database={name!r}: {path} has {known}") from None
 
     def begin(self, **options: Any) -> Any:
@@ -258,8 +265,15 @@ class _Database:
             return False
         return True
 
+    def several(self) -> bool:
+        """Whether a key may have several values."""
+        database = self._env.open_db() if self._chosen is None else self._chosen
+        with self._env.begin() as txn:
+            return bool(database.flags(txn).get("dupsort"))
+
     def close(self) -> None:
-        self._env.close()
+        self._using.__exit__(None, None, None)
+        self._handle.close()
 
 
 def _check_names(records: _Database, path: str) -> None:

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from dataflow.errors import CodecError, ConfigError, DatapointError
+from dataflow.errors import CodecError, ConfigError, DatapointError, MissingData
 from dataflow.formats.example import Features
 from dataflow.formats.handle import Handles
 from dataflow.formats.records import Decoder, check_record, encoder
@@ -169,8 +169,12 @@ class _File:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        with open(path, "rb") as file:
-            head = file.read(_HEAD.size)
+        try:
+            with open(path, "rb") as file:
+                head = file.read(_HEAD.size)
+        except IsADirectoryError:
+            what = f"{path} is a folder: name its files, {path}/*.tfrecord"
+            raise MissingData(what) from None
         kind = None if _is_head(head) else packing_of(head)
         place = path if kind not in _PACKED else unpacked(path, kind)
         self._file = open(place, "rb", buffering=0)  # noqa: SIM115 - the handle closes it

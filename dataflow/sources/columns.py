@@ -140,6 +140,12 @@ class Records(Columns):
             for values in self._values_at(indices)
         ]
 
+    def renamed(self, names: Mapping[str, str]) -> Records:
+        """The same rows, with other names for some columns."""
+        other = copy.copy(self)
+        other.names = tuple(names.get(name, name) for name in self.names or ())
+        return other
+
     def numbered(self, name: str) -> Records:
         """The same rows with the number of each, as the last of its columns."""
         whole = [*self._columns, range(len(self._columns[0]))]

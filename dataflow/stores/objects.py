@@ -6,7 +6,6 @@ the environment and ``~/.aws``, gcsfs and adlfs theirs, huggingface_hub its toke
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +33,10 @@ Options = Mapping[str, Any]
 _NONE: Options = MappingProxyType({})
 _PIECE = 1 << 20
 _FORBIDDEN = ("Credential", "Unauth", "PermissionDenied")
+_WORDS = {
+    "not_found": "there is no such object",
+    "forbidden": "access is refused: are the credentials those of the store?",
+}
 _NO_ANSWER = "error sending request"  # obstore's words
 
 
@@ -144,6 +147,10 @@ def matching(pattern: str, options: Options = _NONE) -> list[str]:
 
 
 def _quick(url: str, options: Options) -> Any:
+    scheme, is_url, rest = url.partition("://")
+    if is_url and scheme.lower() not in ("file", "memory") and not rest.partition("/")[2]:
+        what = f"{_shown(url)}: it names a bucket, and no object in it"
+        raise FetchError(what, reason="bad_url", url=url)
     return None if "::" in url else bucket_of(url, options)
 
 
@@ -199,9 +206,7 @@ def _failed(url: str, error: BaseException) -> FetchError:
         reason = "connect"
     elif isinstance(error, ValueError) and url.lower().startswith("data:"):
         reason = "bad_url"
-    text = str(error).strip().partition("\n")[0] or name
-    if isinstance(error, OSError) and error.strerror:
-        text = os.fsdecode(error.strerror)
+    text = _WORDS.get(reason) or str(error).strip().partition("\n")[0] or name
     return FetchError(f"{_shown(url)}: {text}", reason=reason, url=url)
 
 

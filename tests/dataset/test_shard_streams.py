@@ -193,6 +193,8 @@ def test_commands_and_pairs(tmp_path: Path) -> None:
         (tmp_path / f"{shard}.tar").write_bytes(body_of(shard))
     ds = df.WebDataset(f"pipe:cat {tmp_path}/0.tar::{tmp_path}/1.tar::{tmp_path}/2.tar", ["cls"])
     assert numbers(ds) == [*range(3 * EACH)]
+    ds = df.WebDataset(f"pipe:cat {tmp_path}/{{0..2}}.tar", ["cls"])
+    assert numbers(ds) == [*range(3 * EACH)] and len(ds.urls) == 3
     with pytest.raises(df.MissingData, match="the command ended with status 3"):
         numbers(df.WebDataset("pipe:echo begun; exit 3", ["cls"]))
     with pytest.raises(df.MissingData, match="more than max_bytes=1000"):

@@ -236,11 +236,19 @@ def test_two_at_once_are_refused(table: Path, tmp_path: Path, server: Server) ->
     assert "another download is writing there" in str(refused[0])
 
 
-def test_columns_that_are_called_as_ours_are_kept(server: Server, tmp_path: Path) -> None:
-    rows = [{"url": server.url("/1.jpg"), "width": 9, "status": "x", "key": 1.5, "sha256": "0"}]
-    settings = Settings(hash="sha256")
-    download_images(rows, tmp_path / "out", settings=settings)
+@pytest.mark.parametrize("format", ["webdataset", "parquet"])
+def test_columns_that_are_called_as_ours_are_kept(
+    server: Server, tmp_path: Path, format: Any
+) -> None:
+    row = {"url": server.url("/1.jpg"), "width": 9, "status": "x", "key": 1.5, "sha256": "0"}
+    settings = Settings(format, hash="sha256")
+    download_images([{**row, "image": "kept"}], tmp_path / "out", settings=settings)
     (row,) = statuses(tmp_path / "out")
+    assert row["list_image"] == "kept"
+    assert format == "webdataset" or row["image"] == body_of(1)
+    download_images([{"image": server.url("/1.jpg")}], tmp_path / "other", "image")
+    assert statuses(tmp_path / "other")[0]["url"] == server.url("/1.jpg")
+    row = statuses(tmp_path / "out")[0]
     assert (row["width"], row["list_width"], row["list_status"]) == (81, 9, "x")
     assert (row["list_key"], row["list_sha256"], row["key"]) == (1.5, "0", "000000000")
 
@@ -252,6 +260,37 @@ def test_types_hold_in_shards_where_all_is_null(server: Server, tmp_path: Path) 
     (schema,) = schemas
     assert schema.field("n").type == pa.int64() and schema.field("t").type == pa.string()
     assert [row["n"] for row in statuses(tmp_path / "out")] == [1, None, 2, None, None]
+
+
+def test_no_value_is_cut_to_the_type_of_the_first(server: Server, tmp_path: Path) -> None:
+    url = server.url("/1.jpg")
+    rows = [{"url": url, "x": n, "n": None, "t": n} for n in range(1000)]
+    rows += [{"url": url, "x": n + 0.5, "n": n, "t": str(n)} for n in range(1000, 1100)]
+    settings = Settings("parquet", shard_size=550, ordered=True)
+    download_images(rows, tmp_path / "out", settings=settings, threads=8)
+    found = statuses(tmp_path / "out")
+    assert [row["x"] for row in found] == [row["x"] for row in rows]
+    assert [row["n"] for row in found] == [row["n"] for row in rows]
+    assert [str(row["t"]) for row in found] == [str(row["t"]) for row in rows]
+
+
+def test_what_is_no_number(server: Server, tmp_path: Path) -> None:
+    nan = float("nan")
+    rows = [{"url": server.url("/1.jpg"), "t": one, "f": [one]} for one in (1.5, nan, None)]
+    settings = Settings("folder", caption="t", ordered=True)
+    download_images(rows, tmp_path / "out", settings=settings)
+    files = {path.name: path.read_text() for path in tmp_path.rglob("*.[tj][xs]*")}
+    assert files["000000000.txt"] == "1.5" and "000000001.txt" not in files
+    assert json.loads(files["000000001.json"], parse_constant=int)["caption"] is None
+    assert json.loads(files["000000001.json"])["f"] == [None]
+
+
+def test_a_place_that_is_no_folder(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file' cannot be a folder for shards: File exists"):
+        download_images(table, tmp_path / "file", "URL")
+    with pytest.raises(ConfigError, match="caption='URL' is the column of addresses"):
+        download_images(table, tmp_path / "out", "URL", settings=Settings(caption="URL"))
 
 
 def test_values_that_fit_no_type(server: Server, tmp_path: Path) -> None:

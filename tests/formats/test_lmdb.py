@@ -261,3 +261,24 @@ def test_databases_with_names(tmp_path: Path) -> None:
     with pytest.raises(df.ConfigError, match=r"b'none': .* has b'test', b'train'"):
         df.LMDBData(path, database="none")
     assert not open_files(Path(path))
+
+
+def test_several_databases_of_a_file_at_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "a")
+    with lmdb.open(path, subdir=False, lock=False, max_dbs=3) as env:
+        for name in (None, b"one", b"two"):
+            with env.begin(write=True, db=env.open_db(name)) as txn:
+                txn.put(b"key", name or b"none")
+        with env.begin(write=True, db=env.open_db(b"many", dupsort=True)) as txn:
+            txn.put(b"key", b"1")
+            txn.put(b"key", b"2")
+    flows = [df.LMDBData(path, False, ["key"], database=name) for name in (None, "one", "two")]
+    iterators = [iter(flow) for flow in flows]
+    assert [next(one)[1] for one in iterators] == [b"none", b"one", b"two"]
+    for one in flows:
+        one.close()
+    with pytest.raises(df.ConfigError, match="several values for a key"):
+        df.LMDBData(path, database="many")
+    with pytest.raises(df.ConfigError, match="database=5 is neither"):
+        df.LMDBData(path, database=5)  # type: ignore[arg-type]
+    assert not open_files(Path(path))

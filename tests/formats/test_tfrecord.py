@@ -153,6 +153,11 @@ def test_packed_files_that_are_damaged(
     assert not [*(tmp_path / "cache" / "unpacked").glob(".*")]
 
 
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(df.MissingData, match=r"is a folder: name its files, .*/\*\.tfrecord"):
+        df.TFRecordData(tmp_path)
+
+
 def test_several_files_are_one_source(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("dataflow.formats.handle.Handles.OPEN", 2)
     sizes = (3, 0, 5, 1, 4)

@@ -95,7 +95,7 @@ def test_reading(bucket: str, bodies: list[bytes], tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=f"more than max_bytes={size - 1}") as caught:
         read_object(bucket + path_of(3), size - 1)
     assert caught.value.reason == "too_large"
-    with pytest.raises(FetchError, match="none") as caught:
+    with pytest.raises(FetchError, match=r"none\.jpg: there is no such object") as caught:
         read_object(f"{bucket}/none.jpg", 1 << 20)
     assert caught.value.reason == "not_found"
     with pytest.raises(FetchError) as caught:
@@ -215,6 +215,13 @@ def test_what_is_not_installed(monkeypatch: Any) -> None:
     monkeypatch.setattr(fsspec, "filesystem", missing)
     with pytest.raises(MissingExtra, match="pip install gcsfs"):
         read_object("gs://b/x", 100)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3://b", "s3://b/"])
+def test_buckets_are_no_objects(url: str) -> None:
+    with pytest.raises(FetchError, match="names a bucket") as caught:
+        read_object(url, 100)
+    assert caught.value.reason == "bad_url"
 
 
 def test_chains_of_places_are_refused() -> None:
