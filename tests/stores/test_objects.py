@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,9 @@ def bodies() -> list[bytes]:
 @pytest.fixture(scope="module")
 def bucket(bodies: list[bytes]) -> Iterator[str]:
     """``s3://photos``, with images in two classes, on a server of its own."""
-    server = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
+    for module in ("s3fs", "moto"):
+        pytest.importorskip(module, reason="an S3 server: pip install -e '.[test,test-stores]'")
+    server = importlib.import_module("moto.server")
     running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()
