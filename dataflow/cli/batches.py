@@ -38,7 +38,7 @@ def shard_images(shards: list[str], *, shuffle: bool, cache: Path | None) -> Web
         CodecError: one is broken.
     """
     select = (";".join(IMAGES), "cls")
-    return WebDataset(shards, select, shuffle, on_error="skip", cache_dir=cache)
+    return WebDataset(shards, select, shuffle, on_error="skip", cache_dir=cache, stream=False)
 
 
 def augmented(ds: Any, how: str, size: int) -> Any:

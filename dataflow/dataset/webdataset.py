@@ -281,8 +281,7 @@ class WebDataset(KeyedSource):
                     yield [members[shard], first, last]
                 self._shards.keep_only(groups.needed())
         finally:
-            shards.close()
-            self._shards.keep_only(())
+            shards.close()  # workers may be at the last ones for a while
         if len(lost) == len(self.urls):
             raise next(iter(lost.values()))
 
@@ -325,6 +324,7 @@ class WebDataset(KeyedSource):
 
     def close(self) -> None:
         super().close()
+        self._shards.keep_only(())
         for stage in self._built:
             stage.close()
 

@@ -179,7 +179,7 @@ def test_a_flow_of_ones_own(start: Start, tmp_path: Path, monkeypatch: pytest.Mo
         ("-d nothing zpub://127.0.0.1:*", "nothing is not a folder"),
         ("--shards no.tar zpub://127.0.0.1:*", "no.tar is not there"),
         ("--shards flows.py zpub://127.0.0.1:*", "flows.py: this is no tar archive"),
-        ("--shards s3://b/x.tar zpub://127.0.0.1:*", "s3://b/x.tar is no file, and no URL of"),
+        ("--shards ssh://b/x.tar zpub://127.0.0.1:*", "ssh://b/x.tar is no file, and no URL of"),
         ("-d images h:1", "url='h:1' is not SCHEME"),
         ("-d images zsub://h:1", "zsub://h:1 is for receiving: serve on zpub or zpush"),
         ("-d images tcp://127.0.0.1:1 zpub://h:1", "either tcp and ipc, or zpub and zpush"),
