@@ -223,7 +223,8 @@ class Shards:
             kept = {newest, *(self._place(self.urls[number]) for number in self._needed)}
             found = []
             for path in self._folder.glob("*/*"):
-                if path.suffix != ".index" and path.is_file():
+                drafted = path.name.startswith(".")  # somebody is writing it
+                if path.suffix != ".index" and not drafted and path.is_file():
                     with suppress(OSError):
                         status = path.stat()
                         found.append((status.st_mtime, status.st_size, path))
