@@ -268,6 +268,17 @@ def drip(body: bytes, seconds: float = 1.0) -> Route:
     return route
 
 
+def held(route: Route, until: threading.Event) -> Route:
+    """Answers when an event has come."""
+
+    def answer(exchange: Exchange) -> None:
+        while not until.is_set():
+            exchange.pause(0.01)
+        route(exchange)
+
+    return answer
+
+
 def silence(exchange: Exchange) -> None:
     """No answer at all, until the server is stopped."""
     exchange.pause(3600)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from dataflow.dataset.samples import split_name
 from dataflow.errors import CodecError, ConfigError, MissingData
 from dataflow.stores import is_object, save_object
 from dataflow.utils.draft import draft
-from dataflow.utils.folders import cache_folder
+from dataflow.utils.folders import digest, kept_file
 from dataflow.utils.unpacked import packing_of, unpacked
 
 __all__ = ["PIPE", "Places", "Shards", "is_remote"]
@@ -32,6 +32,9 @@ Places: TypeAlias = "tuple[array[int], array[int]]"
 """First and last byte of each sample of a shard."""
 
 _PACKED = ("gzip", "bzip2", "xz", "zstd")
+_PIPES = "pipes"
+_OURS = re.compile(f"[0-9a-f]{{16}}|{_PIPES}")  # folders of fetched shards
+_INDEX = ".index"
 _GIVEN_UP = 3  # times that a file may vanish between being there and being opened
 
 
@@ -63,6 +66,7 @@ class Shards:
         self._cache_bytes = cache_bytes
         self._making = threading.Lock()
         self._needed: set[int] = set()
+        self._here: dict[int, str] = {}  # where those are that need not be fetched
 
     def need(self, number: int) -> None:
         """Do not remove a shard until `keep_only` leaves it out."""
@@ -89,8 +93,11 @@ class Shards:
             MissingExtra: it is in a store, or packed, with what no library is there for.
         """
         url = self.urls[number]
+        if (known := self._here.get(number)) is not None:
+            return known
         if not is_remote(url):
-            return _plain(url, self._max_bytes)
+            path = self._here[number] = _plain(url, self._max_bytes)
+            return path
         place = self._place(url)
         if place.exists():
             if self._cache_bytes is not None:
@@ -119,7 +126,8 @@ class Shards:
             try:
                 return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
             except FileNotFoundError:  # somebody has made room meanwhile
-                if trial == _GIVEN_UP - 1 or not is_remote(self.urls[number]):
+                self._here.pop(number, None)
+                if trial == _GIVEN_UP - 1:
                     raise
         raise AssertionError
 
@@ -187,25 +195,26 @@ class Shards:
         """The file that keeps where the samples of a shard are."""
         url = self.urls[number]
         if is_remote(url):
-            return self._place(url).with_suffix(".index")
+            place = self._place(url)
+            return place.with_name(f"{place.name}{_INDEX}")
         status = os.stat(url)
-        name = f"{os.path.abspath(url)}\n{status.st_size} {status.st_mtime_ns}"
-        return cache_folder() / "shard-indices" / f"{_digest(name)}.index"
+        version = f"{status.st_size} {status.st_mtime_ns}"
+        return kept_file("shard-indices", os.path.abspath(url), version, _INDEX)
 
     def _place(self, url: str) -> Path:
         """Where a fetched shard is kept."""
         if url.startswith(PIPE):
-            return self._folder / "pipes" / f"{_digest(url)}.tar"
+            return self._folder / _PIPES / f"{digest(url)}.tar"
         base, _, query = url.partition("?")
         origin, _, name = base.rpartition("/")
         if name in ("", ".", ".."):
             raise ConfigError(f"{url} does not end with the name of a file")
         # Shards that lie together stay together, and others of the same name apart from them.
-        return self._folder / _digest(f"{origin}?{query}") / name
+        return self._folder / digest(f"{origin}?{query}") / name
 
     def _fetch(self, url: str, place: Path, stop: Callable[[], bool] | None) -> None:
         if url.startswith(PIPE):
-            _run(url, place, self._max_bytes)
+            _run(url, place, self._max_bytes, stop)
         elif is_object(url):
             save_object(url, place, self._max_bytes, stop)
         else:
@@ -224,7 +233,8 @@ class Shards:
             found = []
             for path in self._folder.glob("*/*"):
                 drafted = path.name.startswith(".")  # somebody is writing it
-                if path.suffix != ".index" and not drafted and path.is_file():
+                ours = _OURS.fullmatch(path.parent.name)  # the folder may be for other things, too
+                if ours and path.suffix != _INDEX and not drafted and path.is_file():
                     with suppress(OSError):
                         status = path.stat()
                         found.append((status.st_mtime, status.st_size, path))
@@ -239,7 +249,8 @@ class Shards:
 
     def __getstate__(self) -> dict[str, object]:
         # Workers do not know what is needed, and remove nothing.
-        return self.__dict__ | {"_making": None, "_needed": set(), "_cache_bytes": None}
+        own: dict[str, object] = {"_needed": set(), "_here": {}, "_cache_bytes": None}
+        return self.__dict__ | {"_making": None, **own}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _making=threading.Lock())
@@ -268,9 +279,8 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _run(url: str, place: Path, max_bytes: int) -> None:
+def _run(url: str, place: Path, max_bytes: int, stop: Callable[[], bool] | None) -> None:
     """Write what a command puts out."""
-
     import subprocess  # it is dear
 
     command = url.removeprefix(PIPE)
@@ -283,9 +293,11 @@ def _run(url: str, place: Path, max_bytes: int) -> None:
         with process:
             while piece := process.stdout.read(1 << 16):
                 size += len(piece)
-                if size > max_bytes:
+                stopped = stop is not None and stop()
+                if stopped or size > max_bytes:
                     process.kill()
-                    raise MissingData(f"{url}: more than max_bytes={max_bytes}")
+                    why = "not needed any more" if stopped else f"more than {max_bytes=}"
+                    raise MissingData(f"{url}: {why}")
                 file.write(piece)
         if process.returncode:
             raise MissingData(f"{url}: the command ended with status {process.returncode}")
@@ -313,7 +325,3 @@ def _samples(fd: int, url: str) -> Places:
     except OSError as error:
         raise MissingData(f"{url} cannot be read: {error.strerror}") from error
     return starts, stops
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

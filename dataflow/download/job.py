@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -21,20 +20,21 @@ import numpy as np
 
 from dataflow.download.pictures import ROW, Pictures
 from dataflow.download.settings import Settings
-from dataflow.download.shards import ShardWriter, writer_of
+from dataflow.download.shards import WRITERS, ShardWriter
 from dataflow.errors import ConfigError, DecodeError, StateError, text_of
 from dataflow.failure_log import reason_of
 from dataflow.sources.columns import Records
 from dataflow.sources.table import read_table
 from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
+from dataflow.utils.folders import digest
 
 __all__ = ["Summary", "download_images"]
 
 logger = logging.getLogger(__name__)
 
 _NOTES = "download.json"
-LIST_IMAGE = "__image__"
+_LIST_IMAGE = "__image__"  # the list's own column "image", which is what the pixels are called
 _BLOCK = 64  # rows between two words about the progress
 _FIRST_ROWS = 1000  # that the types of the columns are taken from
 _OF_FAILURES = ("reason", "error_message")
@@ -127,7 +127,7 @@ def download_images(
     need("pyarrow.parquet")
     found = read_table(table, url, columns, rows="dict")
     assert isinstance(found, Records)
-    rows = found.renamed({"image": LIST_IMAGE})  # that of the pixels
+    rows = found.renamed({"image": _LIST_IMAGE})
     folder = Path(out).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ class _Job:
         progress = tqdm(
             total=summary.rows, initial=summary.done, unit="row", smoothing=0.05, disable=None
         )
-        make = writer_of(self._settings.format)
+        make = WRITERS[self._settings.format]
         finished: Callable[[], object] = lambda: None  # noqa: E731
         with ds, progress as bar, ThreadPoolExecutor(1, "dataflow-shards") as finisher:
             if self._state is not None:
@@ -206,13 +206,13 @@ class _Job:
                         if not len(writer.rows) % _BLOCK:
                             bar.update(_BLOCK)
                             bar.set_postfix_str(self._postfix(), refresh=False)
+                    bar.update(len(writer.rows) % _BLOCK)
+                    summary.shards += 1
+                    # The disk takes its time, in which the next shard is filled.
+                    finished()
+                    notes = self._notes(ds.state_dict())
+                    finished = finisher.submit(self._finish, writer, notes).result
                     filling.pop_all()
-                bar.update(len(writer.rows) % _BLOCK)
-                summary.shards += 1
-                # The disk takes its time, in which the next shard is filled.
-                finished()
-                notes = self._notes(ds.state_dict())
-                finished = finisher.submit(self._finish, writer, notes).result
             finished()
         summary.seconds = time.monotonic() - begun
         if summary.done != summary.rows:
@@ -326,17 +326,23 @@ def _named(rows: Records, settings: Settings) -> dict[str, str]:
     """What the list's columns are called in the shards."""
     names: dict[str, str] = {}
     own = {"key", "status", "image", *_OF_FAILURES, *_SIZES, settings.hash}
-    for place, name in enumerate(rows.names or ()):
-        target = "url" if place == 0 else "caption" if name == settings.caption else name
-        target = "image" if target == LIST_IMAGE else target
-        while target in own or target in names.values():
-            target = f"list_{target}"
-        names[name] = target
-    if settings.caption is not None and settings.caption == next(iter(names)):
+    if settings.caption is not None:
+        own.add("caption")
+    called = ["image" if name == _LIST_IMAGE else name for name in rows.names or ()]
+    if settings.caption == called[0]:
         raise ConfigError(f"caption={settings.caption!r} is the column of addresses")
-    if settings.caption is not None and "caption" not in names.values():
-        known = ", ".join(map(repr, names))
+    if settings.caption is not None and settings.caption not in called:
+        known = ", ".join(map(repr, called))
         raise ConfigError(f"caption={settings.caption!r}: the list has {known}")
+    for name, target in zip(rows.names or (), called, strict=True):
+        if not names:
+            target = "url"
+        elif target == settings.caption:
+            target = "caption"
+        else:
+            while target in own or target in names.values():
+                target = f"list_{target}"
+        names[name] = target
     return names
 
 
@@ -362,8 +368,7 @@ def _types(rows: Records, names: Mapping[str, str], settings: Settings) -> dict[
 
 def _ends(rows: Records) -> str:
     """Tells lists of the same length apart, nearly always."""
-    both = repr((rows[0], rows[len(rows) - 1]))
-    return hashlib.sha256(both.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return digest(repr((rows[0], rows[len(rows) - 1])))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ ROW = "__row__"
 # to 1, scaling what is decoded blurs more than scaling all of it would.
 _FINER = 1.15
 
-_LINEAR = 0.5
+_LINEAR = 0.5  # down to so much of a side, linear interpolation sees every pixel
 
 _SUFFIXES = {"JPEG": "jpg", "PNM": "ppm"}
 _REDUCED = (
@@ -147,7 +147,7 @@ def resized(image: NDArray[np.uint8], settings: Settings) -> NDArray[np.uint8]:
     side = max(height, width) if settings.resize == "border" else min(height, width)
     scale = settings.size / side
     if not (settings.only_larger and scale >= 1):
-        image = _scaled(image, scale, settings.size)
+        image = _scaled(image, scale)
     if settings.resize == "shortest":
         return image
     height, width = image.shape[:2]
@@ -163,13 +163,13 @@ def resized(image: NDArray[np.uint8], settings: Settings) -> NDArray[np.uint8]:
     return framed  # type: ignore[no-any-return]
 
 
-def _scaled(image: NDArray[np.uint8], scale: float, size: int) -> NDArray[np.uint8]:
-    """Both sides by a factor, of which one becomes `size`."""
+def _scaled(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """Both sides by a factor."""
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     if (height, width) == image.shape[:2]:
         return image
-    # Down to a half, linear interpolation sees every pixel, at a quarter of the time (41 dB or more
-    # from averaging, on photographs).
+    # Linear interpolation takes a quarter of the time of averaging, from which it is 41 dB or more
+    # away, on photographs.
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     if scale < _LINEAR:
         method = cv2.INTER_AREA

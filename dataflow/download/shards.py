@@ -21,7 +21,7 @@ from dataflow.utils.extras import need
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ShardWriter", "writer_of"]
+__all__ = ["WRITERS", "ShardWriter"]
 
 _BUFFER = 1 << 18  # bytes that are written at a time
 _GROUP = 256  # rows of a table with images that are written at a time
@@ -179,16 +179,12 @@ class _Parquet(ShardWriter):
                 writer.write_table(part.append_column(schema.field(_IMAGE_COLUMN), column))
 
 
-_WRITERS: dict[str, type[ShardWriter]] = {
+WRITERS: dict[str, type[ShardWriter]] = {
     "webdataset": _Tar,
     "folder": _Folder,
     "parquet": _Parquet,
 }
-
-
-def writer_of(format: str) -> type[ShardWriter]:
-    """What writes shards of a format."""
-    return _WRITERS[format]
+"""What writes shards, by their format."""
 
 
 def _files(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,7 @@ import numpy.typing as npt
 from dataflow.sources.arrow import ArrowColumn
 from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
-from dataflow.utils.folders import cache_folder
+from dataflow.utils.folders import kept_file
 
 __all__ = ["StoredColumn", "TableStore"]
 
@@ -149,11 +146,8 @@ def copied(tables: Iterable[Any], rows: int | None, what: str, version: str) -> 
         version: differs where their contents do.
     """
     ipc, arrow = need("pyarrow.ipc"), need("pyarrow")
-    folder = cache_folder() / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_digest(what)}-{_digest(version)}.arrow"
+    path = kept_file("tables", what, version, ".arrow")
     if not path.exists():
-        _remove_older(folder, path)
         with draft(path) as place:
             _write(place, tables, rows)
     return ipc.open_file(arrow.memory_map(str(path))).read_all()
@@ -175,14 +169,3 @@ def _write(path: str, tables: Iterable[Any], rows: int | None) -> None:
         finally:
             if writer is not None:
                 writer.close()
-
-
-def _remove_older(folder: Path, path: Path) -> None:
-    """Copies of what the same files were before."""
-    for older in folder.glob(f"{path.name.partition('-')[0]}-*.arrow"):
-        with suppress(OSError):
-            older.unlink()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

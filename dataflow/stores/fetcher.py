@@ -13,7 +13,7 @@ from dataflow.http import DiskCache, Fetcher, FetchPolicy
 from dataflow.http.body import Answer, Check
 from dataflow.http.jobs import Done, Job
 from dataflow.http.threads import ThreadsDriver
-from dataflow.stores.objects import is_object, read_object
+from dataflow.stores.objects import is_object, read_object, shown_object
 
 __all__ = ["ObjectFetcher"]
 
@@ -89,14 +89,11 @@ class _ObjectDriver(ThreadsDriver):
         except FetchError as error:
             silent = error.reason if error.reason in ("connect", "timeout") else None
             error.__cause__ = error.__traceback__ = None  # its frames hold connections
-            return partial(self.retry, job, job.error(error.reason, _without_url(error)), None)
+            # Without the address, which `Job.error` puts before it.
+            what = str(error).removeprefix(f"{shown_object(job.target)}: ")
+            return partial(self.retry, job, job.error(error.reason, what), None)
         except Exception as error:  # such as a library that is missing
             return partial(self.deliver_error, job, error)
         finally:
             self.tally.end(0.0 if silent is None else time.monotonic() - job.begun)
             self._ended(job, silent, silent is None)
-
-
-def _without_url(error: FetchError) -> str:
-    """What went wrong, without the address that it begins with."""
-    return str(error).rpartition(": ")[2]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from pathlib import Path
 
 from dataflow.stores.objects import SCHEMES, is_object, matching, save_object
-from dataflow.utils.folders import cache_folder
+from dataflow.utils.folders import cache_folder, digest
 from dataflow.utils.patterns import Paths, find_files
 
 __all__ = ["local_files"]
@@ -38,8 +36,7 @@ def local_files(path: Paths) -> list[str]:
 
 def _copied(url: str) -> str:
     name = url.partition("?")[0].rpartition("/")[2] or "object"
-    digest = hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    place: Path = cache_folder() / "objects" / digest / name
+    place = cache_folder() / "objects" / digest(url) / name
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         save_object(url, place, _MOST)

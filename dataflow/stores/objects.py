@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 from dataflow.errors import ConfigError, FetchError, MissingData, MissingExtra
 from dataflow.stores.quick import bucket_of
 from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
 
-__all__ = ["SCHEMES", "is_object", "matching", "read_object", "save_object"]
+__all__ = ["SCHEMES", "is_object", "matching", "read_object", "save_object", "shown_object"]
 
 SCHEMES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -62,18 +62,19 @@ def read_object(url: str, max_bytes: int, options: Options = _NONE) -> bytes:
     try:
         if (found := _quick(url, options)) is not None:
             bucket, path = found
-            body: bytes = bucket.read(path, max_bytes)
-            return body if len(body) <= max_bytes else _too_large(url, max_bytes)
-        system, path = _opened(url, options)
-        if url.lower().startswith("data:"):
-            body = system.cat_file(path)
+            body = bucket.read(path, max_bytes)
         else:
-            body = system.cat_file(path, start=0, end=max_bytes + 1)
+            system, path = _opened(url, options)
+            part = {} if url[:5].lower() == "data:" else {"start": 0, "end": max_bytes + 1}
+            body = system.cat_file(path, **part)
     except (FetchError, MissingExtra):
         raise
     except Exception as error:  # each library has its own
         raise _failed(url, error) from error
-    return bytes(body) if len(body) <= max_bytes else _too_large(url, max_bytes)
+    if body is None or len(body) > max_bytes:
+        what = f"{shown_object(url)}: the object has more than max_bytes={max_bytes}"
+        raise FetchError(what, reason="too_large", url=url)
+    return bytes(body)
 
 
 def save_object(
@@ -101,7 +102,7 @@ def save_object(
 
     try:
         size, pieces = _pieces(url, options)
-    except (FetchError, MissingExtra):
+    except MissingExtra:
         raise
     except Exception as error:
         raise MissingData(str(_failed(url, error))) from error
@@ -111,7 +112,7 @@ def save_object(
         have = 0
         while True:
             if stop is not None and stop():
-                raise MissingData(f"{_shown(url)}: it is not needed any more")
+                raise MissingData(f"{shown_object(url)}: it is not needed any more")
             try:
                 piece = next(pieces, None)
             except Exception as error:
@@ -120,11 +121,11 @@ def save_object(
                 break
             have += len(piece)
             if have > max_bytes:
-                raise MissingData(f"{_shown(url)}: more than max_bytes={max_bytes}")
+                raise MissingData(f"{shown_object(url)}: more than max_bytes={max_bytes}")
             file.write(piece)
             bar.update(len(piece))
         if size is not None and have != size:
-            raise MissingData(f"{_shown(url)}: {have} of {size} bytes")
+            raise MissingData(f"{shown_object(url)}: {have} of {size} bytes")
 
 
 def matching(pattern: str, options: Options = _NONE) -> list[str]:
@@ -137,7 +138,7 @@ def matching(pattern: str, options: Options = _NONE) -> list[str]:
     try:
         system, path = _opened(pattern, options)
         found = sorted(system.glob(path))
-    except (FetchError, MissingExtra):
+    except MissingExtra:
         raise
     except Exception as error:
         raise MissingData(str(_failed(pattern, error))) from error
@@ -149,7 +150,7 @@ def matching(pattern: str, options: Options = _NONE) -> list[str]:
 def _quick(url: str, options: Options) -> Any:
     scheme, is_url, rest = url.partition("://")
     if is_url and scheme.lower() not in ("file", "memory") and not rest.partition("/")[2]:
-        what = f"{_shown(url)}: it names a bucket, and no object in it"
+        what = f"{shown_object(url)}: it names a bucket, and no object in it"
         raise FetchError(what, reason="bad_url", url=url)
     return None if "::" in url else bucket_of(url, options)
 
@@ -170,16 +171,13 @@ def _read(file: Any) -> Iterator[bytes]:
             yield piece
 
 
-def _too_large(url: str, max_bytes: int) -> NoReturn:
-    what = f"{_shown(url)}: the object has more than max_bytes={max_bytes}"
-    raise FetchError(what, reason="too_large", url=url)
-
-
 def _opened(url: str, options: Options) -> tuple[Any, str]:
     """The file system, and the path in it."""
     scheme = url.partition(":")[0].lower()
     if "::" in url:
-        raise FetchError(f"{_shown(url)}: '::' has no meaning here", reason="bad_url", url=url)
+        raise FetchError(
+            f"{shown_object(url)}: '::' has no meaning here", reason="bad_url", url=url
+        )
     fsspec = need("fsspec")
     try:
         system = fsspec.filesystem(scheme, **options)
@@ -194,6 +192,8 @@ def _opened(url: str, options: Options) -> tuple[Any, str]:
 
 def _failed(url: str, error: BaseException) -> FetchError:
     """Our exception for one of a library's."""
+    if isinstance(error, FetchError):
+        return error
     name = type(error).__name__
     reason = "store"
     if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
@@ -207,8 +207,9 @@ def _failed(url: str, error: BaseException) -> FetchError:
     elif isinstance(error, ValueError) and url.lower().startswith("data:"):
         reason = "bad_url"
     text = _WORDS.get(reason) or str(error).strip().partition("\n")[0] or name
-    return FetchError(f"{_shown(url)}: {text}", reason=reason, url=url)
+    return FetchError(f"{shown_object(url)}: {text}", reason=reason, url=url)
 
 
-def _shown(url: str) -> str:
+def shown_object(url: str) -> str:
+    """A URL for messages."""
     return url if len(url) <= 200 else f"{url[:200]}…"

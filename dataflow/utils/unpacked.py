@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dataflow.errors import CodecError
 from dataflow.utils.draft import draft
 from dataflow.utils.extras import need
-from dataflow.utils.folders import cache_folder
+from dataflow.utils.folders import kept_file
 
 __all__ = ["packing_of", "unpacked"]
 
@@ -57,18 +56,12 @@ def unpacked(path: str, kind: str, *, max_bytes: int | None = None, beside: bool
         MissingExtra: what unpacks it is not installed.
     """
     status = os.stat(path)
-    folder = cache_folder() / "unpacked"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = _digest(os.path.abspath(path))
-    place = folder / f"{name}-{_digest(f'{status.st_size} {status.st_mtime_ns}')}"
     if beside:
         place = Path(f"{path}.unpacked")
-        with draft(place) as new, open(new, "wb") as file:
-            _unpack(path, kind, file, status.st_size, max_bytes)
-    elif not place.exists():
-        for older in folder.glob(f"{name}-*"):
-            with suppress(OSError):
-                older.unlink()
+    else:
+        version = f"{status.st_size} {status.st_mtime_ns}"
+        place = kept_file("unpacked", os.path.abspath(path), version)
+    if beside or not place.exists():
         with draft(place) as new, open(new, "wb") as file:
             _unpack(path, kind, file, status.st_size, max_bytes)
     return str(place)
@@ -140,7 +133,3 @@ _OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     "xz": _by("lzma", "open"),
     "zstd": _zstd,
 }
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

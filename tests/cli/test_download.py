@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from published import jpeg
-from servers import Exchange, Server, ok
+from servers import Server, held, ok
 
 import dataflow as df
 
@@ -123,14 +123,7 @@ def test_ctrl_c_is_gone_on_from(
     table: Path, tmp_path: Path, run: Run, start: Start, server: Server
 ) -> None:
     go_on = threading.Event()
-    route = server.routes["/29.jpg"]
-
-    def wait(exchange: Exchange) -> None:
-        if not go_on.is_set():
-            exchange.pause(30)
-        route(exchange)
-
-    server.routes["/29.jpg"] = wait
+    server.routes["/29.jpg"] = held(server.routes["/29.jpg"], go_on)
     words = ("download", table, "out", "--trials", 1, "--shard-size", 10)
     process = start(*words)
     while not (tmp_path / "out" / "00001.parquet").exists():

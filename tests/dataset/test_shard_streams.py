@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from dataset.conftest import encoded
-from servers import Exchange, Server, ok, status
+from servers import Exchange, Server, held, ok, status
 
 import dataflow as df
 
@@ -58,14 +58,7 @@ def numbers(ds: Any) -> list[int]:
 
 def test_samples_come_before_the_last_shard(served: Server) -> None:
     go_on = threading.Event()
-    last = served.routes["/4.tar"]
-
-    def wait(exchange: Exchange) -> None:
-        while not go_on.is_set():
-            exchange.pause(0.01)
-        last(exchange)
-
-    served.routes["/4.tar"] = wait
+    served.routes["/4.tar"] = held(served.routes["/4.tar"], go_on)
     ds = source(served)
     assert not served.requests, "nothing is fetched before somebody asks"
     with pytest.raises(df.UnknownLength, match="5 of 5 shards were not here yet"):
@@ -128,6 +121,33 @@ def test_a_bounded_cache(served: Server, cache: Path) -> None:
     kept = list(cache.rglob("*.tar"))
     assert sum(path.stat().st_size for path in kept) <= 2 * size and kept
     assert len([*cache.rglob("*.index")]) == SHARDS
+
+
+def test_shards_that_differ_in_their_last_suffix(server: Server) -> None:
+    """Each has an index of its own."""
+    for shard in range(3):
+        files = body_of(shard) if shard else body_of(0) + body_of(1)  # of several sizes
+        server.routes[f"/train.{shard:03d}"] = ok(files, "application/x-tar")
+    for _ in range(2):
+        ds = df.WebDataset(server.url("/train.{000..002}"), ["cls"])
+        assert sorted(set(numbers(ds))) == [*range(3 * EACH)]
+
+
+def test_making_room_touches_nothing_of_others(served: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "mine").mkdir(parents=True)
+    (folder / "mine" / "photo.jpg").write_bytes(bytes(10_000))
+    (folder / "notes.txt").write_text("mine, too")
+    with source(served, cache_dir=folder, cache_bytes=1) as ds:
+        assert numbers(ds) == [*range(TOTAL)]
+    assert (folder / "mine" / "photo.jpg").exists() and (folder / "notes.txt").exists()
+    assert not list(folder.rglob("*.tar"))
+
+
+def test_leaving_early_ends_commands(tmp_path: Path) -> None:
+    (tmp_path / "0.tar").write_bytes(body_of(0))
+    with df.WebDataset(f"pipe:cat {tmp_path}/0.tar::pipe:cat /dev/zero", ["cls"]) as ds:
+        assert next(iter(ds)) == [0]
 
 
 def test_bad_shards_cost_themselves(served: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -180,6 +181,7 @@ def test_killed_again_and_again(server: Server, table: Path, tmp_path: Path, run
         while process.poll() is None:
             if len([*out.glob("[0-9]*.parquet")]) >= shards:
                 break
+            time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         done = json.loads((out / "download.json").read_text())["summary"]["shards"]
@@ -298,6 +300,14 @@ def test_values_that_fit_no_type(server: Server, tmp_path: Path) -> None:
     rows = [{"url": server.url(f"/{n}.jpg"), "n": value} for n, value in enumerate(odd, 10)]
     download_images(rows, tmp_path / "out", settings=Settings(ordered=True))
     assert [row["n"] for row in statuses(tmp_path / "out")] == [str(value) for value in odd]
+
+
+def test_the_caption_is_of_the_column_that_was_asked_for(server: Server, tmp_path: Path) -> None:
+    row = {"url": server.url("/1.jpg"), "caption": "another", "image": "a cat"}
+    download_images([row], tmp_path / "out", settings=Settings(caption="image"))
+    (found,) = statuses(tmp_path / "out")
+    assert (found["caption"], found["list_caption"]) == ("a cat", "another")
+    assert members(tmp_path / "out" / "00000.tar")["000000000.txt"] == b"a cat"
 
 
 def test_nothing_but_failures(tmp_path: Path, server: Server) -> None:
