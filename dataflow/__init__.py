@@ -59,6 +59,7 @@ from dataflow.errors import (
 from dataflow.flow import DataFlow
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
+from dataflow.image.decode import decode_image
 from dataflow.image.from_file import ImageFromFile
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.kinds import ProxyDataFlow, RNGDataFlow
@@ -207,6 +208,7 @@ __all__ = [
     "WorkerError",
     "__version__",
     "dataset",
+    "decode_image",
     "dump_dataflow_to_lmdb",
     "dump_dataflow_to_process_queue",
     "dump_dataflow_to_tfrecord",

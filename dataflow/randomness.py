@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +25,7 @@ import numpy as np
 __all__ = [
     "Place",
     "Tag",
+    "at_stage",
     "datapoint_rng",
     "enter",
     "first_of",
@@ -170,6 +173,19 @@ class nested:  # noqa: N801 - a context manager that reads as a verb; as a class
 
     def __exit__(self, *exc: object) -> None:
         _here.place.path = self._path
+
+
+@contextmanager
+def at_stage(number: int) -> Iterator[None]:
+    """Inside, draws belong to another stage of the same datapoint, from its first number on."""
+    here = _here.place
+    path = here.path
+    here.path = (number,)
+    here.serial += 1
+    try:
+        yield
+    finally:
+        here.path = path
 
 
 def in_datapoint() -> bool:

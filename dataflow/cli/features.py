@@ -63,6 +63,12 @@ def opencv() -> Lines:
     for name, key in (("jpeg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")):
         # Where the libraries lay when it was built says nothing.
         yield name, re.sub(r"^(\S*/|build-)", "", _built_with(text, key))
+    from dataflow.image import jpeg
+
+    if jpeg.is_native():
+        yield "native jpeg", f"libjpeg-turbo {jpeg.version()}: decodes parts, sees damage"
+    else:
+        yield "native jpeg", f"no: {jpeg.MISSING}"
     yield "simd", _built_with(text, "Dispatched code generation")
     parallel = _built_with(text, "Parallel framework")
     yield "parallel", f"{parallel} ({cv2.getNumThreads()} threads)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
@@ -13,7 +14,9 @@ from dataflow.codec.tar import members, read_member
 from dataflow.codec.tensor import bad
 from dataflow.epoch import Datapoint
 from dataflow.errors import CodecError, DatapointError, FetchError, MissingData
-from dataflow.image.decode import decode_image
+from dataflow.image.decode import decoded
+from dataflow.image.decoding import Decoding
+from dataflow.image.enough import Head, head_of
 from dataflow.sources.read import Reads
 from dataflow.stages.item import ItemStage
 
@@ -97,29 +100,42 @@ class DecodeSample(ItemStage):
     Args:
         select: see `WebDataset`.
         decode: whether to decode.
-        max_pixels: images that claim to have more are refused before they are decoded.
+        how: to decode images.
+        enough: leave out what the augmentors of the next stage do not take.
     """
 
     def __init__(
         self,
         select: Sequence[Choice] | None,
         decode: bool | Mapping[str, Callable[[bytes], Any]],
-        max_pixels: int,
+        how: Decoding,
+        enough: bool = False,
     ) -> None:
         self._select = select
+        self._enough = enough
+        self._heads: dict[int | str, Head] = {}  # by the component that an image is
         self._decode = bool(decode) or isinstance(decode, Mapping)
         own = decode if isinstance(decode, Mapping) else {}
         self._own = {suffix.lower().lstrip("."): function for suffix, function in own.items()}
-        self._max_pixels = max_pixels
+        self._how = how
 
     def apply(self, datapoint: Datapoint) -> Datapoint:
         sample: Any = datapoint
         if self._select is None:
-            return {name: self._value(sample, name) for name in sample}
-        names = [choice.of_sample(sample) for choice in self._select]
-        return [None if name is None else self._value(sample, name) for name in names]
+            return {name: self._value(sample, name, name) for name in sample}
+        names = enumerate(choice.of_sample(sample) for choice in self._select)
+        return [None if name is None else self._value(sample, name, at) for at, name in names]
 
-    def _value(self, sample: Mapping[str, Any], name: str) -> Any:
+    def with_next(self, stage: ItemStage, number: int) -> tuple[ItemStage, ItemStage]:
+        index = getattr(stage, "index", None)
+        found = head_of(stage, index, number) if self._enough and index is not None else None
+        if found is None or index is None:
+            return self, stage
+        own = copy(self)
+        own._enough, own._heads = False, {index: found[0]}
+        return own, found[1]
+
+    def _value(self, sample: Mapping[str, Any], name: str, at: int | str) -> Any:
         value = sample[name]
         kind = name.rpartition(".")[2]
         if not self._decode or name.startswith("__"):
@@ -127,7 +143,10 @@ class DecodeSample(ItemStage):
         place = f"{sample['__url__']}: {sample['__key__']}.{name}"
         decoder = self._own.get(name) or self._own.get(kind)
         if decoder is None and kind in IMAGES:
-            return decode_image(value, max_pixels=self._max_pixels, url=place)
+            head = self._heads.get(at)
+            return (
+                head.pixels(value, self._how, place) if head else decoded(value, self._how, place)
+            )
         decoder = decoder or _DECODERS.get(kind)
         if decoder is None:
             return value

@@ -14,7 +14,9 @@ from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError, FetchError
 from dataflow.http import DiskCache, Fetcher, FetchPolicy, make_fetcher
 from dataflow.http.urls import shown
-from dataflow.image.decode import check_image, decode_image
+from dataflow.image.decode import check_image, decoded, register, registered
+from dataflow.image.decoding import Decoding
+from dataflow.image.enough import head_of
 from dataflow.stages.item import AsyncStage, ItemStage
 from dataflow.stores import is_object
 from dataflow.stores.fetcher import ObjectFetcher
@@ -41,7 +43,7 @@ class Download(AsyncStage):
         concurrency: transfers in flight at once, in each worker.
         session: a `requests.Session` to use instead of libcurl.
         cache: keeps the bodies on disk.
-        max_pixels: images that claim to have more are refused.
+        max_pixels: images that claim to have more are refused; None: whatever comes is taken.
         verify: the component that has the hash of the bytes, and its algorithm.
         storage_options: for the library that reads URLs of object stores.
 
@@ -56,7 +58,7 @@ class Download(AsyncStage):
         concurrency: int,
         session: Any = None,
         cache: DiskCache | None = None,
-        max_pixels: int,
+        max_pixels: int | None,
         verify: tuple[Any, str] | None = None,
         storage_options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
@@ -105,7 +107,8 @@ class Download(AsyncStage):
         # Made where it is used: it has a thread, and its connections are this process's own.
         with self._lock:
             if of_store not in self._fetchers:
-                check = partial(check_image, max_pixels=self._max_pixels)
+                limit = self._max_pixels
+                check = None if limit is None else partial(check_image, max_pixels=limit)
                 if of_store:
                     self._fetchers[True] = ObjectFetcher(
                         self._policy_of_fetch,
@@ -169,18 +172,39 @@ def _verification(verify: Any) -> tuple[Any, str]:
 
 
 class Decode(ItemStage):
-    """Replaces component 0 or ``"image"``, the bytes of one, by its pixels: BGR, uint8, H×W×3.
+    """Replaces component 0 or ``"image"``, the bytes of one, by its pixels.
 
     Args:
-        max_pixels: images that claim to have more are refused before they are decoded.
+        how: to decode them.
+        enough: leave out what the augmentors of the next stage do not take.
     """
 
-    def __init__(self, max_pixels: int) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, how: Decoding, enough: bool = False) -> None:
+        self._decode: Callable[[bytes], Any] = partial(decoded, how=how)
+        self._how = how
+        self._enough = enough
 
-    def apply(self, datapoint: Datapoint) -> Datapoint:
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
         body = datapoint["image"] if isinstance(datapoint, dict) else datapoint[0]
-        return _with_image(datapoint, decode_image(body, max_pixels=self._max_pixels))
+        image = self._decode(body)
+        return None if image is None else _with_image(datapoint, image)
+
+    def with_next(self, stage: ItemStage, number: int) -> tuple[ItemStage, ItemStage]:
+        found = self._enough and (head_of(stage, 0, number) or head_of(stage, "image", number))
+        if not found:
+            return self, stage
+        head, rest = found
+        own = Decode(self._how)
+        own._decode = partial(head.pixels, how=self._how)
+        return own, rest
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"registered": registered()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, decoder in state.pop("registered").items():
+            register(name, decoder)
+        self.__dict__.update(state)
 
 
 def _with_image(datapoint: Datapoint, image: Any) -> Datapoint:

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from dataflow.dataset.shards import PIPE, Places, Shards, is_remote
 from dataflow.epoch import Epoch
 from dataflow.errors import ConfigError, DatapointError, FetchError, MissingData, UnknownLength
 from dataflow.failures import ErrorPolicy, OnError
-from dataflow.image.decode import MAX_PIXELS
+from dataflow.image.decoding import MAX_PIXELS, Decoding
 from dataflow.randomness import Tag, generator
 from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
@@ -96,6 +96,8 @@ class WebDataset(KeyedSource):
         shuffle: a new random order in each epoch.
         decode: False: leave bytes. A dict of functions, by suffix: what the bytes of such a file
             become, instead of what the table says; ``{"seg.png": f}`` is for those with both parts.
+            ``"enough"``: True, and of JPEGs only what augmentors that follow take; see
+            `NetworkImages`.
         on_error: what becomes of samples that cannot be read or decoded, or lack what is selected,
             and of shards that are not there, damaged, or no tar archives: ``"raise"``, ``"skip"``
             (counted in `stats`, listed by `errors`; `TooManyErrors` where all of the first 50
@@ -108,6 +110,7 @@ class WebDataset(KeyedSource):
         stream: see above; None: where a shard is not here.
         max_bytes: larger shards are not fetched, nor unpacked.
         max_pixels: images that claim to have more are refused before they are decoded.
+        **options: `mode`, `exif`, `alpha` and `lenient` of `dataflow.decode_image`.
 
     Raises:
         MissingData: a shard is not there, or cannot be fetched, or there are no samples at all.
@@ -124,16 +127,21 @@ class WebDataset(KeyedSource):
         select: Sequence[str] | None = None,
         shuffle: bool = False,
         *,
-        decode: bool | Mapping[str, Callable[[bytes], Any]] = True,
+        decode: bool | Literal["full", "enough"] | Mapping[str, Callable[[bytes], Any]] = True,
         on_error: OnError | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         cache_bytes: int | None = None,
         stream: bool | None = None,
         max_bytes: int = 16 << 30,
         max_pixels: int = MAX_PIXELS,
+        **options: Any,
     ) -> None:
         if isinstance(select, str) or (select is not None and not all(select)):
             raise ConfigError(f'select={select!r} must be a list of suffixes: ["jpg;png", "cls"]')
+        if isinstance(decode, str) and decode not in ("full", "enough"):
+            raise ConfigError(
+                f'decode={decode!r} must be True, False, "full", "enough" or a dict of functions'
+            )
         max_bytes = whole_number("max_bytes", max_bytes, 1)
         if cache_bytes is not None:
             cache_bytes = whole_number("cache_bytes", cache_bytes, 1)
@@ -147,7 +155,12 @@ class WebDataset(KeyedSource):
         wanted = None if choices is None else frozenset(n for one in choices for n in one.names)
         self._built = [
             ReadSample(self._shards, wanted),
-            DecodeSample(choices, decode, max_pixels),
+            DecodeSample(
+                choices,
+                decode if isinstance(decode, Mapping) else bool(decode),
+                Decoding(max_pixels=max_pixels, **options),
+                decode == "enough",
+            ),
         ]
         self._streams = any(map(is_remote, self.urls)) if stream is None else bool(stream)
         self._has_keys = not self._streams

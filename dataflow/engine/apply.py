@@ -18,7 +18,7 @@ from dataflow.plan.ops import OpChain
 from dataflow.plan.tasks import EXHAUSTED, LOADER, Task
 from dataflow.plan.whole import FlowLoader
 from dataflow.randomness import Place, Tag, enter, leave, place
-from dataflow.stages.item import AsyncStage
+from dataflow.stages.item import AsyncStage, OfNext
 
 __all__ = ["PENDING", "Begin", "Maker", "OpExecutor", "Raised"]
 
@@ -147,6 +147,10 @@ class OpExecutor:
                     here.serial += 1
                     try:
                         value = apply(value)
+                    except OfNext as error:
+                        if not isinstance(error.error, catches):
+                            raise error.error from None
+                        return Raised(error.error, at + 1)
                     except catches as error:
                         return Raised(error, at)
                     finally:

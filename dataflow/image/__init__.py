@@ -2,7 +2,7 @@
 
 from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
-from dataflow.image.decode import check_image, decode_image, image_size
+from dataflow.image.decode import check_image, decode_image, image_size, register
 from dataflow.image.from_file import ImageFromFile
 from dataflow.image.sheet import contact_sheet
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
@@ -19,4 +19,5 @@ __all__ = [
     "contact_sheet",
     "decode_image",
     "image_size",
+    "register",
 ]

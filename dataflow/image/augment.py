@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,13 @@ class ImageMap:
         except Exception as error:
             self.failures.add(error)
             return None
+
+    def without(self, count: int) -> ImageMap:
+        """The function of new images to which the first `count` augmentors were applied."""
+        rest = copy(self)
+        rest.augmentors = self.augmentors.without(count)
+        rest.copy = False
+        return rest
 
     def _augment(self, img: Image) -> Image:
         protect = self.copy and isinstance(img, np.ndarray)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
-from dataflow.image.decode import MAX_PIXELS, decode_image
+from dataflow.image.decode import decoded
+from dataflow.image.decoding import Decoding
+from dataflow.image.enough import Head, head_of
 from dataflow.imgaug.arguments import shape_2d
+from dataflow.imgaug.chain import AugmentorList
+from dataflow.imgaug.resize import Resize
 from dataflow.sources.columns import Columns
 from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.read import ReadFile
@@ -33,6 +37,9 @@ class ImageFromFile(KeyedSource):
             grey, H×W×1.
         resize: (height, width) in pixels, or one int for a square; bilinear. None leaves the sizes.
         shuffle: a new random order in each epoch.
+        decode: with ``"enough"``, of JPEGs only as much is decoded as `resize`, or augmentors that
+            follow, take; see `NetworkImages`.
+        **options: `exif`, `alpha`, `lenient` and `max_pixels` of `dataflow.decode_image`.
 
     Raises:
         FetchError: (from the iterator) a file cannot be read; `on_error` of a runner decides.
@@ -47,6 +54,9 @@ class ImageFromFile(KeyedSource):
         channel: int = 3,
         resize: Any = None,
         shuffle: bool = False,
+        *,
+        decode: Literal["full", "enough"] = "full",
+        **options: Any,
     ) -> None:
         if isinstance(files, (str, bytes)) or not len(files):
             raise ConfigError(f"files={files!r} must be a list of at least one path")
@@ -57,7 +67,10 @@ class ImageFromFile(KeyedSource):
         self.resize = None if resize is None else shape_2d("resize", resize)
         self.shuffle = shuffle
         self._paths: Sequence[Any] = Columns(map(os.fspath, files))
-        self._built = [ReadFile(_MAX_BYTES), _Pixels(self.channel, self.resize)]
+        if decode not in ("full", "enough"):
+            raise ConfigError(f'decode={decode!r} must be "full" or "enough"')
+        how = Decoding("rgb" if self.channel == 3 else "grey", **options)
+        self._built = [ReadFile(_MAX_BYTES), _Pixels(how, self.resize, decode == "enough")]
 
     def keys(self) -> Sequence[Any]:
         return self._paths
@@ -86,15 +99,27 @@ def _twice(key: list[str]) -> list[str]:
 class _Pixels(ItemStage):
     """Bytes and path to pixels, as `ImageFromFile` delivers them."""
 
-    def __init__(self, channel: int, resize: tuple[int, int] | None) -> None:
-        self._grey = channel == 1
+    def __init__(self, how: Decoding, resize: tuple[int, int] | None, enough: bool) -> None:
+        self._how = how
         self._resize = resize
+        self._enough = enough
+        self._decode: Callable[..., Any] = decoded
+        if enough and resize is not None:
+            self._decode = Head(AugmentorList([Resize(resize)]), 1, 0).pixels
 
-    def apply(self, datapoint: Datapoint) -> Datapoint:
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
         body, path = datapoint
-        image: Any = decode_image(body, max_pixels=MAX_PIXELS, url=path, grey=self._grey)
-        if self._resize is not None:
+        image: Any = self._decode(body, self._how, path)
+        if image is None:
+            return None
+        if self._resize is not None and not self._enough:
             image = cv2.resize(image, self._resize[::-1])
-        if self._grey:
-            return [image[:, :, np.newaxis]]
-        return [cv2.cvtColor(image, cv2.COLOR_BGR2RGB)]
+        return [image[:, :, np.newaxis] if image.ndim == 2 else image]
+
+    def with_next(self, stage: ItemStage, number: int) -> tuple[ItemStage, ItemStage]:
+        found = self._enough and self._resize is None and head_of(stage, 0, number)
+        if not found:
+            return self, stage
+        own = _Pixels(self._how, None, True)
+        own._decode = found[0].pixels
+        return own, found[1]

@@ -9,13 +9,15 @@ Every loop here either goes on by `bytes.find` and `re`, or has a limit, so that
 is in it, takes longer than a scan of its bytes.
 
 Sources: JPEG, ITU-T T.81 annex B; PNG, RFC 2083; WebP, RFC 9649; GIF89a; TIFF 6.0; AVIF, ISO/IEC
-14496-12 (boxes) and 23008-12 (``ispe``); PPM and PGM, https://netpbm.sourceforge.net/doc/.
+14496-12 (boxes) and 23008-12 (``ispe``); PPM and PGM, https://netpbm.sourceforge.net/doc/; JPEG
+2000, ITU-T T.800 annexes A and I; JPEG XL, ISO/IEC 18181-2 (its signatures only).
 """
 
 from __future__ import annotations
 
 import re
 import struct
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
@@ -41,12 +43,15 @@ class Header(NamedTuple):
         size: (height, width) in pixels as stored, before any rotation that EXIF asks for; None
             where the file is too short or too broken to say.
         problem: ``"truncated"`` where the end is missing, ``"corrupt"`` where the structure is
-            broken, None where no fault was found. Pixel data is not looked at.
+            broken, None where no fault was found. Of pixel data only the check sums of PNG are
+            looked at.
+        channels: of a JPEG; None of others.
     """
 
     format: str
     size: tuple[int, int] | None
     problem: Problem | None
+    channels: int | None = None
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
@@ -59,7 +64,10 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def read_header(data: bytes) -> Header | None:
-    """The header of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM or AVIF image; None for others."""
+    """The header of an image; None where it is none of a format that is known.
+
+    These are JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF, JPEG 2000, HEIC and JPEG XL.
+    """
     for magic, name, reader in _FORMATS:
         if data.startswith(magic):
             if name == "WebP" and data[8:12] != b"WEBP":
@@ -68,15 +76,18 @@ def read_header(data: bytes) -> Header | None:
                 return Header(name, *reader(data))
             except (struct.error, IndexError):  # a field lies beyond the end
                 return Header(name, None, "truncated")
-    if data[4:8] == b"ftyp" and b"avif" in data[8:64]:
+    if data[4:8] == b"ftyp" and (brand := _brand(data[8:64])):
         try:
-            return Header("AVIF", *_avif(data))
+            return Header(brand, *_avif(data))
         except (struct.error, IndexError):
-            return Header("AVIF", None, "truncated")
+            return Header(brand, None, "truncated")
     return None
 
 
-_Found: TypeAlias = tuple[tuple[int, int] | None, Problem | None]
+_Found: TypeAlias = (
+    tuple[tuple[int, int] | None, Problem | None]
+    | tuple[tuple[int, int] | None, Problem | None, int | None]
+)
 
 # Any number of FF may stand before the code. Not `\xff+`, which is quadratic on a file of FF.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -114,8 +125,9 @@ def _jpeg(data: bytes) -> _Found:
             if frame in _SEQUENTIAL and data[position + 2] == components:
                 # The only scan: in its data no marker but the end can occur. In a whole file
                 # the end is at the end, so that searching backward finds it at once.
-                return size, None if data.rfind(b"\xff\xd9", position) >= 0 else "truncated"
-            return size, _problem_of_scans(data, position + length)
+                ends = data.rfind(b"\xff\xd9", position) >= 0
+                return size, None if ends else "truncated", components
+            return size, _problem_of_scans(data, position + length), components
         position += length
     return size, "corrupt"
 
@@ -149,24 +161,30 @@ def _problem_of_scans(data: bytes, start: int) -> Problem | None:
 _U16 = struct.Struct(">H")
 _U16_U16 = struct.Struct(">HH")
 _U32_U32 = struct.Struct(">II")
-_IEND = b"\0\0\0\0IEND\xaeB`\x82"
+_PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"IDAT"))
 
 
 def _png(data: bytes) -> _Found:
     width, height = _U32_U32.unpack_from(data, 16)
     if data[12:16] != b"IHDR":
         return None, "corrupt"
-    if data.endswith(_IEND):
-        return (height, width), None
-    position = 8
+    position, damaged, view = 8, False, memoryview(data)
     for _ in range(_MAX_SEGMENTS * 10):  # encoders cut the pixels into chunks of 8 kB
         if position + 12 > len(data):
-            return (height, width), "truncated"
+            break
         length, kind = struct.unpack_from(">I4s", data, position)
-        position += 12 + length
+        end = position + 12 + length
+        if end > len(data):
+            break
+        if kind in _PNG_PIXELS:  # libpng takes no others, and complains on standard error
+            (expected,) = struct.unpack_from(">I", data, end - 4)
+            damaged = damaged or zlib.crc32(view[position + 4 : end - 4]) != expected
         if kind == b"IEND":
-            return (height, width), None if position <= len(data) else "truncated"
-    return (height, width), "corrupt"
+            return (height, width), "corrupt" if damaged else None
+        position = end
+    else:
+        return (height, width), "corrupt"
+    return (height, width), "truncated"
 
 
 def _webp(data: bytes) -> _Found:
@@ -188,8 +206,27 @@ def _webp(data: bytes) -> _Found:
 
 
 def _gif(data: bytes) -> _Found:
-    width, height = struct.unpack_from("<HH", data, 6)
-    return (height, width), None
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    if data.endswith(b"\0;"):  # the last block of an image, and the trailer
+        return (height, width), None
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    for _ in range(_MAX_SEGMENTS):
+        kind = data[position]
+        if kind == 0x3B:
+            return (height, width), None
+        if kind == 0x21:
+            position += 2
+        elif kind == 0x2C:
+            flags = data[position + 9]
+            position += 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+        else:
+            return (height, width), "corrupt"
+        for _ in range(_MAX_SEGMENTS * 100):
+            if not data[position]:
+                break
+            position += 1 + data[position]
+        position += 1
+    return (height, width), "corrupt"
 
 
 def _bmp(data: bytes) -> _Found:
@@ -220,6 +257,33 @@ def _pnm(data: bytes) -> _Found:
     channels = 3 if data[1:2] == b"6" else 1
     size = width * height * channels * (1 if most < 256 else 2)
     return (height, width), "truncated" if match.end() + size > len(data) else None
+
+
+def _brand(brands: bytes) -> str | None:
+    """Which kind of image a file of ISO's boxes is."""
+    if b"avif" in brands:
+        return "AVIF"
+    found = any(name in brands for name in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1"))
+    return "HEIC" if found else None
+
+
+def _jp2(data: bytes) -> _Found:
+    at = data.find(b"ihdr", 0, 1 << 16)
+    if at < 0:
+        return None, "corrupt"
+    height, width = _U32_U32.unpack_from(data, at + 4)
+    return (height, width), None if data.rfind(b"\xff\xd9") > at else "truncated"
+
+
+def _j2k(data: bytes) -> _Found:
+    right, bottom, left, top = struct.unpack_from(">IIII", data, 8)
+    if right <= left or bottom <= top:
+        return None, "corrupt"
+    return (bottom - top, right - left), None if data.rfind(b"\xff\xd9") > 0 else "truncated"
+
+
+def _jxl(data: bytes) -> _Found:
+    return None, None
 
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
@@ -293,4 +357,8 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[bytes], _Found]], ...] = (
     (b"MM\0*", "TIFF", _tiff),
     (b"II+\0", "TIFF", _tiff),
     (b"MM\0+", "TIFF", _tiff),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000", _jp2),
+    (b"\xff\x4f\xff\x51", "JPEG 2000", _j2k),
+    (b"\xff\x0a", "JPEG XL", _jxl),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL", _jxl),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from dataflow.errors import ConfigError
@@ -57,6 +58,8 @@ class AugmentorList(ImageAugmentor):
         augmentors: augmentors, or functions image → image (see `MapImage`).
     """
 
+    _first = 0  # those before it were applied elsewhere
+
     def __init__(self, augmentors: Any) -> None:
         if not isinstance(augmentors, list | tuple):
             raise ConfigError(f"augmentors={augmentors!r} must be a list")
@@ -71,13 +74,19 @@ class AugmentorList(ImageAugmentor):
 
     def get_transform(self, img: Image) -> Transform:
         parts: list[Transform] = []
-        for part, augmentor in enumerate(self.augmentors):
+        for part, augmentor in enumerate(self.augmentors[self._first :], self._first):
             first = None
             if part == 0:  # the others must wait for the image that this one makes
                 with nested(0):
                     first = augmentor.get_transform(img)
             parts.append(PartTransform(augmentor.get_transform, part, first))
         return TransformList(parts)
+
+    def without(self, count: int) -> AugmentorList:
+        """The list for images to which the first `count` were applied."""
+        rest = copy(self)
+        rest._first = count
+        return rest
 
     def __repr__(self) -> str:
         rows = "".join(f"  {augmentor!r},\n" for augmentor in self.augmentors)
@@ -108,7 +117,7 @@ def effect_of(augmentor: Any) -> Effect:
         own: Effect = augmentor._effect  # a property where it depends on the arguments
         return own if isinstance(own, Effect) else Effect.UNKNOWN
     result = Effect.KEPT
-    for part in augmentor.augmentors:
+    for part in augmentor.augmentors[augmentor._first :]:
         if (effect := effect_of(part)) is not Effect.KEPT:
             return effect  # from here on the array is another one
     return result

@@ -23,6 +23,7 @@ class OpChain:
         numbers: each stage's number in the chain, part of the key of its random numbers.
         policies: who decides about a failure of the loader and of each stage. Consumer only.
         lends: keys are datapoints that somebody else goes on using; not so in another process.
+        sealed: what was added last may run elsewhere than what will be.
     """
 
     loader: Callable[[Any], Any] | None = None
@@ -30,9 +31,13 @@ class OpChain:
     numbers: list[int] = field(default_factory=list)
     policies: list[ErrorPolicy | None] = field(default_factory=lambda: [None])
     lends: bool = False
+    sealed: bool = False
 
     def add(self, stage: ItemStage, number: int) -> None:
         """One more stage downstream of the others."""
+        if self.stages and not self.sealed:
+            self.stages[-1], stage = self.stages[-1].with_next(stage, number)
+        self.sealed = False
         self.stages.append(stage)
         self.numbers.append(number)
         self.policies.append(None)

@@ -13,6 +13,8 @@ batch to workers    a batch upstream of a runner is built by the worker that mak
 source to worker    an iterator upstream of a runner is read in a worker, with the stages on it
                     where there is a single one; with ``replicate=True`` in each
 fill behind         a batch downstream of a runner is filled by a thread behind the loop
+divide anew         a stage takes over from the next one what is less work together, such as cutting
+                    out of an image that is being decoded
 =================== ============================================================================
 
 None of them changes what comes: positions, random numbers, errors and states are those of the
@@ -285,6 +287,8 @@ def _fused(
     match record:
         case RunnerOp():
             _run_on(fragment, flow)
+            for chain in fragment.chains:
+                chain.sealed = chain.sealed or record.stays
         case OrderOp():
             fragment.index_sources = [Ordered(flow, fragment.index_sources)]
             fragment.note(ORDER_TO_KEYS)

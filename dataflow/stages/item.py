@@ -12,7 +12,19 @@ from dataflow.kinds import ProxyDataFlow
 from dataflow.randomness import Tag
 from dataflow.records import ItemOp, Record
 
-__all__ = ["AsyncStage", "ItemStage"]
+__all__ = ["AsyncStage", "ItemStage", "OfNext"]
+
+
+class OfNext(Exception):
+    """A stage that does a part of the next one's work failed at that.
+
+    Args:
+        error: what the next stage would have raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class ItemStage(ProxyDataFlow):
@@ -27,6 +39,15 @@ class ItemStage(ProxyDataFlow):
     def apply(self, datapoint: Datapoint) -> Datapoint | None:
         """The new datapoint, or None to drop it."""
         raise NotImplementedError(f"{type(self).__name__} defines no apply()")
+
+    def with_next(self, stage: ItemStage, number: int) -> tuple[ItemStage, ItemStage]:
+        """Itself and the stage that follows, or what does the same work with another division.
+
+        Args:
+            stage: the one downstream.
+            number: its number in the chain.
+        """
+        return self, stage
 
     def _to_record(self, inputs: tuple[Record, ...]) -> Record:
         return ItemOp(self, inputs, self)
