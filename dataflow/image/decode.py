@@ -129,7 +129,7 @@ def checked(
     if header is None:
         called = f", which the server called {content_type[:80]!r}" if content_type else ""
         raise _error("not_image", f"{_kind(data)}{called}", url)
-    name, size, problem, _channels = header
+    name, size, problem = header[:3]
     if size is not None and size[0] * size[1] > max_pixels:
         what = f"a {name} of {size[0]}×{size[1]} pixels, more than max_pixels={max_pixels}"
         raise _error("too_large", what, url)
@@ -196,9 +196,9 @@ def plain_pixels(
         return _by_own(own, header.format, data, how, url)
     if header.format == "JPEG":
         image = _jpeg(data, header, how, url)
-        turn = orientation(data, "JPEG") if how.exif else 1
+        turn = orientation(data, header) if how.exif else 1
         return turned(image, turn) if turn != 1 else image
-    turn = _left_to_turn(data, header.format, how.exif)
+    turn = _left_to_turn(data, header, how.exif)
     see_through = how.alpha != "drop" or (header.format == "TIFF" and _has_alpha(data))
     if see_through or how.mode == "unchanged":
         image = _by_opencv(data, cv2.IMREAD_UNCHANGED, url)
@@ -212,7 +212,7 @@ def plain_pixels(
         if how.mode == "rgb":
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     if header.format == "TIFF":
-        return image if how.exif else without(image, orientation(data, "TIFF"))
+        return image if how.exif else without(image, orientation(data, header))
     return turned(image, turn) if turn != 1 else image
 
 
@@ -297,9 +297,9 @@ def _by_own(
     return image if how.mode == "unchanged" else _arranged(np.ascontiguousarray(image), how)
 
 
-def _left_to_turn(data: bytes, kind: str, exif: bool) -> int:
+def _left_to_turn(data: bytes, header: Header, exif: bool) -> int:
     # Of a TIFF, OpenCV has done it.
-    return orientation(data, kind) if exif and kind in ("PNG", "WebP", "AVIF") else 1
+    return orientation(data, header) if exif and header.format in ("PNG", "WebP", "AVIF") else 1
 
 
 def _has_alpha(data: bytes) -> bool:

@@ -89,7 +89,7 @@ class Head:
             shape = image.shape
         else:
             assert header.size is not None, "it was checked"
-            turn = orientation(data, "JPEG") if how.exif else 1
+            turn = orientation(data, header) if how.exif else 1
             shape = (*turned_size(header.size, turn), *(() if how.mode == "grey" else (3,)))
         view = _View(shape)
         steps: list[Transform] = []

@@ -46,12 +46,14 @@ class Header(NamedTuple):
             broken, None where no fault was found. Of pixel data only the check sums of PNG are
             looked at.
         channels: of a JPEG; None of others.
+        exif: where in a JPEG the data of its EXIF begins; 0: it has none.
     """
 
     format: str
     size: tuple[int, int] | None
     problem: Problem | None
     channels: int | None = None
+    exif: int = 0
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
@@ -86,7 +88,7 @@ def read_header(data: bytes) -> Header | None:
 
 _Found: TypeAlias = (
     tuple[tuple[int, int] | None, Problem | None]
-    | tuple[tuple[int, int] | None, Problem | None, int | None]
+    | tuple[tuple[int, int] | None, Problem | None, int | None, int]
 )
 
 # Any number of FF may stand before the code. Not `\xff+`, which is quadratic on a file of FF.
@@ -94,12 +96,12 @@ _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
-_END, _SCAN = 0xD9, 0xDA
+_END, _SCAN, _APP1 = 0xD9, 0xDA, 0xE1
 
 
 def _jpeg(data: bytes) -> _Found:
     size: tuple[int, int] | None = None
-    frame = components = 0
+    frame = components = exif = 0
     position = 2
     for _ in range(_MAX_SEGMENTS):
         marker = _MARKER.search(data, position)
@@ -119,6 +121,8 @@ def _jpeg(data: bytes) -> _Found:
             return size, "truncated"
         if length < 2:
             return size, "corrupt"
+        if code == _APP1 and not exif and data[position + 2 : position + 8] == b"Exif\0\0":
+            exif = position + 8
         if code == _SCAN:
             if size is None:
                 return None, "corrupt"
@@ -126,8 +130,8 @@ def _jpeg(data: bytes) -> _Found:
                 # The only scan: in its data no marker but the end can occur. In a whole file
                 # the end is at the end, so that searching backward finds it at once.
                 ends = data.rfind(b"\xff\xd9", position) >= 0
-                return size, None if ends else "truncated", components
-            return size, _problem_of_scans(data, position + length), components
+                return size, None if ends else "truncated", components, exif
+            return size, _problem_of_scans(data, position + length), components, exif
         position += length
     return size, "corrupt"
 

@@ -18,10 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.image.header import Header
+
 __all__ = ["moved_boxes", "orientation", "tags", "turned", "turned_size", "upright", "without"]
 
 _ORIENTATION = 274
-_FAR = 1 << 17  # a camera's thumbnail may stand before it
+_FAR = 1 << 16  # the largest segment of a JPEG
 _MAX_ENTRIES = 1000
 
 # A quarter turn each, counter-clockwise, then a mirror: 0 exchanges top and bottom, 1 the sides.
@@ -42,17 +44,20 @@ _OF_AVIF = {
 _INVERSE = {6: 8, 8: 6}
 
 
-def orientation(data: bytes, kind: str) -> int:
+def orientation(data: bytes, header: Header) -> int:
     """What is to be done with the pixels as they are stored, 1 to 8 as in EXIF; 1: nothing.
 
     Args:
         data: the file.
-        kind: its format, as `read_header` names it.
+        header: of it.
     """
     try:
-        if kind == "AVIF":
+        if header.format == "AVIF":
             return _of_avif(data)
-        block = _BLOCKS[kind](data) if kind in _BLOCKS else None
+        if header.format == "JPEG":
+            block = data[header.exif : header.exif + _FAR] if header.exif else None
+        else:
+            block = _BLOCKS[header.format](data) if header.format in _BLOCKS else None
         found = 1 if block is None else tags(block, (_ORIENTATION,)).get(_ORIENTATION, 1)
     except (struct.error, IndexError):
         return 1
@@ -156,11 +161,6 @@ def tags(block: bytes, wanted: Iterable[int]) -> dict[int, int]:
     return found
 
 
-def _of_jpeg(data: bytes) -> bytes | None:
-    at = data.find(b"Exif\0\0", 6, _FAR)
-    return data[at + 6 : at + _FAR] if at > 0 and data[at - 4 : at - 2] == b"\xff\xe1" else None
-
-
 def _of_png(data: bytes) -> bytes | None:
     position = 8
     for _ in range(_MAX_ENTRIES):
@@ -201,7 +201,6 @@ def _of_tiff(data: bytes) -> bytes:
 
 
 _BLOCKS: dict[str, Callable[[bytes], bytes | None]] = {
-    "JPEG": _of_jpeg,
     "PNG": _of_png,
     "WebP": _of_webp,
     "TIFF": _of_tiff,
