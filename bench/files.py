@@ -4,8 +4,9 @@
 
 The photos are drawn, with the sizes and the weight of ImageNet's. All systems read the same files
 in the same order and call OpenCV's functions alike; only tf.data decodes with its own, and no more
-than the part that is cut out, as dataflow does with ``decode="enough"``. The limit are two processes that keep nothing of what they make.
-Where a system has settings, a few runs of each decide which of them is measured.
+than the part that is cut out, as dataflow does with ``decode="enough"``. The limit are two
+processes that keep nothing of what they make. Where a system has settings, a few runs of each
+decide which of them is measured.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import decode_image
 from dataflow.image.from_file import ImageFromFile
+from dataflow.image.tensor import to_tensor
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.kinds import ProxyDataFlow, RNGDataFlow
 from dataflow.remote import (
@@ -219,6 +220,7 @@ __all__ = [
     "send_dataflow_zmq",
     "serve",
     "stream",
+    "to_tensor",
     "utils",
 ]
 

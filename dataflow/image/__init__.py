@@ -5,6 +5,7 @@ from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import check_image, decode_image, image_size, register
 from dataflow.image.from_file import ImageFromFile
 from dataflow.image.sheet import contact_sheet
+from dataflow.image.tensor import to_tensor
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.image.view import Viewer
 
@@ -20,4 +21,5 @@ __all__ = [
     "decode_image",
     "image_size",
     "register",
+    "to_tensor",
 ]
