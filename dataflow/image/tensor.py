@@ -119,8 +119,9 @@ def to_tensor(
             found = (found[0][::-1], found[1][::-1])
         mean, std = found
     if std is None or len(mean) != len(std) or min(std) <= 0:
-        raise ConfigError(f"mean={mean!r}, std={std!r}: there must be as many of both, std
-        positive")
+        raise ConfigError(
+            f"mean={mean!r}, std={std!r}: there must be as many of both, and std positive"
+        )
     if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
         raise ConfigError(f"dtype={dtype!r} must be float16, float32 or float64")
     return ToTensor(mean, std, order, given, dtype)

@@ -47,7 +47,7 @@ def test_tensors() -> None:
     assert found.dtype == torch.float32 and found.is_contiguous()
     np.testing.assert_allclose(found.numpy(), by_hand(batch), atol=1e-5)
     assert df.to_tensor(dtype="float16")(torch.from_numpy(batch[0])).dtype == torch.float16
-    with pytest.raises(TypeError, match="torch.float32"):
+    with pytest.raises(TypeError, match=r"torch\.float32"):
         df.to_tensor()(found.movedim(1, 3))
 
 
@@ -66,7 +66,7 @@ def test_in_workers() -> None:
         ({"mean": "cifar"}, "mean='cifar'"),
         ({"mean": (0.5,), "std": (0.5, 0.5)}, "as many of both"),
         ({"mean": (0.5,)}, "std=None"),
-        ({"mean": (0.5,), "std": (0,)}, "std positive"),
+        ({"mean": (0.5,), "std": (0,)}, "and std positive"),
         ({"order": "gbr"}, "order='gbr'"),
         ({"dtype": np.uint8}, "must be float16"),
     ],
