@@ -61,6 +61,7 @@ from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import decode_image
 from dataflow.image.from_file import ImageFromFile
+from dataflow.image.sample import AugmentSample
 from dataflow.image.tensor import to_tensor
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.kinds import ProxyDataFlow, RNGDataFlow
@@ -130,6 +131,7 @@ __all__ = [
     "AugmentImageComponent",
     "AugmentImageComponents",
     "AugmentImageCoordinates",
+    "AugmentSample",
     "BatchData",
     "BatchDataByShape",
     "CacheData",

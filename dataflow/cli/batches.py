@@ -9,6 +9,7 @@ import cv2
 
 from dataflow import imgaug
 from dataflow.dataset import ImageFolder, WebDataset
+from dataflow.dataset.folders import class_names
 from dataflow.dataset.samples import IMAGES
 from dataflow.engine.runners import MultiThreadRunner, PrefetchDataZMQ
 from dataflow.stages import BatchData
@@ -26,7 +27,7 @@ def folder_images(folder: Path, *, shuffle: bool) -> ImageFolder:
     """
     train = folder / "train"
     # One sub-folder a class in it: otherwise `train` is itself a class.
-    within = train.is_dir() and any(entry.is_dir() for entry in train.iterdir())
+    within = train.is_dir() and bool(class_names(train))
     return ImageFolder(train if within else folder, shuffle)
 
 

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dataflow.dataset.files import FileImages, ImageFolder
+from dataflow.dataset.folders import class_names
+from dataflow.dataset.frames import frame_of
 from dataflow.dataset.ilsvrc_files import read_listing
 from dataflow.dataset.ilsvrc_forms import Request, understand
 from dataflow.dataset.ilsvrc_meta import EXPECTED_IMAGES
 from dataflow.dataset.network import NetworkImages
+from dataflow.dataset.voc import read_annotation
 from dataflow.errors import ConfigError, FetchError, MissingData
 from dataflow.http import FetchPolicy, make_fetcher
 from dataflow.sources.columns import Columns
@@ -140,19 +143,35 @@ class ILSVRC12(NetworkImages):
 
     @staticmethod
     def get_training_bbox(
-        bbox_dir: str | os.PathLike[str], imglist: Iterable[Sequence[Any]]
+        bbox_dir: str | os.PathLike[str],
+        imglist: Iterable[Sequence[Any]],
+        images: str | os.PathLike[str] | None = None,
     ) -> list[npt.NDArray[np.float32] | None]:
         """The box of the first object in each image: xmin, ymin, xmax, ymax in pixels, float32.
 
         Args:
             bbox_dir: the folder of the annotations, with the images' names and ``.xml``.
             imglist: file name and label of each image, as `imglist`.
+            images: the folder of the images. With it, boxes are turned as the images are by EXIF
+                (a few of ImageNet's have it), and sizes are compared.
 
         Returns:
             A box for each image; None where there is no annotation, or it cannot be read.
+
+        Raises:
+            DatapointError: an image has another size than its annotation says.
         """
         folder = Path(bbox_dir)
-        return [_box_of((folder / name).with_suffix(".xml")) for name, *_ in imglist]
+        boxes = []
+        for name, *_ in imglist:
+            file = (folder / name).with_suffix(".xml")
+            box = _box_of(file)
+            if box is not None and images is not None:
+                said = read_annotation(file).size
+                frame = frame_of((Path(images) / name).read_bytes(), said, True, str(file))
+                box = box if frame is None else frame.boxes(box[np.newaxis])[0]
+            boxes.append(box)
+        return boxes
 
     def _reader(self) -> Any:
         # The same class for both kinds of location, as scripts expect; a folder's has no network.
@@ -265,7 +284,7 @@ class _Folder(_Web):
 
     def synsets(self) -> list[str]:
         classes = self._classes()
-        return [] if classes is None else sorted(e.name for e in classes.iterdir() if e.is_dir())
+        return [] if classes is None else class_names(classes)
 
     def _classes(self) -> Path | None:
         """The folder with one sub-folder of training images a class."""

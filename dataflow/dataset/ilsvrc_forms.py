@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataflow.dataset.arguments import place_of
+from dataflow.dataset.folders import class_names
 from dataflow.dataset.ilsvrc_meta import META_FOLDER
 from dataflow.errors import ConfigError
 
@@ -131,7 +132,7 @@ def _check_classes(folder: Path) -> None:
     if not listing.is_file():
         return
     known = listing.read_text("utf-8").split()
-    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    found = class_names(folder)
     if found != known and set(found) <= set(known):
         raise ConfigError(
             f"{folder} has {len(found)} of the {len(known)} classes in {listing}: labels may be "

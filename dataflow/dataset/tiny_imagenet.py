@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dataflow.dataset.arguments import existing_folder, one_of
-from dataflow.dataset.files import SUFFIXES, FileImages
+from dataflow.dataset.files import FileImages
+from dataflow.dataset.folders import is_image
 from dataflow.errors import MissingData
 from dataflow.sources.columns import Columns
 
@@ -60,7 +61,7 @@ def _training(folder: Path, labels: dict[str, int]) -> list[list[Any]]:
         [str(path), label]
         for synset, label in labels.items()
         for path in sorted((folder / synset / "images").glob("*"))
-        if path.suffix.lower() in SUFFIXES
+        if is_image(path.name)
     ]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +14,13 @@ from numpy.typing import NDArray
 
 from dataflow.dataset.arguments import existing_folder, one_of
 from dataflow.dataset.files import FileImages
+from dataflow.dataset.folders import is_image
+from dataflow.dataset.frames import frame_of
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError, DatapointError, FetchError, MissingData
 from dataflow.image.boxes import clipped
 from dataflow.sources.columns import Columns
+from dataflow.sources.read import Counts
 from dataflow.stages.item import ItemStage
 
 __all__ = ["VOC_CLASSES", "Annotation", "PascalVOC", "read_annotation"]
@@ -42,11 +47,13 @@ class Annotation(NamedTuple):
         boxes: float32, N×4: (x0, y0, x1, y1), left, top, right and bottom edge in pixels.
         names: of their classes.
         difficult: bool, N: marked as hard to recognise; the challenge does not count these.
+        size: (height, width) of the image in pixels, where the file tells it.
     """
 
     boxes: NDArray[np.float32]
     names: list[str]
     difficult: NDArray[np.bool_]
+    size: tuple[int, int] | None = None
 
 
 class PascalVOC(FileImages):
@@ -57,7 +64,11 @@ class PascalVOC(FileImages):
 
     A box is (x0, y0, x1, y1), the edges in pixels, where pixel (column i, row j) covers
     [i, i+1) × [j, j+1): width is x1 - x0. The files count pixels from 1 and name the first and the
-    last one inside, so 1 is subtracted from xmin and ymin only. Boxes are clipped to the image.
+    last one inside, so 1 is subtracted from xmin and ymin only. Boxes are clipped to the image;
+    those that are wholly outside are dropped, and counted in `stats` as ``dropped_objects``. Where
+    the image is turned as EXIF asks for, so are they, if the annotation's size says that they are
+    of the pixels as stored; where that is neither of both sizes, the datapoint fails with both in
+    the message.
 
     Files are read in the workers; `parallel` as in `NetworkImages`. An image or an annotation that
     cannot be used is skipped and counted, or raised with ``on_error="raise"``. `AugmentImageBoxes`
@@ -105,19 +116,23 @@ class PascalVOC(FileImages):
         if not listing.is_file():
             raise MissingData(f"{listing} is missing; {expected}")
         lines = listing.read_text("utf-8").splitlines()
-        self.ids = [words[0] for line in lines if (words := line.split())]
+        files = _by_stem(folder / "JPEGImages")
+        self.ids = [_name(stripped, files) for line in lines if (stripped := line.strip())]
         wrong = next((name for name in self.ids if os.path.basename(name) != name), None)
         if wrong is not None or not self.ids:
             raise MissingData(f"{listing} has a line {wrong!r} that names no image; {expected}")
         self.datapoints = Columns(
-            (str(folder / f"JPEGImages/{name}.jpg") for name in self.ids),
+            (str(folder / "JPEGImages" / files.get(name, f"{name}.jpg")) for name in self.ids),
             (str(folder / f"Annotations/{name}.xml") for name in self.ids),
         )
+        if self.decode == "enough":
+            raise ConfigError('decode="enough" would cut images without their boxes')
         self.__objects: list[ItemStage] | None = None
 
     def _stages(self) -> list[ItemStage]:
         if self.__objects is None:
-            self.__objects = [*super()._stages(), _Objects(self.classes)]
+            reader, decoder = super()._stages()  # boxes have to know the file
+            self.__objects = [reader, _Objects(self.classes, self.exif), decoder]
         return self.__objects
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,12 +166,20 @@ def read_annotation(path: str | os.PathLike[str]) -> Annotation:
     try:
         root = ElementTree.fromstring(text, ElementTree.XMLParser(target=Builder()))
         found = [_object(element) for element in root.findall("object")]
+        size = _size(root)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         what = f"{path} is no annotation: {error}"
         raise DatapointError(what, reason="annotation", url=path) from error
     boxes = np.array([box for box, _, _ in found], np.float32).reshape(-1, 4)
     difficult = np.array([hard for _, _, hard in found], np.bool_)
-    return Annotation(boxes, [name for _, name, _ in found], difficult)
+    return Annotation(boxes, [name for _, name, _ in found], difficult, size)
+
+
+def _size(root: Any) -> tuple[int, int] | None:
+    """Height and width, if both are there; some programs write zeros."""
+    sides = [root.findtext(f"size/{side}", "").strip() for side in ("height", "width")]
+    height, width = (int(side) if side else 0 for side in sides)
+    return (height, width) if height > 0 and width > 0 else None
 
 
 def _object(element: Any) -> tuple[list[float], str, bool]:
@@ -173,20 +196,47 @@ def _object(element: Any) -> tuple[list[float], str, bool]:
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-class _Objects(ItemStage):
-    """Puts boxes, labels and difficulty in the place of component 1, an annotation's path."""
+class _Objects(Counts):
+    """Puts boxes, labels and difficulty in the place of component 1, an annotation's path.
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    Args:
+        classes: their names.
+        exif: the image, which is still bytes, will be turned as it asks for.
+    """
+
+    gauge = "dropped_objects"
+
+    def __init__(self, classes: Sequence[str], exif: bool) -> None:
+        super().__init__()
         self._ranks = {name: rank for rank, name in enumerate(classes)}
+        self._exif = exif
 
     def apply(self, datapoint: Datapoint) -> Datapoint:
-        image, path = datapoint
-        boxes, names, difficult = read_annotation(path)
+        body, path = datapoint
+        boxes, names, difficult, said = read_annotation(path)
         unknown = sorted(set(names) - self._ranks.keys())
         if unknown:
             what = f"{path} has a {unknown[0][:40]!r}, which is none of the classes"
             raise DatapointError(what, reason="annotation", url=path)
         labels = np.array([self._ranks[name] for name in names], np.int64)
-        boxes, shares = clipped(boxes, image.shape)
+        frame = frame_of(body, said, self._exif, path)
+        if frame is None:  # which the decoder will say
+            return [body, boxes, labels, difficult]
+        boxes, shares = clipped(frame.boxes(boxes), frame.size)
         kept = shares > 0
-        return [image, boxes[kept], labels[kept], difficult[kept]]
+        self.count(len(kept) - int(kept.sum()))
+        return [body, boxes[kept], labels[kept], difficult[kept]]
+
+
+def _name(line: str, files: Mapping[str, str]) -> str:
+    """The image in a line of a list; those of one class have -1, 0 or 1 behind each name."""
+    cut = re.sub(r"\s(-1|0|1)$", "", line).rstrip()
+    return cut if line not in files and cut in files else line
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    """The image files of a folder by their names without the ending."""
+    if not folder.is_dir():
+        return {}
+    names = sorted(filter(is_image, os.listdir(folder)), reverse=True)
+    return {os.path.splitext(name)[0]: name for name in names}

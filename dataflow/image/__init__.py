@@ -4,6 +4,7 @@ from dataflow.image.augment import AugmentImageComponent
 from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import check_image, decode_image, image_size, register
 from dataflow.image.from_file import ImageFromFile
+from dataflow.image.sample import AugmentSample
 from dataflow.image.sheet import contact_sheet
 from dataflow.image.tensor import to_tensor
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
@@ -14,6 +15,7 @@ __all__ = [
     "AugmentImageComponent",
     "AugmentImageComponents",
     "AugmentImageCoordinates",
+    "AugmentSample",
     "ImageFromFile",
     "Viewer",
     "check_image",

@@ -15,7 +15,7 @@ from dataflow.imgaug.arguments import probability
 from dataflow.imgaug.augmentor import require_image
 from dataflow.kinds import component
 
-__all__ = ["AugmentImageBoxes", "Boxes", "clipped"]
+__all__ = ["AugmentImageBoxes", "Boxes", "clipped", "moved_by", "require_boxes"]
 
 Boxes: TypeAlias = NDArray[Any]
 """N×4, floating point, rows of (x0, y0, x1, y1) in pixels: left, top, right and bottom edge.
@@ -71,7 +71,7 @@ class AugmentImageBoxes(AugmentImageComponents):
 
     def _augment(self, datapoint: Datapoint) -> Datapoint:
         boxes = component(datapoint, self.box_index)
-        _require_boxes(boxes, self.box_index)
+        require_boxes(boxes, self.box_index)
         rows = [np.asarray(component(datapoint, index)) for index in self.along]
         for index, row in zip(self.along, rows, strict=True):
             if row.shape[:1] != boxes.shape[:1]:
@@ -86,7 +86,7 @@ class AugmentImageBoxes(AugmentImageComponents):
         # What one augmentor moves out of the image, the next one does not bring back.
         for part in self.augs.get_transform(image).tfms:
             image = part.apply_image(image)
-            moved, left = clipped(_moved(part, moved), image.shape)
+            moved, left = clipped(moved_by(part, moved), image.shape)
             shares *= left
         kept = (shares > 0) & (shares >= self.min_share - _ROUNDING)
         changed: Any = dict(datapoint) if isinstance(datapoint, dict) else list(datapoint)
@@ -114,7 +114,7 @@ def clipped(boxes: Boxes, shape: Sequence[int]) -> tuple[Boxes, NDArray[np.float
     return inside, shares
 
 
-def _moved(transform: Any, boxes: Boxes) -> Boxes:
+def moved_by(transform: Any, boxes: Boxes) -> Boxes:
     """The boxes around where the corners of boxes get to."""
     corners = transform.apply_coords(boxes[:, _CORNERS].reshape(-1, 2)).reshape(-1, 4, 2)
     around: Boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
@@ -127,7 +127,7 @@ def _areas(boxes: Boxes) -> NDArray[np.float64]:
     return areas
 
 
-def _require_boxes(boxes: Any, index: int | str) -> None:
+def require_boxes(boxes: Any, index: int | str) -> None:
     if not isinstance(boxes, np.ndarray) or not np.issubdtype(boxes.dtype, np.floating):
         kind = getattr(boxes, "dtype", type(boxes).__name__)
         raise TypeError(f"component {index!r}: boxes are a floating point array, not {kind}")

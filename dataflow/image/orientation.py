@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 
 from dataflow.image.header import Header
 
-__all__ = ["moved_boxes", "orientation", "tags", "turned", "turned_size", "upright", "without"]
+__all__ = [
+    "inverse",
+    "moved_boxes",
+    "orientation",
+    "tags",
+    "turned",
+    "turned_size",
+    "upright",
+    "without",
+]
 
 _ORIENTATION = 274
 _FAR = 1 << 16  # the largest segment of a JPEG
@@ -83,9 +92,14 @@ def turned(image: NDArray[Any], how: int) -> NDArray[Any]:
     return image
 
 
+def inverse(how: int) -> int:
+    """What undoes it."""
+    return _INVERSE.get(how, how)
+
+
 def without(image: NDArray[Any], how: int) -> NDArray[Any]:
     """The opposite of `turned`."""
-    return turned(image, _INVERSE.get(how, how))
+    return turned(image, inverse(how))
 
 
 def turned_size(size: tuple[int, int], how: int) -> tuple[int, int]:
@@ -124,7 +138,7 @@ def stored(box: tuple[float, float, float, float], size: tuple[float, float], ho
         size: (height, width) as stored.
         how: see `orientation`.
     """
-    return upright(box, turned_size(size, how), _INVERSE.get(how, how))  # type: ignore[arg-type]
+    return upright(box, turned_size(size, how), inverse(how))  # type: ignore[arg-type]
 
 
 def moved_boxes(boxes: NDArray[Any], size: tuple[int, int], how: int) -> NDArray[Any]:

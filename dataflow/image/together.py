@@ -16,7 +16,7 @@ from dataflow.imgaug.transforms import Coords
 from dataflow.kinds import component
 from dataflow.stages.item import ItemStage
 
-__all__ = ["AugmentImageComponents", "AugmentImageCoordinates"]
+__all__ = ["AugmentImageComponents", "AugmentImageCoordinates", "require_coords"]
 
 _Index = int | str
 
@@ -33,6 +33,9 @@ class AugmentImageComponents(ItemStage):
         augmentors: an `imgaug.AugmentorList`, or a list of augmentors.
         index: the images' indices, or their keys in dict datapoints; at least one.
         coords_index: those of arrays of points: N×2, floating point, rows of (x, y) in pixels.
+        mask_index: those of masks, H×W or H×W×C, of any dtype: these keep their values (nothing is
+            interpolated between class 0 and class 2), and colours leave them alone. They get 0
+            where there was no image; `AugmentSample` can fill in something else.
         copy: whatever the augmentors do, what came in stays as it is, and what goes out shares no
             memory with it. Costs nothing where the augmentors make new arrays anyway.
         catch_exceptions: drop the datapoints that an augmentor fails on; warns once, when there
@@ -47,11 +50,14 @@ class AugmentImageComponents(ItemStage):
         coords_index: Sequence[_Index] = (),
         copy: bool = True,
         catch_exceptions: bool = False,
+        *,
+        mask_index: Sequence[_Index] = (),
     ) -> None:
         super().__init__(ds)
         self.augs = listed(augmentors)
         self.index = _indices("index", index)
         self.coords_index = _indices("coords_index", coords_index)
+        self.mask_index = _indices("mask_index", mask_index)
         if not self.index:
             raise ConfigError(f"index={index!r} must name at least one image")
         self.copy = copy
@@ -78,13 +84,16 @@ class AugmentImageComponents(ItemStage):
         for image in images:
             require_image(image)
         for index, coords in zip(self.coords_index, points, strict=True):
-            _require_coords(coords, index)
+            require_coords(coords, index)
         first = self._guarded(images[0])
         transform = self.augs.get_transform(first)
         # First of all this one: augmentors further on draw when they see what it has become.
         changed[self.index[0]] = self._own(transform.apply_image(first), images[0])
         for index, image in zip(self.index[1:], images[1:], strict=True):
             changed[index] = self._own(transform.apply_image(self._guarded(image)), image)
+        for index in self.mask_index:
+            mask = component(datapoint, index)
+            changed[index] = self._own(transform.apply_mask(mask), mask)
         for index, coords in zip(self.coords_index, points, strict=True):
             given = coords.copy() if self.copy else coords
             changed[index] = transform.apply_coords(given)
@@ -134,7 +143,7 @@ def _indices(name: str, value: Any) -> tuple[_Index, ...]:
     return indices
 
 
-def _require_coords(coords: Coords, index: _Index) -> None:
+def require_coords(coords: Coords, index: _Index) -> None:
     """Raise unless these are coordinates."""
     if not isinstance(coords, np.ndarray) or not np.issubdtype(coords.dtype, np.floating):
         kind = getattr(coords, "dtype", type(coords).__name__)

@@ -13,7 +13,13 @@ from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import number, shape_2d
 from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.pixels import as_type
-from dataflow.imgaug.transforms import Image, Transform, TransformFactory, restore_channel
+from dataflow.imgaug.transforms import (
+    Image,
+    Transform,
+    TransformFactory,
+    moved_exactly,
+    restore_channel,
+)
 
 __all__ = ["GaussianDeform", "GaussianMap"]
 
@@ -61,7 +67,8 @@ class GaussianDeform(ImageAugmentor):
             raise ValueError(f"{self!r} is for images of its shape, not {img.shape}")
         offsets = self.randrange * (2 * self.rng.random_sample((self._down.shape[1], 2)) - 1)
         bend = functools.partial(_bend, self._down, self._across, offsets.astype(np.float32))
-        return TransformFactory("GaussianDeform", apply_image=bend)
+        mask = functools.partial(_bend_mask, self._down, self._across, offsets.astype(np.float32))
+        return TransformFactory("GaussianDeform", apply_image=bend, apply_mask=mask)
 
 
 class GaussianMap:
@@ -93,15 +100,39 @@ def _reach(points: NDArray[np.float32], length: int, sigma: float) -> NDArray[np
     return reach
 
 
-def _bend(
-    down: NDArray[np.float32], across: NDArray[np.float32], offsets: NDArray[Any], img: Image
-) -> Image:
+def _sources(
+    down: NDArray[np.float32], across: NDArray[np.float32], offsets: NDArray[Any]
+) -> tuple[Any, Any]:
+    """Where each pixel comes from: y and x, each H×W."""
     places = np.indices((len(down), len(across)), np.float32)
     # OpenCV's product: for NumPy's the threads of BLAS wake up, and take ten times as long.
     y, x = (
         cv2.gemm(down * offsets[:, axis], across, 1, places[axis], 1, flags=cv2.GEMM_2_T)
         for axis in range(2)
     )
+    return y, x
+
+
+def _bend_mask(
+    down: NDArray[np.float32],
+    across: NDArray[np.float32],
+    offsets: NDArray[Any],
+    mask: Image,
+    fill: Any = 0,
+) -> Image:
+    y, x = _sources(down, across, offsets)
+
+    def bent(image: Image) -> Image:
+        found = cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        return restore_channel(found, image)
+
+    return moved_exactly(bent, mask)
+
+
+def _bend(
+    down: NDArray[np.float32], across: NDArray[np.float32], offsets: NDArray[Any], img: Image
+) -> Image:
+    y, x = _sources(down, across, offsets)
     # Not as float64, in which OpenCV is coarser: it rounds places to 1/32 of a pixel.
     source = img if img.dtype == np.uint8 else img.astype(np.float32, copy=False)
     bent = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

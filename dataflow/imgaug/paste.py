@@ -133,6 +133,12 @@ class PasteTransform(Transform):
         moved: Coords = coords + np.array([self.x0, self.y0], coords.dtype)
         return moved
 
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        height, width = mask.shape[:2]
+        canvas: Image = np.full((*self.background_shape, *mask.shape[2:]), fill, mask.dtype)
+        canvas[self.y0 : self.y0 + height, self.x0 : self.x0 + width] = mask
+        return canvas
+
 
 def _effect(augmentor: CenterPaste) -> Effect:
     known = type(augmentor.background_filler) is ConstantBackgroundFiller

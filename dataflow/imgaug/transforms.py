@@ -31,6 +31,7 @@ __all__ = [
     "TransformList",
     "TransposeTransform",
     "WarpAffineTransform",
+    "moved_exactly",
 ]
 
 Image: TypeAlias = NDArray[Any]
@@ -56,6 +57,10 @@ class Transform:
         """Where the points `coords` of the image are after the change."""
         raise NotImplementedError(f"{type(self).__name__} does not implement apply_coords")
 
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        """The changed mask, H×W or H×W×C: every value is one that it had, or `fill`."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement apply_mask")
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("apply_"):
 
@@ -78,6 +83,9 @@ class Transform:
 
 class NoOpTransform(Transform):
     """Leaves everything as it is; every ``apply_…`` returns its argument."""
+
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        return mask
 
     def apply_image(self, img: Image) -> Image:
         return img
@@ -117,6 +125,12 @@ class ResizeTransform(Transform):
     def apply_coords(self, coords: Coords) -> Coords:
         return _times(coords, self.new_w / self.w, self.new_h / self.h)
 
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        # Of OpenCV's two, the one that takes the pixel at the centre, as the others do for images.
+        nearest = cv2.INTER_NEAREST_EXACT
+        other = ResizeTransform(self.h, self.w, self.new_h, self.new_w, nearest)
+        return moved_exactly(other.apply_image, mask)
+
 
 class CropTransform(Transform):
     """Cut out a rectangle; the result is a view.
@@ -143,6 +157,9 @@ class CropTransform(Transform):
     def apply_coords(self, coords: Coords) -> Coords:
         moved: Coords = coords - np.array([self.x0, self.y0], coords.dtype)
         return moved
+
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        return self.apply_image(mask)
 
 
 class WarpAffineTransform(Transform):
@@ -194,6 +211,11 @@ class WarpAffineTransform(Transform):
         moved: Coords = (coords - 0.5) @ self.mat[:, :2].T + (self.mat[:, 2] + 0.5)
         return moved.astype(coords.dtype)
 
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        kept = self.interp & ~cv2.INTER_MAX | cv2.INTER_NEAREST
+        other = WarpAffineTransform(self.mat, self.dsize, kept, self.borderMode, fill)
+        return moved_exactly(other.apply_image, mask)
+
     def _whole_shift(self, img: Image) -> tuple[int, int] | None:
         """(x, y) where the map is a shift by whole pixels that `_shifted` can do."""
         height, width = img.shape[:2]
@@ -242,6 +264,9 @@ class FlipTransform(Transform):
             flipped[:, 1] = self.h - coords[:, 1]
         return flipped
 
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        return np.ascontiguousarray(np.flip(mask, 1 if self.horiz else 0))
+
 
 class TransposeTransform(Transform):
     """Exchange rows and columns."""
@@ -252,6 +277,9 @@ class TransposeTransform(Transform):
     def apply_coords(self, coords: Coords) -> Coords:
         swapped: Coords = coords[:, ::-1].copy()
         return swapped
+
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        return np.ascontiguousarray(np.swapaxes(mask, 0, 1))
 
 
 class PhotometricTransform(Transform):
@@ -271,6 +299,9 @@ class PhotometricTransform(Transform):
 
     def apply_coords(self, coords: Coords) -> Coords:
         return coords
+
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        return mask
 
     def __repr__(self) -> str:
         return f"imgaug.PhotometricTransform({self._name or ''})"
@@ -351,15 +382,19 @@ class PartTransform(Transform):
         changed: Coords = self._apply("apply_coords", coords)
         return changed
 
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        changed: Image = self._apply("apply_mask", mask, fill)
+        return changed
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("apply_"):
             return lambda value: self._apply(name, value)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _apply(self, method: str, value: Any) -> Any:
+    def _apply(self, method: str, *values: Any) -> Any:
         if self._transform is None:
             raise ValueError(f"{method}() before apply_image(): the parameters are not drawn yet")
-        return getattr(self._transform, method)(value)
+        return getattr(self._transform, method)(*values)
 
     def __repr__(self) -> str:
         return (
@@ -389,6 +424,11 @@ class TransformList(Transform):
             coords = transform.apply_coords(coords)
         return coords
 
+    def apply_mask(self, mask: Image, fill: Any = 0) -> Image:
+        for transform in self.tfms:
+            mask = transform.apply_mask(mask, fill)
+        return mask
+
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("apply_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -414,6 +454,16 @@ def restore_channel(result: Any, img: Image) -> Image:
     """`result` with the last axis of an H×W×1 image, which OpenCV leaves out."""
     array: Image = result
     return array[:, :, np.newaxis] if array.ndim < img.ndim else array
+
+
+def moved_exactly(change: Callable[[Image], Image], mask: Image) -> Image:
+    """A change of pixels' places only, of a mask of any dtype, of which OpenCV has but a few."""
+    if mask.dtype in (np.uint8, np.uint16, np.float32, np.float64):
+        return change(mask)
+    if mask.dtype == np.bool_:
+        return change(mask.view(np.uint8)).view(np.bool_)
+    small = mask.size == 0 or (mask.min() >= 0 and mask.max() < 1 << 16)
+    return change(mask.astype(np.uint16 if small else np.float64)).astype(mask.dtype)
 
 
 def _times(coords: Coords, x: float, y: float) -> Coords:

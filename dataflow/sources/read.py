@@ -10,37 +10,49 @@ from dataflow.epoch import Datapoint
 from dataflow.errors import FetchError
 from dataflow.stages.item import ItemStage
 
-__all__ = ["ReadFile", "Reads"]
+__all__ = ["Counts", "ReadFile", "Reads"]
 
 
-class Reads(ItemStage):
-    """A stage that counts the bytes that it reads from disk."""
+class Counts(ItemStage):
+    """A stage that counts something.
+
+    Attributes:
+        gauge: what `stats` calls it.
+    """
+
+    gauge: str
 
     def __init__(self) -> None:
-        self._bytes = 0
+        self._count = 0
         self._lock = threading.Lock()
 
-    def count(self, size: int) -> None:
-        """So many bytes more were read."""
+    def count(self, more: int) -> None:
+        """So many more."""
         with self._lock:
-            self._bytes += size
+            self._count += more
 
     def gauges(self) -> dict[str, float]:
-        return {"bytes": self._bytes}
+        return {self.gauge: self._count}
 
     def close(self) -> None:
         """Count afresh, as who adds up the gauges does with new workers."""
         super().close()
         with self._lock:
-            self._bytes = 0
+            self._count = 0
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         del state["_lock"]
-        return state | {"_bytes": 0}  # each process counts its own
+        return state | {"_count": 0}  # each process counts its own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
+
+
+class Reads(Counts):
+    """A stage that counts the bytes that it reads from disk."""
+
+    gauge = "bytes"
 
 
 class ReadFile(Reads):

@@ -174,3 +174,100 @@ def test_annotations_that_are_missing(kit: Path) -> None:
     ds = PascalVOC(kit, split="val")
     assert len(list(ds)) == 1
     assert ds.stats()["errors"] == {"not_found": 1}
+
+
+# -- images that are turned ----------------------------------------------------------------------
+
+
+def turned_kit(kit: Path, how: int, size: tuple[int, int] | None, box: tuple[int, ...]) -> Path:
+    """A red square in an image of 60×90 pixels as stored, which is to be turned."""
+    from PIL import Image
+
+    root = kit / "VOCdevkit/VOC2012"
+    pixels = np.zeros((60, 90, 3), np.uint8)
+    pixels[8:24, 16:40] = (255, 0, 0)
+    exif = Image.Exif()
+    exif[274] = how
+    Image.fromarray(pixels).save(root / "JPEGImages/2008_000001.jpg", exif=exif, quality=95)
+    text = annotation([("cat", box, "0")])  # type: ignore[list-item]
+    if size is not None:
+        tag = f"<size><width>{size[1]}</width><height>{size[0]}</height><depth>3</depth></size>"
+        text = text.replace("<folder>", tag + "<folder>")
+    (root / "Annotations/2008_000001.xml").write_text(text)
+    return kit
+
+
+def red(image: np.ndarray) -> list[float]:
+    """The box around what is red."""
+    rows, columns = np.nonzero(image[:, :, 2] > 128)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+@pytest.mark.parametrize("how", range(1, 9))
+@pytest.mark.parametrize("exif", [True, False])
+def test_boxes_turn_with_the_image(kit: Path, how: int, exif: bool) -> None:
+    """Those of the pixels as stored, whether or not their size is told."""
+    for size in (None, (60, 90), (0, 0)):
+        turned_kit(kit, how, size, (17, 9, 40, 24))
+        ((image, boxes, _, _),) = PascalVOC(kit, exif=exif, on_error="raise")
+        assert image.shape[:2] == ((90, 60) if exif and how >= 5 else (60, 90))
+        np.testing.assert_allclose(boxes[0], red(image), atol=1)
+
+
+def test_boxes_that_were_drawn_the_right_way_up(kit: Path) -> None:
+    turned_kit(kit, 6, (90, 60), (37, 17, 52, 40))  # of the turned image
+    ((image, boxes, _, _),) = PascalVOC(kit, on_error="raise")
+    np.testing.assert_allclose(boxes[0], red(image), atol=1)
+    ((image, boxes, _, _),) = PascalVOC(kit, exif=False, on_error="raise")
+    np.testing.assert_allclose(boxes[0], red(image), atol=1)
+
+
+def test_sizes_that_disagree(kit: Path) -> None:
+    turned_kit(kit, 6, (100, 50), (17, 9, 40, 24))
+    with pytest.raises(df.DataFlowError) as info:
+        list(PascalVOC(kit, on_error="raise"))
+    said = str(info.value)
+    assert "of an image of 100×50 pixels" in said and "60×90, or 90×60 turned" in said
+    (kit / "VOCdevkit/VOC2012/ImageSets/Main/train.txt").write_text("2008_000001\n2008_000003\n")
+    with PascalVOC(kit, on_error="skip", shuffle=False) as ds:
+        assert len(list(ds)) == 1
+        assert [error.reason for error in ds.errors()] == ["size"]
+
+
+def test_dropped_objects_are_counted(kit: Path) -> None:
+    turned_kit(kit, 1, None, (200, 9, 240, 24))
+    with PascalVOC(kit, on_error="raise") as ds:
+        ((_, boxes, _, _),) = ds
+        assert len(boxes) == 0
+        assert sum(row.get("dropped_objects", 0) for row in ds.stats()["stages"]) == 1
+
+
+def test_names_with_blanks_and_other_endings(kit: Path) -> None:
+    root = kit / "VOCdevkit/VOC2012"
+    name = "my photo 1"
+    (root / f"Annotations/{name}.xml").write_text(annotation([]))
+    cv2.imwrite(str(root / f"JPEGImages/{name}.png"), np.zeros((5, 6, 3), np.uint8))
+    (root / "ImageSets/Main/train.txt").write_text(f"{name}\n")
+    ds = PascalVOC(kit, on_error="raise")
+    assert ds.ids == [name]
+    ((image, _, _, _),) = ds
+    assert image.shape == (5, 6, 3)
+    (root / "ImageSets/Main/train.txt").write_text(f"{name}  1\n{name} -1\n")
+    assert PascalVOC(kit, on_error="raise").ids == [name, name]
+
+
+def test_enough_is_refused(kit: Path) -> None:
+    with pytest.raises(df.ConfigError, match="without their boxes"):
+        PascalVOC(kit, decode="enough")
+
+
+def test_boxes_of_imagenet(kit: Path) -> None:
+    from dataflow.dataset import ILSVRC12
+
+    turned_kit(kit, 6, (60, 90), (17, 9, 40, 24))
+    root = kit / "VOCdevkit/VOC2012"
+    listed = [("2008_000001.jpg", 0)]
+    (plain,) = ILSVRC12.get_training_bbox(root / "Annotations", listed)
+    assert plain is not None and plain.tolist() == [17, 9, 40, 24]
+    (box,) = ILSVRC12.get_training_bbox(root / "Annotations", listed, root / "JPEGImages")
+    assert box is not None and box.tolist() == [36, 17, 51, 40]

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.dataset.files import SUFFIXES, FileImages, ImageFolder
+from dataflow.dataset.files import FileImages, ImageFolder
+from dataflow.dataset.folders import SUFFIXES, images_below
 from dataflow.errors import ConfigError, MissingData
 from dataflow.failures import OnError
 from dataflow.highway.node import Source
@@ -114,7 +115,7 @@ class ImgReader(Source):
         self.batch_size = _positive("batch_size", batch_size)
         self.once = once
         root = Path(data_dir)
-        paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = images_below(root)
         if not paths:
             raise MissingData(f"{root} has no images ({', '.join(sorted(SUFFIXES))})")
         self.filenames = [path.relative_to(root).as_posix() for path in paths]

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dataflow.dataset.files import SUFFIXES
+from dataflow.dataset.folders import SUFFIXES
 from dataflow.errors import ConfigError, DatapointError
 from dataflow.highway.node import Map
 from dataflow.imgaug.pixels import as_type, channels
