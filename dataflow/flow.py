@@ -137,9 +137,16 @@ class DataFlow(Node):
         if self.__access is None or self.__access[0] != epoch:
             session = runtime().session({}, pools=False)
             self.__access = (epoch, epoch._replace(session=session))
+        session = self.__access[1].session
+        session.why_dropped = None
         _, datapoint = runtime().at(self, self.__access[1], index)
         if datapoint is DROPPED:
-            raise Dropped(f"a stage drops the datapoint at position {index}")
+            why, session.why_dropped = session.why_dropped, None
+            if why is None:
+                raise Dropped(f"a stage drops the datapoint at position {index}")
+            raise Dropped(
+                f"the datapoint at position {index} failed, and is left out: {why}"
+            ) from why
         return datapoint
 
     def _slice(self, places: slice, size: int | None) -> Iterator[Datapoint]:

@@ -365,3 +365,17 @@ def test_own_sources_in_one_chain_draw_differently(wrap) -> None:
     assert [list(ds), list(ds)] == epochs
     # One by itself draws as it did before there were branches.
     assert list(Files("abcdefgh").seed(5)) == list(Files("abcdefgh").map(lambda dp: dp).seed(5))
+
+
+def test_why_there_is_no_datapoint() -> None:
+    """What failed and is skipped is told of by `ds[i]`; what a stage drops is just dropped."""
+    source = df.dataset.FileImages()  # which skips
+    source.datapoints = [["/nowhere/1.jpg", 0], ["/nowhere/2.jpg", 1]]
+    with pytest.raises(
+        df.Dropped, match=r"position 1 failed, and is left out: /nowhere/2\.jpg"
+    ) as info:
+        source[1]
+    assert isinstance(info.value.__cause__, df.FetchError)
+    ds = df.MapData(df.DataFromList([[1]]), lambda dp: None)
+    with pytest.raises(df.Dropped, match="a stage drops the datapoint at position 0"):
+        ds[0]

@@ -208,6 +208,9 @@ class Consumer:
             self._origins(members or [task]) if keyed and policy.on_error != "raise" else (),
         )
         if replacement is None:
+            session = self._epoch.session
+            if not session.pools:  # of `ds[i]`; otherwise the error would keep its frames alive
+                session.why_dropped = error
             return DROPPED
         # It takes the place of what the deciding flow would have delivered.
         return self._finish(task, _reach(policies, place, policy), replacement, replaced=True)

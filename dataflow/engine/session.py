@@ -65,6 +65,7 @@ class Session(Cursors):
     ) -> None:
         super().__init__(saved, before, resumed=resumed)
         self.pools = pools
+        self.why_dropped: Exception | None = None
         # For `ds[i]`, by the flow's number; with the flow, whose number another may get later.
         self._looked_at: dict[int, tuple[Any, IndexSource, Consumer]] = {}
         self._looked_through: dict[int, tuple[Any, Any, Consumer]] = {}
