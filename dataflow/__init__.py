@@ -58,10 +58,9 @@ from dataflow.errors import (
 )
 from dataflow.flow import DataFlow
 from dataflow.image.augment import AugmentImageComponent
-from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import decode_image
 from dataflow.image.from_file import ImageFromFile
-from dataflow.image.sample import AugmentSample
+from dataflow.image.sample import AugmentImageBoxes, AugmentSample
 from dataflow.image.tensor import to_tensor
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates
 from dataflow.kinds import ProxyDataFlow, RNGDataFlow

@@ -1,10 +1,9 @@
 """Images: decoding, augmenting, looking at them."""
 
 from dataflow.image.augment import AugmentImageComponent
-from dataflow.image.boxes import AugmentImageBoxes
 from dataflow.image.decode import check_image, decode_image, image_size, register
 from dataflow.image.from_file import ImageFromFile
-from dataflow.image.sample import AugmentSample
+from dataflow.image.sample import AugmentImageBoxes, AugmentSample
 from dataflow.image.sheet import contact_sheet
 from dataflow.image.tensor import to_tensor
 from dataflow.image.together import AugmentImageComponents, AugmentImageCoordinates

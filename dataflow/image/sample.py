@@ -10,22 +10,19 @@ from numpy.typing import NDArray
 
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError
-from dataflow.image.augment import Failures, listed
 from dataflow.image.boxes import Boxes, clipped, moved_by, require_boxes
-from dataflow.image.together import require_coords
+from dataflow.image.together import AugmentTogether, require_coords
 from dataflow.imgaug.arguments import probability
-from dataflow.imgaug.augmentor import Effect, require_image
-from dataflow.imgaug.chain import effect_of
+from dataflow.imgaug.augmentor import require_image
 from dataflow.kinds import component
-from dataflow.stages.item import ItemStage
 
-__all__ = ["AugmentSample"]
+__all__ = ["AugmentImageBoxes", "AugmentSample"]
 
 _Index: TypeAlias = int | str
 _Indices: TypeAlias = _Index | Sequence[_Index] | None
 
 
-class AugmentSample(ItemStage):
+class AugmentSample(AugmentTogether):
     """Apply augmentors to an image, and alike to its masks, boxes and points.
 
     Random numbers are drawn once for each datapoint. What changes places, such as a crop or a
@@ -77,8 +74,7 @@ class AugmentSample(ItemStage):
         copy: bool = True,
         catch_exceptions: bool = False,
     ) -> None:
-        super().__init__(ds)
-        self.augs = listed(augmentors)
+        super().__init__(ds, augmentors, copy, catch_exceptions)
         self.image = image
         self.mask = _listed(mask)
         self.boxes = boxes
@@ -87,35 +83,18 @@ class AugmentSample(ItemStage):
         self.instances = _listed(instances)
         self.min_share = probability("min_share", min_share)
         self.mask_fill = mask_fill
-        self.copy = copy
-        self.catch_exceptions = catch_exceptions
-        self._failures = Failures()
         named = [image, *self.mask, *self.points, *self.along, *self.instances]
         named += [] if boxes is None else [boxes]
         twice = sorted({str(name) for name in named if named.count(name) > 1})
         if twice:
-            raise ConfigError(f"component {twice[0]} is given twice")
+            raise ConfigError(f"{type(self).__name__} names a component twice: {twice[0]}")
         if boxes is None and self.along:
             raise ConfigError(f"along={along!r} is of boxes, of which there are none")
-
-    def reset_state(self) -> None:
-        super().reset_state()
-        self.augs.reset_state()
-
-    def apply(self, datapoint: Datapoint) -> Datapoint | None:
-        if not self.catch_exceptions:
-            return self._augment(datapoint)
-        try:
-            return self._augment(datapoint)
-        except Exception as error:
-            self._failures.add(error)
-            return None
 
     def _augment(self, datapoint: Datapoint) -> Datapoint:
         given = component(datapoint, self.image)
         require_image(given)
-        unknown = self.copy and effect_of(self.augs) is Effect.UNKNOWN
-        image = given.copy() if unknown else given
+        image = self._guarded(given)
         masks = {name: self._mask(datapoint, name, image.shape) for name in self.mask}
         instances = {name: self._instances(datapoint, name, image) for name in self.instances}
         points = {name: _points(datapoint, name) for name in self.points}
@@ -159,9 +138,12 @@ class AugmentSample(ItemStage):
         require_boxes(boxes, self.boxes)
         rows_of_boxes = [n for n in self.points if np.ndim(component(datapoint, n)) == 3]
         for name in (*self.along, *self.instances, *rows_of_boxes):
-            rows = len(component(datapoint, name))
-            if rows != len(boxes):
-                raise ValueError(f"component {name!r} has {rows} rows for {len(boxes)} boxes")
+            shape = np.shape(component(datapoint, name))
+            if shape[:1] != boxes.shape[:1]:
+                raise ValueError(
+                    f"component {name!r} of shape {shape} has not one row for each of the "
+                    f"{len(boxes)} boxes"
+                )
         return boxes
 
     def _mask(self, datapoint: Datapoint, name: _Index, shape: Sequence[int]) -> NDArray[Any]:
@@ -184,10 +166,6 @@ class AugmentSample(ItemStage):
                 f"component {name!r}: masks of shape {many.shape} for an image of {image.shape}"
             )
         return list(many)
-
-    def _own(self, result: Any, given: Any) -> Any:
-        shares = self.copy and np.may_share_memory(result, given)
-        return result.copy() if shares else result
 
 
 def _listed(names: _Indices) -> tuple[_Index, ...]:
@@ -217,3 +195,45 @@ def _like(places: NDArray[Any], given: NDArray[Any], shape: Sequence[int]) -> ND
     outside = (x < 0) | (y < 0) | (x > width) | (y > height)
     result[:, :, 2][outside] = 0
     return result
+
+
+class AugmentImageBoxes(AugmentSample):
+    """Apply augmentors to an image and to the boxes of the objects in it.
+
+    `AugmentSample` for datapoints ``[image, boxes, labels]``.
+
+    Args:
+        ds: the input.
+        augmentors: an `imgaug.AugmentorList`, or a list of augmentors.
+        img_index: the image's index, or its key in dict datapoints.
+        box_index: the boxes': N×4, floating point, see `dataflow.dataset.PascalVOC`.
+        along: those of arrays with one row a box, which are dropped with it.
+        min_share: a box is kept where at least this part of its area is inside the image. 0 keeps
+            all that have any.
+        copy: as of `AugmentSample`, like the following.
+        catch_exceptions: drop the datapoints that an augmentor fails on.
+    """
+
+    def __init__(
+        self,
+        ds: Any,
+        augmentors: Any,
+        img_index: _Index = 0,
+        box_index: _Index = 1,
+        along: Sequence[_Index] = (2,),
+        min_share: float = 0.25,
+        copy: bool = True,
+        catch_exceptions: bool = False,
+    ) -> None:
+        super().__init__(
+            ds,
+            augmentors,
+            img_index,
+            boxes=box_index,
+            along=along,
+            min_share=min_share,
+            copy=copy,
+            catch_exceptions=catch_exceptions,
+        )
+        self.img_index = img_index
+        self.box_index = box_index

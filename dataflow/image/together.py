@@ -16,12 +16,60 @@ from dataflow.imgaug.transforms import Coords
 from dataflow.kinds import component
 from dataflow.stages.item import ItemStage
 
-__all__ = ["AugmentImageComponents", "AugmentImageCoordinates", "require_coords"]
+__all__ = [
+    "AugmentImageComponents",
+    "AugmentImageCoordinates",
+    "AugmentTogether",
+    "require_coords",
+]
 
 _Index = int | str
 
 
-class AugmentImageComponents(ItemStage):
+class AugmentTogether(ItemStage):
+    """The base of stages that apply augmentors to several components alike.
+
+    Args:
+        ds: the input.
+        augmentors: an `imgaug.AugmentorList`, or a list of augmentors.
+        copy: what came in stays as it is, and what goes out shares no memory with it.
+        catch_exceptions: drop the datapoints that an augmentor fails on.
+    """
+
+    def __init__(self, ds: Any, augmentors: Any, copy: bool, catch_exceptions: bool) -> None:
+        super().__init__(ds)
+        self.augs = listed(augmentors)
+        self.copy = copy
+        self.catch_exceptions = catch_exceptions
+        self._failures = Failures()
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        self.augs.reset_state()
+
+    def apply(self, datapoint: Datapoint) -> Datapoint | None:
+        if not self.catch_exceptions:
+            return self._augment(datapoint)
+        try:
+            return self._augment(datapoint)
+        except Exception as error:
+            self._failures.add(error)
+            return None
+
+    def _augment(self, datapoint: Datapoint) -> Datapoint:
+        raise NotImplementedError(f"{type(self).__name__} defines no _augment()")
+
+    def _guarded(self, image: Any) -> Any:
+        """What the augmentors may write into."""
+        unknown = self.copy and effect_of(self.augs) is Effect.UNKNOWN
+        return image.copy() if unknown else image
+
+    def _own(self, result: Any, image: Any) -> Any:
+        shares = self.copy and np.may_share_memory(result, image)
+        return result.copy() if shares else result
+
+
+class AugmentImageComponents(AugmentTogether):
     """Apply augmentors to several images and to coordinates, with the same random numbers.
 
     They are drawn once for each datapoint, for the first of the images; the others need its size
@@ -53,29 +101,12 @@ class AugmentImageComponents(ItemStage):
         *,
         mask_index: Sequence[_Index] = (),
     ) -> None:
-        super().__init__(ds)
-        self.augs = listed(augmentors)
+        super().__init__(ds, augmentors, copy, catch_exceptions)
         self.index = _indices("index", index)
         self.coords_index = _indices("coords_index", coords_index)
         self.mask_index = _indices("mask_index", mask_index)
         if not self.index:
             raise ConfigError(f"index={index!r} must name at least one image")
-        self.copy = copy
-        self.catch_exceptions = catch_exceptions
-        self._failures = Failures()
-
-    def reset_state(self) -> None:
-        super().reset_state()
-        self.augs.reset_state()
-
-    def apply(self, datapoint: Datapoint) -> Datapoint | None:
-        if not self.catch_exceptions:
-            return self._augment(datapoint)
-        try:
-            return self._augment(datapoint)
-        except Exception as error:
-            self._failures.add(error)
-            return None
 
     def _augment(self, datapoint: Datapoint) -> Datapoint:
         changed: Any = dict(datapoint) if isinstance(datapoint, dict) else list(datapoint)
@@ -98,15 +129,6 @@ class AugmentImageComponents(ItemStage):
             given = coords.copy() if self.copy else coords
             changed[index] = transform.apply_coords(given)
         return changed
-
-    def _guarded(self, image: Any) -> Any:
-        """What the augmentors may write into."""
-        unknown = self.copy and effect_of(self.augs) is Effect.UNKNOWN
-        return image.copy() if unknown else image
-
-    def _own(self, result: Any, image: Any) -> Any:
-        shares = self.copy and np.may_share_memory(result, image)
-        return result.copy() if shares else result
 
 
 class AugmentImageCoordinates(AugmentImageComponents):

@@ -230,7 +230,7 @@ def test_the_same_in_processes() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"mask": 0}, "component 0 is given twice"),
+        ({"mask": 0}, "AugmentSample names a component twice: 0"),
         ({"along": 1}, "of boxes, of which there are none"),
     ],
 )
@@ -245,7 +245,11 @@ def test_arguments_that_cannot_be(options: dict[str, Any], said: str) -> None:
         ([np.zeros((9, 8))], {"mask": 1}, "height and width must be the same"),
         ([np.zeros((2, 9, 8))], {"instances": 1}, "masks of shape"),
         ([np.zeros((9, 8))], {"instances": 1}, "masks of instances are N×H×W"),
-        ([np.zeros((2, 4)), [1]], {"boxes": 1, "along": 2}, "component 2 has 1 rows for 2 boxes"),
+        (
+            [np.zeros((2, 4)), [1]],
+            {"boxes": 1, "along": 2},
+            "component 2 of shape .* has not one row for each of the 2 boxes",
+        ),
         ([np.zeros((2, 5))], {"boxes": 1}, "boxes are N×4"),
         ([np.zeros((2, 3))], {"points": 1}, "coordinates are N×2"),
     ],
