@@ -18,7 +18,7 @@ from dataflow.imgaug.transforms import (
 )
 from dataflow.randomness import nested
 
-__all__ = ["AugmentorList", "MapImage", "as_augmentor", "effect_of"]
+__all__ = ["AugmentorList", "MapImage", "as_augmentor", "effect_of", "effect_of_all"]
 
 
 class MapImage(ImageAugmentor):
@@ -116,8 +116,12 @@ def effect_of(augmentor: Any) -> Effect:
             return Effect.UNKNOWN
         own: Effect = augmentor._effect  # a property where it depends on the arguments
         return own if isinstance(own, Effect) else Effect.UNKNOWN
-    result = Effect.KEPT
-    for part in augmentor.augmentors[augmentor._first :]:
+    return effect_of_all(augmentor.augmentors[augmentor._first :])
+
+
+def effect_of_all(augmentors: list[Any]) -> Effect:
+    """The same of several, one after the other."""
+    for part in augmentors:
         if (effect := effect_of(part)) is not Effect.KEPT:
             return effect  # from here on the array is another one
-    return result
+    return Effect.KEPT

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.imgaug.transforms import Image
+__all__ = ["Image", "as_float", "as_type", "as_value", "channels", "on_colour", "require_colour"]
 
-__all__ = ["as_float", "as_type", "as_value", "channels", "on_colour", "require_colour"]
+Image: TypeAlias = NDArray[Any]
+"""H×W or H×W×C."""
 
 _CONVERTIBLE = 2.0**31
 """From here on OpenCV's conversion to integers gives 0, not the largest one."""

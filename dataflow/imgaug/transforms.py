@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.imgaug.pixels import Image
+from dataflow.imgaug.planes import interpolated, is_known
+from dataflow.imgaug.scale import unit
 from dataflow.randomness import nested
 from dataflow.utils.spelling import renamed
 
@@ -33,9 +36,6 @@ __all__ = [
     "WarpAffineTransform",
     "moved_exactly",
 ]
-
-Image: TypeAlias = NDArray[Any]
-"""H×W or H×W×C, uint8 or floating point."""
 
 Coords: TypeAlias = NDArray[Any]
 """N×2, floating point, rows of (x, y) in pixels."""
@@ -119,8 +119,13 @@ class ResizeTransform(Transform):
     def apply_image(self, img: Image) -> Image:
         if img.shape[:2] != (self.h, self.w):
             raise ValueError(f"this transform is for {self.h}×{self.w} images, not {img.shape}")
-        scaled = cv2.resize(img, (self.new_w, self.new_h), interpolation=self.interp)
-        return restore_channel(scaled, img)
+        size = (self.new_w, self.new_h)
+        return interpolated(
+            lambda part, _: cv2.resize(part, size, interpolation=self.interp),
+            img,
+            self,
+            nearest=self.interp in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT),
+        )
 
     def apply_coords(self, coords: Coords) -> Coords:
         return _times(coords, self.new_w / self.w, self.new_h / self.h)
@@ -191,20 +196,27 @@ class WarpAffineTransform(Transform):
 
     def apply_image(self, img: Image) -> Image:
         value = self.borderValue
+        if (step := unit(img.dtype)) != 1:
+            value = np.multiply(value, step).tolist()
         if np.ndim(value) == 0:  # OpenCV would take it for the first channel alone
-            value = [value] * 4
+            value = [value] * (4 if img.ndim == 2 else max(4, img.shape[2]))
         shift = self._whole_shift(img)
-        if shift is not None:
-            return _shifted(img, *shift, self.borderMode, value)
-        warped = cv2.warpAffine(
-            img,
-            self.mat,
-            self.dsize,
-            flags=self.interp,
-            borderMode=self.borderMode,
-            borderValue=value,
-        )
-        return restore_channel(warped, img)
+
+        def moved(part: Image, first: int) -> Image:
+            border = value[first : first + 4]
+            if shift is not None:
+                return _shifted(part, *shift, self.borderMode, border)
+            return cv2.warpAffine(
+                part,
+                self.mat,
+                self.dsize,
+                flags=self.interp,
+                borderMode=self.borderMode,
+                borderValue=border,
+            )
+
+        kind = self.interp & cv2.INTER_MAX
+        return interpolated(moved, img, self, nearest=kind == cv2.INTER_NEAREST)
 
     def apply_coords(self, coords: Coords) -> Coords:
         # The matrix counts from the first pixel's centre, coordinates from its corner.
@@ -236,7 +248,7 @@ def _shifted(img: Image, x: int, y: int, border: int, value: Any) -> Image:
     height, width = img.shape[:2]
     kept = img[max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)]
     sides = max(y, 0), max(-y, 0), max(x, 0), max(-x, 0)  # above, below, left, right
-    return restore_channel(cv2.copyMakeBorder(kept, *sides, border, value=value), img)
+    return cv2.copyMakeBorder(kept, *sides, border, value=value)
 
 
 class FlipTransform(Transform):
@@ -254,6 +266,8 @@ class FlipTransform(Transform):
 
     def apply_image(self, img: Image) -> Image:
         # Not a view with a negative stride: whoever copies that later pays thirty times as much.
+        if not is_known(img):
+            return self.apply_mask(img)
         return restore_channel(cv2.flip(img, 1 if self.horiz else 0), img)
 
     def apply_coords(self, coords: Coords) -> Coords:
@@ -272,7 +286,7 @@ class TransposeTransform(Transform):
     """Exchange rows and columns."""
 
     def apply_image(self, img: Image) -> Image:
-        return restore_channel(cv2.transpose(img), img)
+        return restore_channel(cv2.transpose(img), img) if is_known(img) else self.apply_mask(img)
 
     def apply_coords(self, coords: Coords) -> Coords:
         swapped: Coords = coords[:, ::-1].copy()
