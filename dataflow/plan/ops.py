@@ -33,14 +33,16 @@ class OpChain:
     lends: bool = False
     sealed: bool = False
 
-    def add(self, stage: ItemStage, number: int) -> None:
-        """One more stage downstream of the others."""
+    def add(self, stage: ItemStage, number: int) -> bool:
+        """One more stage downstream of the others; whether the last one took over a part of it."""
+        whole = stage
         if self.stages and not self.sealed:
             self.stages[-1], stage = self.stages[-1].with_next(stage, number)
         self.sealed = False
         self.stages.append(stage)
         self.numbers.append(number)
         self.policies.append(None)
+        return stage is not whole
 
     def adopt(self, policy: ErrorPolicy) -> None:
         """`policy` decides about the stages so far that nobody decides about yet."""

@@ -40,6 +40,7 @@ from dataflow.records import BatchOp, Copying, ItemOp, KeySource, Opaque, OrderO
 
 __all__ = [
     "BATCH_TO_WORKERS",
+    "DIVIDE_ANEW",
     "FILL_BEHIND",
     "FLATTEN_RUNNERS",
     "FUSE",
@@ -63,6 +64,7 @@ ORDER_TO_KEYS = "order to keys"
 FLATTEN_RUNNERS = "flatten runners"
 BATCH_TO_WORKERS = "batch to workers"
 FILL_BEHIND = "fill behind"
+DIVIDE_ANEW = "divide anew"
 
 
 # -- lowering ----------------------------------------------------------------------------------
@@ -159,16 +161,18 @@ def ops_over_stream(record: Record, policy: ErrorPolicy | None) -> tuple[Fragmen
     while isinstance(upstream, ItemOp) and not _fits(upstream, _ALONE):
         ops.insert(0, upstream)
         (upstream,) = upstream.inputs
-    chain, owners = OpChain(), {(0, LOADER): upstream.flow}
+    chain, owners, divided = OpChain(), {(0, LOADER): upstream.flow}, False
     for op in ops:
         assert isinstance(op, ItemOp), "there is nothing else"
         owners[0, len(chain.stages)] = op.flow
-        chain.add(op.stage, stage_number(op.flow))
+        divided = chain.add(op.stage, stage_number(op.flow)) or divided
     # Without places of its own: these are those of the stream.
     fragment = Fragment(record.flow, [chain], [], owners, [0], sequential=True)
     fragment.adopt(policy)
     if len(ops) > 1:
         fragment.note(FUSE)
+    if divided:
+        fragment.note(DIVIDE_ANEW)
     return fragment, upstream.flow
 
 
@@ -297,7 +301,8 @@ def _fused(
                 fragment.note(FUSE)
             for number, chain in enumerate(fragment.chains):
                 fragment.owners[number, len(chain.stages)] = flow
-                chain.add(record.stage, stage_number(flow))
+                if chain.add(record.stage, stage_number(flow)):
+                    fragment.note(DIVIDE_ANEW)
     return fragment
 
 

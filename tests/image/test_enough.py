@@ -314,6 +314,9 @@ def test_less_is_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enough, "native_part", native)
     assert {image.shape for image in images(ds)} == {(90, 90, 3)}
     assert denominators == [8] * len(files)
+    assert "divide anew" in str(ds.plan())
+    assert "divide anew" not in str(flow(folder, [CenterCrop(90)], "full").plan())
+    assert "divide anew" not in str(flow(folder, [Brightness(9)], "enough").plan())
 
 
 def test_a_subclass_or_another_component_is_left_alone(folder: Path) -> None:
