@@ -260,6 +260,20 @@ class Pass:
         self.finished = False
         self.broken = False
         self.turn = Turn()
+        self._held: tuple[int, dict[str, Any]] | None = None
+
+    def hold(self, state: dict[str, Any] | None) -> None:
+        """Until more is delivered, the loop has got what `state` tells: somebody runs ahead of it.
+
+        None: it has got everything.
+        """
+        self._held = None if state is None else (self.delivered, state)
+
+    @property
+    def held(self) -> dict[str, Any] | None:
+        """The state that was given to `hold`, while it is the loop's."""
+        fits = self._held is not None and self._held[0] == self.delivered
+        return self._held[1] if fits and self._held is not None else None
 
     def end(self) -> None:
         """The stream has no more."""

@@ -198,7 +198,8 @@ class DataFlow(Node):
         """
         if self.__pending is not None:
             return copy.deepcopy(self.__pending)
-        return runtime().state_of(self, self.__pass, self.__epoch)
+        held = None if self.__pass is None else self.__pass.held
+        return copy.deepcopy(held) if held else runtime().state_of(self, self.__pass, self.__epoch)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a chain was when it told `state`, on any number of workers.
@@ -366,6 +367,9 @@ class DataFlow(Node):
                 for one in before:
                     state[name] = one
         return state
+
+    def _current_pass(self) -> Pass | None:
+        return self.__pass
 
     def _current_epoch(self) -> int:
         """The number of the pass that was opened last."""

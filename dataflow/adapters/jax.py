@@ -10,14 +10,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from dataflow.adapters.ahead import Ahead
 from dataflow.adapters.structure import each_leaf
-from dataflow.errors import ConfigError
 from dataflow.ownership import own
 from dataflow.utils.extras import missing
 
@@ -29,7 +28,7 @@ except ImportError as error:
 __all__ = ["iterate"]
 
 
-def iterate(ds: Iterable[Any], sharding: Any = None, *, ahead: int = 1) -> Iterator[Any]:
+def iterate(ds: Iterable[Any], sharding: Any = None, *, ahead: int = 1) -> Ahead[Any]:
     """The datapoints with JAX's arrays; the next ones are transferred while this one is used.
 
     On the CPU an array may keep the memory that the datapoint came in, where JAX finds it aligned;
@@ -43,11 +42,13 @@ def iterate(ds: Iterable[Any], sharding: Any = None, *, ahead: int = 1) -> Itera
             `ShardData`), and the arrays are global ones.
         ahead: datapoints that are on their way, at most; each takes memory of the device.
 
+    Returns:
+        An iterator, whose `state_dict` is that of a loop which has got what it has handed out; so
+        is the flow's own.
+
     Raises:
         ConfigError: `ahead` is negative.
     """
-    if ahead < 0:
-        raise ConfigError(f"ahead={ahead!r} must not be negative")
 
     def put(leaf: Any) -> Any:
         if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "biufc":
@@ -57,21 +58,8 @@ def iterate(ds: Iterable[Any], sharding: Any = None, *, ahead: int = 1) -> Itera
             return jax.make_array_from_process_local_data(sharding, array)
         return jax.device_put(array, sharding)
 
-    return _ahead((each_leaf(put, datapoint) for datapoint in _kept(ds)), ahead)
+    def begin(datapoint: Any) -> Any:
+        # Whoever made it may go on writing into what it holds of it.
+        return each_leaf(put, own(datapoint))
 
-
-def _kept(ds: Iterable[Any]) -> Iterator[Any]:
-    """The datapoints; whoever made them may go on writing into what it holds of them."""
-    for datapoint in ds:
-        kept = own(datapoint)
-        yield kept
-
-
-def _ahead(transferred: Iterator[Any], ahead: int) -> Iterator[Any]:
-    """What was begun before it is asked for. (JAX transfers without being waited for.)"""
-    under_way: deque[Any] = deque()
-    for datapoint in transferred:
-        under_way.append(datapoint)
-        if len(under_way) > ahead:
-            yield under_way.popleft()
-    yield from under_way
+    return Ahead(ds, begin, lambda transferred: transferred, ahead)

@@ -12,13 +12,13 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from dataflow.adapters.ahead import Ahead
 from dataflow.adapters.structure import each_leaf
 from dataflow.errors import ConfigError
 from dataflow.flow import DataFlow
@@ -148,9 +148,7 @@ class MapDataset(data.Dataset[Any]):
         return tensors(self.ds[index])
 
 
-def to_device(
-    batches: Iterable[Any], device: str | torch.device, *, ahead: int = 1
-) -> Iterator[Any]:
+def to_device(batches: Iterable[Any], device: str | torch.device, *, ahead: int = 1) -> Ahead[Any]:
     """The batches on a device; the next ones are copied while this one is used.
 
     On CUDA devices arrays are copied through pinned memory, on a stream of their own; the stream
@@ -162,30 +160,37 @@ def to_device(
         device: where to.
         ahead: batches that are on their way, at most; each takes memory of the device.
 
+    Returns:
+        An iterator, whose `state_dict` is that of a loop which has got what it has handed out; so
+        is the flow's own.
+
     Raises:
         ConfigError: `ahead` is negative.
     """
-    if ahead < 0:
-        raise ConfigError(f"ahead={ahead!r} must not be negative")
     device = torch.device(device)
     if device.type == "cuda":
         return _copied(batches, device, ahead)
-    return (_each(lambda one: one.to(device), tensors(batch)) for batch in batches)
+
+    def begin(batch: Any) -> Any:
+        return _each(lambda one: one.to(device), tensors(batch))
+
+    if ahead < 0:
+        raise ConfigError(f"ahead={ahead!r} must not be negative")
+    return Ahead(batches, begin, lambda batch: batch, 0)  # there is nothing to be waited for
 
 
-def _copied(batches: Iterable[Any], device: torch.device, ahead: int) -> Iterator[Any]:
+def _copied(batches: Iterable[Any], device: torch.device, ahead: int) -> Ahead[Any]:
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    under_way: deque[tuple[Any, torch.cuda.Event]] = deque()
 
-    def handed_over() -> Any:
-        batch, copied = under_way.popleft()
+    def handed_over(under_way: tuple[Any, torch.cuda.Event]) -> Any:
+        batch, copied = under_way
         current = torch.cuda.current_stream(device)
         current.wait_event(copied)
         # The allocator shall not give its memory away before what uses it now has run.
         _each(lambda one: one.record_stream(current), batch)
         return batch
 
-    for batch in batches:
+    def begin(batch: Any) -> tuple[Any, torch.cuda.Event]:
         with torch.cuda.stream(stream):
             # PyTorch keeps pinned memory for as long as a copy from it is under way. What the
             # batch came in is free again at once.
@@ -193,11 +198,9 @@ def _copied(batches: Iterable[Any], device: torch.device, ahead: int) -> Iterato
             there = _each(lambda one: one.to(device, non_blocking=True), pinned)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record(stream)
-        under_way.append((there, copied))
-        if len(under_way) > ahead:
-            yield handed_over()
-    while under_way:
-        yield handed_over()
+        return there, copied
+
+    return Ahead(batches, begin, handed_over, ahead)
 
 
 def _each(function: Callable[[torch.Tensor], Any], batch: Any) -> Any:
