@@ -21,7 +21,7 @@ class BuildLibrary(build_ext):
 
     def get_ext_filename(self, fullname):
         """Where it goes."""
-        return os.path.join(*fullname.split(".")) + ".so"
+        return os.path.join(*fullname.split(".")) + ".so.1"  # .so would be a module of Python's
 
     def get_export_symbols(self, ext):
         """Not what a module of Python's exports."""

@@ -175,6 +175,7 @@ class EpochIterator:
             raise DataFlowTerminated(self._ended)
         self._watch.enter()
         its_pass = self._pass
+        its_pass.begun = True
         turn = its_pass.turn
         if turn.asked:
             turn.wait()
@@ -251,11 +252,15 @@ class Pass:
         delivered: datapoints handed to the user's loop.
         finished: there are no more.
         broken: it ended with an exception, so there may be more.
+        begun: something was asked for; who only opens an iterator has not had the epoch.
+        saved: the state that it goes on from, or nothing.
         turn: who holds it sees the pass at rest, between two datapoints.
     """
 
-    def __init__(self, epoch: Epoch) -> None:
+    def __init__(self, epoch: Epoch, saved: Mapping[str, Any]) -> None:
         self.epoch = epoch
+        self.saved = saved
+        self.begun = False
         self.delivered = 0
         self.finished = False
         self.broken = False
@@ -271,7 +276,9 @@ class Pass:
 
     @property
     def held(self) -> dict[str, Any] | None:
-        """The state that was given to `hold`, while it is the loop's."""
+        """The state that was given to `hold`, while it is the loop's; or the one to begin with."""
+        if not self.begun and self.saved:
+            return dict(self.saved)
         fits = self._held is not None and self._held[0] == self.delivered
         return self._held[1] if fits and self._held is not None else None
 

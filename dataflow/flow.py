@@ -141,12 +141,10 @@ class DataFlow(Node):
         session.why_dropped = None
         _, datapoint = runtime().at(self, self.__access[1], index)
         if datapoint is DROPPED:
-            why, session.why_dropped = session.why_dropped, None
-            if why is None:
-                raise Dropped(f"a stage drops the datapoint at position {index}")
-            raise Dropped(
-                f"the datapoint at position {index} failed, and is left out: {why}"
-            ) from why
+            why, what = session.why_dropped, f"a stage drops the datapoint at position {index}"
+            if why is not None:
+                what = f"the datapoint at position {index} failed, and is left out: {why}"
+            raise Dropped(what) from why
         return datapoint
 
     def _slice(self, places: slice, size: int | None) -> Iterator[Datapoint]:
@@ -185,6 +183,8 @@ class DataFlow(Node):
             if isinstance(flow, DataFlow):
                 flow.__epoch = flow.__looked_at = number
                 flow.__pending = None
+                if flow.__pass is not None:
+                    flow.__pass.begun = True
 
     def state_dict(self) -> dict[str, Any]:
         """Where the pass is: all that `load_state_dict` needs to deliver exactly the rest.
@@ -445,6 +445,9 @@ class DataFlow(Node):
         self._prepare()
         self.__path, self.__next_path = self.__next_path, ()
         if epoch is None:
+            if (last := self.__pass) and not last.begun and self.__pending is None:
+                # Some open an iterator to look, and drop it; that is no epoch.
+                self.__epoch, self.__pending = last.epoch.number, dict(last.saved) or None
             number = self.__epoch if self.__pending is None else self.__pending["epoch"]
             epoch = self._epoch_number(number)
         self.__epoch = epoch.number + 1
@@ -478,13 +481,13 @@ class DataFlow(Node):
         epoch = epoch._replace(
             session=runtime().session(saved.get("cursors", {}), before, resumed=bool(saved))
         )
-        self.__pass = Pass(epoch)
+        self.__pass = Pass(epoch, saved)
         native = is_native(self)
         pairs = runtime().stream(self, epoch) if native else self._stream(epoch)
         empty = (lambda _: None) if saved else self._tell_of_nothing
         iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all, empty)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
-            pass
+            self.__pass.begun = False
         # Weakly, so that leaving a loop early ends the pass at once.
         self.__iterator = weakref.ref(iterator)
         return iterator

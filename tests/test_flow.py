@@ -379,3 +379,41 @@ def test_why_there_is_no_datapoint() -> None:
     ds = df.MapData(df.DataFromList([[1]]), lambda dp: None)
     with pytest.raises(df.Dropped, match="a stage drops the datapoint at position 0"):
         ds[0]
+
+
+def test_an_iterator_that_is_never_read_is_no_epoch() -> None:
+    """Trainers open one to look."""
+    ds = df.DataFromList([[i] for i in range(20)])
+    ds.seed(3)
+    first = [n for (n,) in ds]
+    second = [n for (n,) in ds]
+    assert first != second
+    again = df.DataFromList([[i] for i in range(20)])
+    again.seed(3)
+    iter(again)
+    unread = iter(again)
+    assert again.state_dict()["epoch"] == 0
+    assert [n for (n,) in again] == first
+    del unread
+    iter(again)
+    assert [n for (n,) in again] == second
+    stream = iter(again)
+    next(stream)
+    assert [n for (n,) in again] not in (first, second)  # one that was read is an epoch
+    iter(again)
+    again.set_epoch(1)
+    assert [n for (n,) in again] == second
+
+
+def test_a_state_outlives_an_iterator_that_is_never_read() -> None:
+    ds = df.DataFromList([[i] for i in range(20)])
+    ds.seed(3)
+    stream = iter(ds)
+    begun = [next(stream)[0] for _ in range(5)]
+    state = ds.state_dict()
+    for flow in (df.DataFromList([[i] for i in range(20)]), ds):
+        flow.load_state_dict(state)
+        iter(flow)
+        assert flow.state_dict() == state
+        iter(flow)
+        assert sorted(begun + [n for (n,) in flow]) == list(range(20))

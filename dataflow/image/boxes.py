@@ -52,6 +52,7 @@ def _areas(boxes: Boxes) -> NDArray[np.float64]:
 
 
 def require_boxes(boxes: Any, index: int | str) -> None:
+    """Raise unless a component, the one at `index`, is boxes."""
     if not isinstance(boxes, np.ndarray) or not np.issubdtype(boxes.dtype, np.floating):
         kind = getattr(boxes, "dtype", type(boxes).__name__)
         raise TypeError(f"component {index!r}: boxes are a floating point array, not {kind}")

@@ -40,7 +40,7 @@ def _load() -> tuple[Any, str]:
     """The library and ``""``, or None and why there is none."""
     if os.environ.get("DATAFLOW_NATIVE", "1") == "0":
         return None, "DATAFLOW_NATIVE=0 turns it off"
-    found = sorted(Path(__file__).parent.glob("_jpeg*.so"))
+    found = sorted(Path(__file__).parent.glob("_jpeg.so*"))
     if not found:
         return None, (
             "it was not built: it needs a C compiler and the headers of libjpeg-turbo "

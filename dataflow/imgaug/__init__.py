@@ -14,10 +14,21 @@ the change, on the image and on what belongs to it, such as coordinates::
     ])
     image = augmentors.augment(image)
 
-Images are arrays of H×W, H×W×1, H×W×3 or H×W×4, uint8 in [0, 255] or floating point in [0, 255]
-or [0, 1]. Sizes are one int or (height, width). No augmentor here writes into its input; the
-result may be the input itself or a view of it, where there was nothing to do. 8-bit results are
-rounded to the nearest integer.
+Images are arrays of H×W or H×W×C. Sizes are one int or (height, width). No augmentor here writes
+into its input; the result may be the input itself or a view of it, where there was nothing to do.
+Integer results are rounded to the nearest integer.
+
+Types and ranges. What moves pixels (crops, flips, scaling, rotations, pasting and so on) takes any
+number of channels, values in any range, and uint8, uint16, bool and floats at least. What changes
+their values takes uint8 in [0, 255] and floats of 16 to 64 bits, which as in tensorpack are in
+[0, 255] too. Images in another range need to be said, once for a list::
+
+    augmentors = imgaug.InRange([imgaug.Flip(horiz=True), imgaug.Brightness(40)], 1)
+
+takes floats in [0, 1] (and uint16 with 65535 instead of 1). All arguments of augmentors go on
+counting in [0, 255], so these add up to 40 / 255. Each says in its documentation what it takes,
+and raises TypeError or ValueError for the rest. Floats in [0, 1] outside of `InRange` are a
+RuntimeWarning, once, where that makes a difference: a dark image in [0, 255] looks just the same.
 
 The names and arguments are those of ``tensorpack.dataflow.imgaug``.
 
@@ -63,6 +74,7 @@ from dataflow.imgaug.paste import (
     ConstantBackgroundFiller,
     RandomPaste,
 )
+from dataflow.imgaug.ranges import InRange
 from dataflow.imgaug.resize import RandomResize, Resize, ResizeShortestEdge
 from dataflow.imgaug.transforms import (
     CropTransform,
@@ -103,6 +115,7 @@ __all__ = [
     "IAAugmentor",
     "Identity",
     "ImageAugmentor",
+    "InRange",
     "JpegNoise",
     "Lighting",
     "MapImage",

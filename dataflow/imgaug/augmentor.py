@@ -10,9 +10,11 @@ import secrets
 import warnings
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.imgaug.scale import Takes, described, require_taken
 from dataflow.imgaug.transforms import (
     Coords,
     Image,
@@ -77,7 +79,8 @@ class ImageAugmentor:
 
         Raises:
             TypeError: `img` is no array.
-            ValueError: it has neither 2 nor 3 dimensions, or does not suit the augmentor.
+            ValueError: it has neither 2 nor 3 dimensions, no pixels, or does not suit the
+                augmentor.
         """
         require_image(img)
         return self.get_transform(img).apply_image(img)
@@ -187,6 +190,9 @@ class PhotometricAugmentor(ImageAugmentor):
     A subclass defines ``_augment(img, params)`` and, if it draws, ``_get_augment_params(img)``.
     """
 
+    # What beside uint8; for those of the package. A subclass elsewhere checks for itself.
+    _takes: Takes | None = None
+
     def get_transform(self, img: Image) -> Transform:
         params = self._get_augment_params(img)
         return PhotometricTransform(
@@ -205,15 +211,25 @@ def _older(method: str, newer: str) -> None:
 
 
 def _augment_with(augmentor: PhotometricAugmentor, params: Any, img: Image) -> Image:
-    return augmentor._augment(img, params)
+    takes = augmentor._takes
+    if takes is None:
+        return augmentor._augment(img, params)
+    if img.dtype != np.uint8:
+        require_taken(img, type(augmentor).__name__, takes)
+    try:
+        return augmentor._augment(img, params)
+    except cv2.error as error:
+        raise ValueError(f"{augmentor!r} does not take {described(img)}") from error
 
 
 def require_image(img: Any) -> None:
-    """Raise unless `img` is an array of H×W or H×W×C."""
+    """Raise unless `img` is an array of H×W or H×W×C, and not empty."""
     if not isinstance(img, np.ndarray):
         raise TypeError(f"an image is a NumPy array, not {type(img).__name__}")
     if img.ndim not in (2, 3):
         raise ValueError(f"an image has 2 or 3 dimensions, not the shape {img.shape}")
+    if not img.size:
+        raise ValueError(f"an image of shape {img.shape} has no pixels")
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -22,7 +22,7 @@ __all__ = ["AugmentorList", "MapImage", "as_augmentor", "effect_of", "effect_of_
 
 
 class MapImage(ImageAugmentor):
-    """Change the image by a function. Draws nothing.
+    """Change the image by a function, which gets it as it is. Draws nothing.
 
     Args:
         func: image → image.
@@ -51,6 +51,8 @@ class MapImage(ImageAugmentor):
 
 class AugmentorList(ImageAugmentor):
     """Augmentors one after the other; each sees what the one before it made.
+
+    For images in another range than [0, 255] there is `InRange`.
 
     Draws nothing itself; augmentor i draws from stream i of the list.
 

@@ -1,7 +1,9 @@
 """Changes of colour and light: all but `Hue` are affine maps of a pixel's channels.
 
 Results are rounded to the nearest integer for integer images, and clipped to the type's range;
-floating point images are clipped to [0, 255] where `clip` says so.
+others are clipped to [0, 255] where `clip` says so, or to the range that `InRange` states.
+Any number of channels means up to what OpenCV takes, 128 or 512, as it does in all of the package
+where values are changed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import interval, number
 from dataflow.imgaug.augmentor import Effect, PhotometricAugmentor
 from dataflow.imgaug.pixels import as_float, as_type, channels, on_colour, require_colour
+from dataflow.imgaug.scale import Takes, unit, white
 from dataflow.imgaug.transforms import Image
 
 __all__ = ["Brightness", "BrightnessScale", "Contrast", "Hue", "Lighting", "Saturation"]
@@ -28,14 +31,18 @@ _LUMA = (0.299, 0.587, 0.114)
 class Brightness(PhotometricAugmentor):
     """Add a random number.
 
+    Takes uint8, and floats of 16 to 64 bits in [0, 255]; other floats, and uint16, in `InRange`,
+    where `delta` is the same part of white. Any number of channels.
+
     Draws: the number, uniform in [-delta, delta).
 
     Args:
         delta: the largest change, above 0.
-        clip: clip to [0, 255] also where the image is not uint8.
+        clip: clip to black and white (255, see `InRange`) also where the image is not uint8.
     """
 
     _effect = Effect.FRESH
+    _takes = Takes.COUNTED
 
     def __init__(self, delta: float, clip: bool = True) -> None:
         super().__init__()
@@ -49,17 +56,20 @@ class Brightness(PhotometricAugmentor):
 
     def _augment(self, img: Image, params: float) -> Image:
         count = channels(img)
-        return _affine(img, np.eye(count), np.full(count, params), self.clip)
+        return _affine(img, np.eye(count), np.full(count, params * unit(img.dtype)), self.clip)
 
 
 class BrightnessScale(PhotometricAugmentor):
     """Multiply by a random factor.
 
+    Takes uint8, and floats of 16 to 64 bits in [0, 255]; other floats, and uint16, in `InRange`, or
+    where `clip` is False. Any number of channels.
+
     Draws: the factor, uniform in `range`.
 
     Args:
         range: smallest and largest factor.
-        clip: clip to [0, 255] also where the image is not uint8.
+        clip: clip to black and white (255, see `InRange`) also where the image is not uint8.
     """
 
     _effect = Effect.FRESH
@@ -68,6 +78,10 @@ class BrightnessScale(PhotometricAugmentor):
         super().__init__()
         self.range = interval("range", range)
         self.clip = clip
+
+    @property
+    def _takes(self) -> Takes:  # type: ignore[override]
+        return Takes.COUNTED if self.clip else Takes.SCALED
 
     def _get_augment_params(self, img: Image) -> float:
         return self.rng.uniform(*self.range)
@@ -80,13 +94,16 @@ class BrightnessScale(PhotometricAugmentor):
 class Contrast(PhotometricAugmentor):
     """Spread the values around their mean: ``x = (x - mean) * factor + mean``.
 
+    Takes uint8, and floats of 16 to 64 bits in [0, 255]; other floats, and uint16, in `InRange`, or
+    where `clip` is False. Any number of channels.
+
     Draws: the factor, uniform in `factor_range`.
 
     Args:
         factor_range: smallest and largest factor.
         rgb: None takes the mean of each channel; otherwise it is that of the grey image, with
             True for channels in the order RGB and False for BGR.
-        clip: clip to [0, 255] also where the image is not uint8.
+        clip: clip to black and white (255, see `InRange`) also where the image is not uint8.
     """
 
     _effect = Effect.FRESH
@@ -98,6 +115,10 @@ class Contrast(PhotometricAugmentor):
         self.factor_range = interval("factor_range", factor_range)
         self.rgb = rgb
         self.clip = clip
+
+    @property
+    def _takes(self) -> Takes:  # type: ignore[override]
+        return Takes.COUNTED if self.clip else Takes.SCALED
 
     def _get_augment_params(self, img: Image) -> float:
         return self.rng.uniform(*self.factor_range)
@@ -115,12 +136,15 @@ class Saturation(PhotometricAugmentor):
 
     As in fb.resnet.torch. A grey image stays as it is, and so does a fourth channel.
 
+    Takes uint8, and floats of 16 to 64 bits in [0, 255]; other floats, and uint16, in `InRange`, or
+    where `clip` is False. Images of less than three channels stay as they are.
+
     Draws: v, uniform in [1 - alpha, 1 + alpha).
 
     Args:
         alpha: the largest change, below 1.
         rgb: whether the channels' order is RGB; False for BGR.
-        clip: clip to [0, 255] also where the image is not uint8.
+        clip: clip to black and white (255, see `InRange`) also where the image is not uint8.
     """
 
     _effect = Effect.KEPT
@@ -132,6 +156,10 @@ class Saturation(PhotometricAugmentor):
         self.alpha = alpha
         self.rgb = bool(rgb)
         self.clip = clip
+
+    @property
+    def _takes(self) -> Takes:  # type: ignore[override]
+        return Takes.COUNTED if self.clip else Takes.SCALED
 
     def _get_augment_params(self, img: Image) -> float:
         return self.rng.uniform(1 - self.alpha, 1 + self.alpha)
@@ -152,16 +180,20 @@ class Lighting(PhotometricAugmentor):
     2012, section 4.1), in the form of fb.resnet.torch: adds ``eigvec @ (a * eigval)`` to each
     pixel, with three normal numbers `a` of deviation `std`. A fourth channel stays as it is.
 
+    Takes uint8, and floats of 16 to 64 bits in [0, 255]; other floats, and uint16, in `InRange`. Of
+    3 or 4 channels.
+
     Draws: three normal numbers.
 
     Args:
         std: the deviation.
         eigval: the 3 eigenvalues.
         eigvec: 3×3, a column for each eigenvector, its rows in the order of the channels.
-        clip: clip to [0, 255] also where the image is not uint8.
+        clip: clip to black and white (255, see `InRange`) also where the image is not uint8.
     """
 
     _effect = Effect.FRESH
+    _takes = Takes.COUNTED
 
     def __init__(self, std: float, eigval: Any, eigvec: Any, clip: bool = True) -> None:
         super().__init__()
@@ -181,12 +213,14 @@ class Lighting(PhotometricAugmentor):
     def _augment(self, img: Image, params: NDArray[np.float64]) -> Image:
         count = channels(img)
         change = np.zeros(count)
-        change[:3] = self.eigvec @ (params * self.eigval)
+        change[:3] = self.eigvec @ (params * self.eigval) * unit(img.dtype)
         return _affine(img, np.eye(count), change, self.clip)
 
 
 class Hue(PhotometricAugmentor):
     """Turn the colour wheel. A fourth channel stays as it is; a grey image raises ValueError.
+
+    Takes uint8, uint16, and floats of 16 to 64 bits, in any range, of 3 or 4 channels.
 
     Draws: the angle, uniform in `range`.
 
@@ -197,6 +231,7 @@ class Hue(PhotometricAugmentor):
     """
 
     _effect = Effect.FRESH
+    _takes = Takes.SCALED
 
     def __init__(self, range: tuple[float, float] = (0, 180), rgb: bool = True) -> None:
         super().__init__()
@@ -250,5 +285,5 @@ def _affine(
         return cv2.transform(img, weights).reshape(img.shape)  # rounds and clips itself
     result = cv2.transform(as_float(img), weights).reshape(img.shape)
     if clip:
-        np.clip(result, 0, 255, out=result)
+        np.clip(result, 0, white(img.dtype), out=result)
     return as_type(result, img.dtype)

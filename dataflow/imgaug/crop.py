@@ -14,7 +14,9 @@ from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import integers, interval, pixel, shape_2d, side
 from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.pixels import as_value
+from dataflow.imgaug.planes import require_movable
 from dataflow.imgaug.resize import ResizeShortestEdge
+from dataflow.imgaug.scale import unit
 from dataflow.imgaug.transforms import (
     CropTransform,
     Image,
@@ -36,6 +38,8 @@ __all__ = [
 class CenterCrop(ImageAugmentor):
     """Cut out the middle. Draws nothing; the result is a view.
 
+    Takes any type and any number of channels.
+
     Args:
         crop_shape: (height, width), or one int for a square. Smaller images raise ValueError.
     """
@@ -53,6 +57,8 @@ class CenterCrop(ImageAugmentor):
 
 class RandomCrop(ImageAugmentor):
     """Cut out a part at a random place; the result is a view.
+
+    Takes any type and any number of channels.
 
     Draws: two uniform numbers, for y and for x.
 
@@ -74,6 +80,8 @@ class RandomCrop(ImageAugmentor):
 
 class RandomCropRandomShape(ImageAugmentor):
     """Cut out a part of random size at a random place; the result is a view.
+
+    Takes any type and any number of channels.
 
     Draws: four uniform numbers, for height, width, y and x.
 
@@ -120,13 +128,15 @@ class RandomCutout(ImageAugmentor):
     From "Improved Regularization of Convolutional Neural Networks with Cutout" (DeVries and
     Taylor, 2017); here the rectangle always lies inside.
 
+    Takes any type and any number of channels.
+
     Draws: four uniform numbers, for height, width, x and y, whichever of them count.
 
     Args:
         h_range: the height, or (low, high) for a height from low to high - 1. Smaller images raise
             ValueError.
         w_range: the same for the width.
-        fill: the value there, one or one for each channel.
+        fill: the value there, one or one for each channel; in `InRange` it counts in [0, 255].
     """
 
     _effect = Effect.FRESH
@@ -153,6 +163,9 @@ class GoogleNetRandomCropAndResize(ImageAugmentor):
     The augmentation of "Going Deeper with Convolutions" (Szegedy et al., CVPR 2015, section 6), in
     the form that fb.resnet.torch gave it. Where ten attempts find no part that fits into the
     image, the whole image is scaled and its middle cut out.
+
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels; with ``cv2.INTER_NEAREST`` integers of any size.
 
     Draws: five uniform numbers an attempt: for the area, for the aspect ratio, whether to exchange
     width and height (below one half), and for x and y.
@@ -184,6 +197,7 @@ class GoogleNetRandomCropAndResize(ImageAugmentor):
             raise ConfigError(f"aspect_ratio_range={aspect_ratio_range!r} must be positive")
 
     def get_transform(self, img: Image) -> Transform:
+        require_movable(img, type(self).__name__, self.interp)
         height, width = img.shape[:2]
         target = self.target_shape
         smallest, largest = self.crop_area_fraction
@@ -223,7 +237,7 @@ def _ends(sizes: int | tuple[int, int]) -> tuple[int, int]:
 
 def _cover(img: Image, rows: slice, columns: slice, fill: Any) -> Image:
     covered: Image = img.copy()
-    covered[rows, columns] = as_value(fill, img.dtype)
+    covered[rows, columns] = as_value(fill, img.dtype, unit(img.dtype))
     return covered
 
 

@@ -13,12 +13,12 @@ from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import number, shape_2d
 from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.pixels import as_type
+from dataflow.imgaug.planes import interpolated, require_movable
 from dataflow.imgaug.transforms import (
     Image,
     Transform,
     TransformFactory,
     moved_exactly,
-    restore_channel,
 )
 
 __all__ = ["GaussianDeform", "GaussianMap"]
@@ -31,6 +31,9 @@ class GaussianDeform(ImageAugmentor):
     point's offset and d its distance from p as a part of height and width; beyond the image its
     edge is repeated. It cannot be applied to coordinates: where the image folds, one point of it
     is in several places.
+
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels. Floats of 64 bits are computed with in 32.
 
     Draws: two uniform numbers a point, for its offset in y and in x.
 
@@ -63,6 +66,7 @@ class GaussianDeform(ImageAugmentor):
         )
 
     def get_transform(self, img: Image) -> Transform:
+        require_movable(img, type(self).__name__)
         if img.shape[:2] != self.shape:
             raise ValueError(f"{self!r} is for images of its shape, not {img.shape}")
         offsets = self.randrange * (2 * self.rng.random_sample((self._down.shape[1], 2)) - 1)
@@ -123,8 +127,14 @@ def _bend_mask(
     y, x = _sources(down, across, offsets)
 
     def bent(image: Image) -> Image:
-        found = cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        return restore_channel(found, image)
+        return interpolated(
+            lambda part, _: cv2.remap(
+                part, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+            ),
+            image,
+            "GaussianDeform",
+            cv2.INTER_NEAREST,
+        )
 
     return moved_exactly(bent, mask)
 
@@ -133,7 +143,11 @@ def _bend(
     down: NDArray[np.float32], across: NDArray[np.float32], offsets: NDArray[Any], img: Image
 ) -> Image:
     y, x = _sources(down, across, offsets)
-    # Not as float64, in which OpenCV is coarser: it rounds places to 1/32 of a pixel.
-    source = img if img.dtype == np.uint8 else img.astype(np.float32, copy=False)
-    bent = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return as_type(restore_channel(bent, img), img.dtype)
+
+    def bent(part: Image, _: int) -> Image:
+        # Not as float64, in which OpenCV is coarser: it rounds places to 1/32 of a pixel.
+        source = part if part.dtype == np.uint8 else part.astype(np.float32, copy=False)
+        found = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return as_type(found, part.dtype)
+
+    return interpolated(bent, img, "GaussianDeform")

@@ -14,6 +14,7 @@ import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.imgaug.augmentor import ImageAugmentor
+from dataflow.imgaug.scale import described
 from dataflow.imgaug.transforms import Coords, Image, Transform
 from dataflow.utils.extras import need
 
@@ -25,7 +26,7 @@ _SEEDS = 2**31 - 1
 class IAAugmentor(ImageAugmentor):
     """An augmenter of `imgaug <https://github.com/aleju/imgaug>`_, the other library of this name.
 
-    It takes uint8 images only.
+    Takes uint8 images only.
 
     Draws: one integer, the augmenter's seed.
 
@@ -65,6 +66,11 @@ class IAATransform(Transform):
         self.img_shape = img_shape
 
     def apply_image(self, img: Image) -> Image:
+        if img.dtype != np.uint8:  # of which some of its augmenters make nonsense
+            raise TypeError(
+                f"IAAugmentor takes images of uint8, not {described(img)}: convert it, for example "
+                "by imgaug.ToUint8()"
+            )
         changed: Image = self.aug.augment_image(img)
         return changed
 
@@ -80,7 +86,9 @@ class IAATransform(Transform):
 class Albumentations(ImageAugmentor):
     """A transform of `Albumentations <https://albumentations.ai>`_ 1.4.19 or newer.
 
-    It cannot be applied to coordinates: the library's own are not those of this package.
+    Takes what the library does: for most of its transforms uint8 in [0, 255], and float32 in
+    [0, 1], also outside of `InRange`. It cannot be applied to coordinates: the library's own are
+    not those of this package.
 
     Draws: one integer, the transform's seed.
 

@@ -19,6 +19,8 @@ __all__ = ["Flip", "Transpose"]
 class Flip(ImageAugmentor):
     """Mirror the image, sometimes.
 
+    Takes any type and any number of channels.
+
     Draws: one uniform number; mirrored where it is below `prob`.
 
     Args:
@@ -47,6 +49,8 @@ class Flip(ImageAugmentor):
 
 class Transpose(ImageAugmentor):
     """Exchange rows and columns, sometimes.
+
+    Takes any type and any number of channels.
 
     Draws: one uniform number; exchanged where it is below `prob`.
 

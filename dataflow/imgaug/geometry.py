@@ -11,6 +11,7 @@ import numpy as np
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import interval, number
 from dataflow.imgaug.augmentor import Effect, ImageAugmentor
+from dataflow.imgaug.planes import require_movable
 from dataflow.imgaug.transforms import Image, Transform, WarpAffineTransform
 
 __all__ = ["Affine", "Rotation", "RotationAndCropValid", "Shift"]
@@ -19,13 +20,16 @@ __all__ = ["Affine", "Rotation", "RotationAndCropValid", "Shift"]
 class Shift(ImageAugmentor):
     """Move the image by whole pixels.
 
+    Takes bool, integers and floats, in any range and of any number of channels.
+
     Draws: two uniform numbers, for x and for y.
 
     Args:
         horiz_frac: the most that it moves to either side, as a part of the width, below 1.
         vert_frac: the same up and down, as a part of the height.
         border: an OpenCV border, for what comes into view.
-        border_value: the value there for ``cv2.BORDER_CONSTANT``, one or one for each channel.
+        border_value: the value there for ``cv2.BORDER_CONSTANT``, one or one for each channel; in
+            `InRange` it counts in [0, 255].
     """
 
     _effect = Effect.FRESH
@@ -48,13 +52,17 @@ class Shift(ImageAugmentor):
         dx = _whole(x, self.horiz_frac * img.shape[1])
         dy = _whole(y, self.vert_frac * img.shape[0])
         matrix = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+        # Nothing lies between pixels: labels of any type may be shifted.
         return WarpAffineTransform(
-            matrix, img.shape[1::-1], borderMode=self.border, borderValue=self.border_value
+            matrix, img.shape[1::-1], cv2.INTER_NEAREST, self.border, self.border_value
         )
 
 
 class Rotation(ImageAugmentor):
     """Rotate about a random point; the image's size stays.
+
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels; with ``cv2.INTER_NEAREST`` integers of any size.
 
     Draws: three uniform numbers, for the point's x and y and for the angle.
 
@@ -64,7 +72,8 @@ class Rotation(ImageAugmentor):
         interp: an OpenCV interpolation.
         border: an OpenCV border, for what comes into view.
         step_deg: only multiples of this angle, which must divide 180; `max_deg` must be 180 then.
-        border_value: the value there for ``cv2.BORDER_CONSTANT``, one or one for each channel.
+        border_value: the value there for ``cv2.BORDER_CONSTANT``, one or one for each channel; in
+            `InRange` it counts in [0, 255].
     """
 
     _effect = Effect.FRESH
@@ -87,6 +96,7 @@ class Rotation(ImageAugmentor):
         self.border_value = border_value
 
     def get_transform(self, img: Image) -> Transform:
+        require_movable(img, type(self).__name__, self.interp)
         height, width = img.shape[:2]
         x, y, angle = self.rng.random_sample(3).tolist()
         low, high = self.center_range
@@ -107,6 +117,9 @@ class RotationAndCropValid(ImageAugmentor):
     The results have different sizes. What the rectangle takes in beyond the image, where its sides
     are rounded to whole pixels, repeats the image's edge.
 
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels; with ``cv2.INTER_NEAREST`` integers of any size.
+
     Draws: one uniform number, for the angle.
 
     Args:
@@ -124,6 +137,7 @@ class RotationAndCropValid(ImageAugmentor):
         self.step_deg = _step(step_deg, max_deg)
 
     def get_transform(self, img: Image) -> Transform:
+        require_movable(img, type(self).__name__, self.interp)
         height, width = img.shape[:2]
         degrees = _degrees(self.rng.random_sample(), self.max_deg, self.step_deg)
         matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), degrees, 1)
@@ -162,6 +176,9 @@ class RotationAndCropValid(ImageAugmentor):
 class Affine(ImageAugmentor):
     """Scale, shear and rotate about the centre, then move by whole pixels; the size stays.
 
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels; with ``cv2.INTER_NEAREST`` integers of any size.
+
     Draws: five uniform numbers, for scale, x, y, shear and angle, whichever of them count.
 
     Args:
@@ -172,7 +189,8 @@ class Affine(ImageAugmentor):
         shear: the largest angle by which upright lines lean, in degrees.
         interp: an OpenCV interpolation.
         border: an OpenCV border, for what comes into view.
-        border_value: the value there for ``cv2.BORDER_CONSTANT``, one or one for each channel.
+        border_value: the value there for ``cv2.BORDER_CONSTANT``, one or one for each channel; in
+            `InRange` it counts in [0, 255].
     """
 
     _effect = Effect.FRESH
@@ -204,6 +222,7 @@ class Affine(ImageAugmentor):
         self.border_value = border_value
 
     def get_transform(self, img: Image) -> Transform:
+        require_movable(img, type(self).__name__, self.interp)
         height, width = img.shape[:2]
         scale, x, y, shear, angle = self.rng.random_sample(5).tolist()
         smallest, largest = self.scale or (1.0, 1.0)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import integers, interval, number, probability
 from dataflow.imgaug.augmentor import Effect, PhotometricAugmentor
-from dataflow.imgaug.pixels import as_float, as_type, channels, on_colour
+from dataflow.imgaug.pixels import as_float, as_type, as_value, channels, on_colour
+from dataflow.imgaug.scale import Takes, described, unit, white
 from dataflow.imgaug.transforms import Image, restore_channel
 
 __all__ = ["GaussianBlur", "GaussianNoise", "JpegNoise", "SaltPepperNoise", "fast_generator"]
@@ -21,6 +22,8 @@ __all__ = ["GaussianBlur", "GaussianNoise", "JpegNoise", "SaltPepperNoise", "fas
 
 class GaussianBlur(PhotometricAugmentor):
     """Blur with a Gaussian window of random size; at the border the edge is repeated.
+
+    Takes uint8, uint16, float16, float32 and float64, in any range. Any number of channels.
 
     Draws: four uniform numbers, for the size in x and in y and for the deviation in x and in y,
     whichever of them count.
@@ -35,6 +38,7 @@ class GaussianBlur(PhotometricAugmentor):
     """
 
     _effect = Effect.FRESH
+    _takes = Takes.SCALED
 
     def __init__(
         self,
@@ -77,14 +81,18 @@ class GaussianBlur(PhotometricAugmentor):
 class GaussianNoise(PhotometricAugmentor):
     """Add to each value a normal number of its own.
 
+    Takes uint8, and float16, float32 and float64 in [0, 255]; other floats, and uint16, in
+    `InRange`. Any number of channels.
+
     Draws: 16 bytes, which seed a faster generator for the numbers.
 
     Args:
         sigma: the deviation.
-        clip: clip to [0, 255] also where the image is not uint8.
+        clip: clip to black and white (255, see `InRange`) also where the image is not uint8.
     """
 
     _effect = Effect.FRESH
+    _takes = Takes.COUNTED
 
     def __init__(self, sigma: float = 1, clip: bool = True) -> None:
         super().__init__()
@@ -97,17 +105,20 @@ class GaussianNoise(PhotometricAugmentor):
         return noise
 
     def _augment(self, img: Image, params: NDArray[Any]) -> Image:
-        noise = params * np.float32(self.sigma)
+        noise = params * np.float32(self.sigma * unit(img.dtype))
         if img.dtype == np.uint8:
             return cv2.add(img, noise, dtype=cv2.CV_8U).reshape(img.shape)
         noisy = as_float(img) + noise
         if self.clip:
-            np.clip(noisy, 0, 255, out=noisy)
+            np.clip(noisy, 0, white(img.dtype), out=noisy)
         return as_type(noisy, img.dtype)
 
 
 class SaltPepperNoise(PhotometricAugmentor):
-    """Set some values to 255 and some to 0, each channel's by itself.
+    """Set some values to white, 255, and some to 0, each channel's by itself.
+
+    Takes uint8, and float16, float32 and float64 in [0, 255]; other floats, and uint16, in
+    `InRange`, where white is another number. Any number of channels.
 
     Draws: 16 bytes, which seed a faster generator for a uniform number per value.
 
@@ -116,6 +127,7 @@ class SaltPepperNoise(PhotometricAugmentor):
     """
 
     _effect = Effect.FRESH
+    _takes = Takes.COUNTED
 
     def __init__(self, white_prob: float = 0.05, black_prob: float = 0.05) -> None:
         super().__init__()
@@ -132,21 +144,23 @@ class SaltPepperNoise(PhotometricAugmentor):
         return chances
 
     def _augment(self, img: Image, params: NDArray[Any]) -> Image:
-        white = params > 1 - self.white_prob
-        black = params < self.black_prob
+        bright = params > 1 - self.white_prob
+        dark = params < self.black_prob
         if img.dtype == np.uint8:  # by bits, in a fifth of the time
-            bits: Image = (img | -white.view(np.uint8)) & (black.view(np.uint8) - np.uint8(1))
+            bits: Image = (img | -bright.view(np.uint8)) & (dark.view(np.uint8) - np.uint8(1))
             return bits
         noisy: Image = img.copy()
-        np.copyto(noisy, 255, where=white)
-        np.copyto(noisy, 0, where=black)
+        np.copyto(noisy, as_value(white(img.dtype), img.dtype), where=bright)
+        np.copyto(noisy, 0, where=dark)
         return noisy
 
 
 class JpegNoise(PhotometricAugmentor):
     """Encode as JPEG and decode. A fourth channel stays as it is.
 
-    Floating point values are rounded, and clipped to [0, 255].
+    Takes uint8, and float16, float32 and float64 in [0, 255]; other floats, and uint16, in
+    `InRange`. They are rounded to 256 steps from black to white, which are all that JPEG has.
+    Grey images and such of 3 or 4 channels.
 
     Draws: one uniform number, for the quality.
 
@@ -155,6 +169,7 @@ class JpegNoise(PhotometricAugmentor):
     """
 
     _effect = Effect.FRESH
+    _takes = Takes.COUNTED
 
     def __init__(self, quality_range: tuple[int, int] = (40, 100)) -> None:
         super().__init__()
@@ -168,16 +183,20 @@ class JpegNoise(PhotometricAugmentor):
 
     def _augment(self, img: Image, params: int) -> Image:
         if channels(img) not in (1, 3, 4):
-            raise ValueError(f"JPEG stores grey or colour images, not the shape {img.shape}")
+            raise ValueError(f"JpegNoise takes 1, 3 or 4 channels, not {described(img)}")
         return on_colour(img, functools.partial(_through_jpeg, params))
 
 
 def _through_jpeg(quality: int, img: Image) -> Image:
-    _, code = cv2.imencode(".jpg", as_type(img, np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    step = unit(img.dtype)
+    steps = img if step == 1 else as_float(img) / step
+    code = cv2.imencode(".jpg", as_type(steps, np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     flag = cv2.IMREAD_GRAYSCALE if channels(img) == 1 else cv2.IMREAD_COLOR
     decoded: Any = cv2.imdecode(code, flag)
-    result: Image = restore_channel(decoded, img).astype(img.dtype, copy=False)
-    return result
+    result: Image = restore_channel(decoded, img)
+    if step != 1:
+        return as_type(result * step, img.dtype)
+    return result.astype(img.dtype, copy=False)
 
 
 def fast_generator(rng: np.random.RandomState) -> np.random.Generator:

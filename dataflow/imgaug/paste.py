@@ -10,6 +10,7 @@ from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import pixel, shape_2d
 from dataflow.imgaug.augmentor import Effect, ImageAugmentor
 from dataflow.imgaug.pixels import as_value
+from dataflow.imgaug.scale import unit
 from dataflow.imgaug.transforms import Coords, Image, Transform
 
 __all__ = ["BackgroundFiller", "CenterPaste", "ConstantBackgroundFiller", "RandomPaste"]
@@ -39,7 +40,7 @@ class ConstantBackgroundFiller(BackgroundFiller):
     """A plain background.
 
     Args:
-        value: its value, one or one for each channel.
+        value: its value, one or one for each channel; in `InRange` it counts in [0, 255].
     """
 
     def __init__(self, value: Any) -> None:
@@ -47,7 +48,7 @@ class ConstantBackgroundFiller(BackgroundFiller):
 
     def _fill(self, background_shape: tuple[int, int], img: Image) -> Image:
         shape = background_shape + img.shape[2:]
-        return np.full(shape, as_value(self.value, img.dtype), img.dtype)
+        return np.full(shape, as_value(self.value, img.dtype, unit(img.dtype)), img.dtype)
 
     def __repr__(self) -> str:
         return f"imgaug.{type(self).__name__}({self.value!r})"
@@ -55,6 +56,8 @@ class ConstantBackgroundFiller(BackgroundFiller):
 
 class CenterPaste(ImageAugmentor):
     """Put the image in the middle of a background. Draws nothing.
+
+    Takes any type and any number of channels.
 
     Args:
         background_shape: (height, width), or one int for a square. Larger images raise
@@ -84,6 +87,8 @@ class CenterPaste(ImageAugmentor):
 
 class RandomPaste(CenterPaste):
     """Put the image at a random place of a background.
+
+    Takes any type and any number of channels.
 
     Draws: two uniform numbers, for y and for x.
 

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.imgaug.scale import described
+
 __all__ = ["Image", "as_float", "as_type", "as_value", "channels", "on_colour", "require_colour"]
 
 Image: TypeAlias = NDArray[Any]
@@ -27,7 +29,7 @@ def channels(img: Image) -> int:
 def require_colour(img: Image, what: str) -> None:
     """Raise unless `img` has three channels, or four."""
     if channels(img) not in (3, 4):
-        raise ValueError(f"{what} needs a colour image, not the shape {img.shape}")
+        raise ValueError(f"{what} needs a colour image, of 3 or 4 channels, not {described(img)}")
 
 
 def on_colour(img: Image, change: Callable[[Image], Image]) -> Image:
@@ -63,6 +65,6 @@ def as_type(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def as_value(value: float | tuple[float, ...], dtype: Any) -> NDArray[Any]:
-    """A pixel's value, one or one for each channel, in another type like `as_type`."""
-    return as_type(np.array(value, np.float64), dtype)
+def as_value(value: float | tuple[float, ...], dtype: Any, step: float = 1) -> NDArray[Any]:
+    """`step` times a pixel's value, one or one for each channel, in another type by `as_type`."""
+    return as_type(np.array(value, np.float64) * step, dtype)

@@ -10,6 +10,7 @@ import cv2
 from dataflow.errors import ConfigError
 from dataflow.imgaug.arguments import interval, number, shape_2d, side
 from dataflow.imgaug.augmentor import Effect, ImageAugmentor
+from dataflow.imgaug.planes import require_movable
 from dataflow.imgaug.transforms import Image, ResizeTransform, Transform
 
 __all__ = ["RandomResize", "Resize", "ResizeShortestEdge"]
@@ -19,6 +20,9 @@ _ATTEMPTS = 51
 
 class Resize(ImageAugmentor):
     """Scale to a given size, whatever the aspect ratio. Draws nothing.
+
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels; with ``cv2.INTER_NEAREST`` integers of any size.
 
     Args:
         shape: (height, width), or one int for a square.
@@ -33,11 +37,15 @@ class Resize(ImageAugmentor):
         self.interp = interp
 
     def get_transform(self, img: Image) -> Transform:
+        require_movable(img, type(self).__name__, self.interp)
         return ResizeTransform(img.shape[0], img.shape[1], *self.shape, self.interp)
 
 
 class ResizeShortestEdge(ImageAugmentor):
     """Scale so that the shorter edge gets a given length; the aspect ratio stays. Draws nothing.
+
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels; with ``cv2.INTER_NEAREST`` integers of any size.
 
     Args:
         size: the shorter edge, in pixels.
@@ -52,6 +60,7 @@ class ResizeShortestEdge(ImageAugmentor):
         self.interp = interp
 
     def get_transform(self, img: Image) -> ResizeTransform:
+        require_movable(img, type(self).__name__, self.interp)
         height, width = img.shape[:2]
         scale = self.size / min(height, width)
         if height < width:
@@ -66,6 +75,9 @@ class RandomResize(ImageAugmentor):
 
     An image for which 51 attempts find nothing that keeps its aspect ratio well enough stays as
     it is, with a RuntimeWarning.
+
+    Takes bool, integers of 8 and 16 bits and floats of 16 to 64, in any range and of any number of
+    channels; with ``cv2.INTER_NEAREST`` integers of any size.
 
     Draws: two uniform numbers an attempt: for x and for y, whether or not y counts.
 
@@ -113,6 +125,7 @@ class RandomResize(ImageAugmentor):
             warnings.warn(unused, stacklevel=2)
 
     def get_transform(self, img: Image) -> Transform:
+        require_movable(img, type(self).__name__, self.interp)
         height, width = img.shape[:2]
         for _ in range(_ATTEMPTS):
             new_w, new_h = self._size(width, height, *self.rng.random_sample(2).tolist())

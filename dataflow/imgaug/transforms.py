@@ -123,8 +123,8 @@ class ResizeTransform(Transform):
         return interpolated(
             lambda part, _: cv2.resize(part, size, interpolation=self.interp),
             img,
-            self,
-            nearest=self.interp in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT),
+            type(self).__name__,
+            self.interp,
         )
 
     def apply_coords(self, coords: Coords) -> Coords:
@@ -206,17 +206,19 @@ class WarpAffineTransform(Transform):
             border = value[first : first + 4]
             if shift is not None:
                 return _shifted(part, *shift, self.borderMode, border)
-            return cv2.warpAffine(
-                part,
+            # Cubic, OpenCV 5.0 cuts float64 to integers along the border.
+            cut = part.dtype == np.float64 and self.interp & cv2.INTER_MAX == cv2.INTER_CUBIC
+            warped = cv2.warpAffine(
+                part.astype(np.float32) if cut else part,
                 self.mat,
                 self.dsize,
                 flags=self.interp,
                 borderMode=self.borderMode,
                 borderValue=border,
             )
+            return warped.astype(part.dtype, copy=False)
 
-        kind = self.interp & cv2.INTER_MAX
-        return interpolated(moved, img, self, nearest=kind == cv2.INTER_NEAREST)
+        return interpolated(moved, img, type(self).__name__, self.interp)
 
     def apply_coords(self, coords: Coords) -> Coords:
         # The matrix counts from the first pixel's centre, coordinates from its corner.
