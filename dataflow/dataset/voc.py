@@ -12,15 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.dataset.annotated import AnnotatedFiles, ObjectsStage
 from dataflow.dataset.arguments import existing_folder, one_of
-from dataflow.dataset.files import FileImages
 from dataflow.dataset.folders import is_image
-from dataflow.dataset.frames import frame_of
 from dataflow.epoch import Datapoint
 from dataflow.errors import ConfigError, DatapointError, FetchError, MissingData
-from dataflow.image.boxes import clipped
 from dataflow.sources.columns import Columns
-from dataflow.sources.read import Counts
 from dataflow.stages.item import ItemStage
 
 __all__ = ["VOC_CLASSES", "Annotation", "PascalVOC", "read_annotation"]
@@ -56,7 +53,7 @@ class Annotation(NamedTuple):
     size: tuple[int, int] | None = None
 
 
-class PascalVOC(FileImages):
+class PascalVOC(AnnotatedFiles):
     """The photos of PASCAL VOC, or of another data set in its layout, with boxes.
 
     Datapoints are ``[image, boxes, labels, difficult]``: BGR, uint8, H×W×3; float32, N×4; int64, N;
@@ -125,18 +122,10 @@ class PascalVOC(FileImages):
             (str(folder / "JPEGImages" / files.get(name, f"{name}.jpg")) for name in self.ids),
             (str(folder / f"Annotations/{name}.xml") for name in self.ids),
         )
-        if self.decode == "enough":
-            raise ConfigError('decode="enough" would cut images without their boxes')
-        self.__objects: list[ItemStage] | None = None
+        self._require_whole_images()
 
-    def _stages(self) -> list[ItemStage]:
-        if self.__objects is None:
-            reader, decoder = super()._stages()  # boxes have to know the file
-            self.__objects = [reader, _Objects(self.classes, self.exif), decoder]
-        return self.__objects
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_PascalVOC__objects": None}
+    def _objects(self) -> ItemStage:
+        return _Objects(self.classes, self.exif, self.max_pixels)
 
 
 def read_annotation(path: str | os.PathLike[str]) -> Annotation:
@@ -196,35 +185,29 @@ def _object(element: Any) -> tuple[list[float], str, bool]:
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-class _Objects(Counts):
-    """Puts boxes, labels and difficulty in the place of component 1, an annotation's path.
+class _Objects(ObjectsStage):
+    """Puts boxes, labels and difficulty in the place of both paths, the image's and the
+    annotation's.
 
     Args:
         classes: their names.
-        exif: the image, which is still bytes, will be turned as it asks for.
+        exif, max_pixels: see `ObjectsStage`.
     """
 
-    gauge = "dropped_objects"
-
-    def __init__(self, classes: Sequence[str], exif: bool) -> None:
-        super().__init__()
+    def __init__(self, classes: Sequence[str], exif: bool, max_pixels: int) -> None:
+        super().__init__(exif, max_pixels)
         self._ranks = {name: rank for rank, name in enumerate(classes)}
-        self._exif = exif
 
     def apply(self, datapoint: Datapoint) -> Datapoint:
-        body, path = datapoint
+        body, image, path = datapoint
         boxes, names, difficult, said = read_annotation(path)
         unknown = sorted(set(names) - self._ranks.keys())
         if unknown:
             what = f"{path} has a {unknown[0][:40]!r}, which is none of the classes"
             raise DatapointError(what, reason="annotation", url=path)
         labels = np.array([self._ranks[name] for name in names], np.int64)
-        frame = frame_of(body, said, self._exif, path)
-        if frame is None:  # which the decoder will say
-            return [body, boxes, labels, difficult]
-        boxes, shares = clipped(frame.boxes(boxes), frame.size)
-        kept = shares > 0
-        self.count(len(kept) - int(kept.sum()))
+        frame = self.frame(body, said, image, path)
+        boxes, kept = self.inside(frame.boxes(boxes), frame.size)
         return [body, boxes[kept], labels[kept], difficult[kept]]
 
 
