@@ -59,6 +59,11 @@ def test_others_go_by_it(messy: Path) -> None:
     from dataflow.dataset import ILSVRC12
 
     assert len(folder_images(messy.parent, shuffle=False)) == 6
+    from dataflow import stream as st
+
+    assert len(st.classes(messy)) == 6
+    assert len(st.images(messy, "**/*")) == 6
+    assert len(st.images(messy / "cats")) == 2  # those directly in it
     imagenet = ILSVRC12(location=messy.parent, split="train", shuffle=False)
     assert imagenet.synsets == ["cats", "dogs"] and len(imagenet) == 6
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.dataset.files import SUFFIXES
+from dataflow.dataset.folders import (
+    SUFFIXES,
+    class_names,
+    images_below,
+    is_image,
+    is_system,
+    told_of_empty,
+)
 from dataflow.errors import ConfigError, FetchError, MissingData
 from dataflow.image.decode import decode_image as decoded
 from dataflow.stream.graph import Node, constant, known
@@ -95,8 +102,10 @@ def classes(folder: str | os.PathLike[str]) -> Node:
     """
     root, names = _listed(folder, "*/**/*")
     of_each = [name.split("/", 1)[0] for name in names]
-    known_ones = {name: label for label, name in enumerate(sorted(set(of_each)))}
+    all_names = class_names(root)
+    known_ones = {name: label for label, name in enumerate(all_names)}
     labels = [known_ones[name] for name in of_each]
+    told_of_empty(root, all_names, set(labels))
     files = Files(root, names)
     fields = {"image": files, "name": names, "label": labels, "class_name": of_each}
     return constant(Table(Columns(fields)))
@@ -104,11 +113,13 @@ def classes(folder: str | os.PathLike[str]) -> Node:
 
 def _listed(folder: str | os.PathLike[str], pattern: str) -> tuple[str, list[str]]:
     root = Path(folder)
-    names = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.glob(pattern)
-        if path.suffix.lower() in SUFFIXES
-    )
+    if pattern in ("**/*", "*/**/*"):  # all of them, or those in sub-folders
+        found = [path.relative_to(root) for path in images_below(root)]
+        found = [path for path in found if len(path.parts) > (pattern != "**/*")]
+    else:
+        found = [path.relative_to(root) for path in root.glob(pattern) if path.is_file()]
+        found = [path for path in found if not any(map(is_system, path.parts))]
+    names = sorted(path.as_posix() for path in found if is_image(path.name))
     if not names:
         raise MissingData(f"{root} has no images called {pattern} ({', '.join(sorted(SUFFIXES))})")
     return str(root), names
