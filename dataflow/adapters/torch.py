@@ -62,14 +62,20 @@ class IterableDataset(data.IterableDataset[Any]):
     `state_dict` and `load_state_dict` are the flow's. So torchdata's ``StatefulDataLoader`` goes on
     in the middle of an epoch, without going through its beginning again.
 
+    Trainers that count epochs (accelerate, Hugging Face's) call `set_epoch`; a loaded state, which
+    knows its epoch, comes before that.
+
     Args:
         ds: the flow.
     """
+
+    _loaded = False
 
     def __init__(self, ds: DataFlow) -> None:
         self.ds = ds
 
     def __iter__(self) -> Iterator[Any]:
+        self._loaded = False
         worker = data.get_worker_info()
         if worker is not None and worker.num_workers > 1:
             raise ConfigError(
@@ -90,6 +96,12 @@ class IterableDataset(data.IterableDataset[Any]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there."""
         self.ds.load_state_dict(state)
+        self._loaded = True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass that of an epoch, unless a state was loaded for it."""
+        if not self._loaded:
+            self.ds.set_epoch(epoch)
 
 
 class Opened(data.IterableDataset[Any]):
@@ -131,6 +143,9 @@ class MapDataset(data.Dataset[Any]):
     Item i is ``ds[i]``, computed by whoever asks, such as the loader's workers. What a stage drops
     raises `Dropped`; so does a dead link.
 
+    `set_epoch` gives items the random numbers of another epoch (and, of a shuffled flow, its
+    order); workers of a loader that are persistent do not hear of it.
+
     Args:
         ds: the flow.
 
@@ -146,6 +161,10 @@ class MapDataset(data.Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return tensors(self.ds[index])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make items those of an epoch."""
+        self.ds.set_epoch(epoch)
 
 
 def to_device(batches: Iterable[Any], device: str | torch.device, *, ahead: int = 1) -> Ahead[Any]:

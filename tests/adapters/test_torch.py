@@ -227,3 +227,46 @@ def test_a_process_group_of_two(tmp_path: Any) -> None:
     assert [len(rank) for rank in steps] == [4, 4]
     seen = [int(number) for rank in steps for step in rank for number in step.split()]
     assert len(seen) == 24 and set(seen) == set(range(23)), "23 is odd: one comes twice"
+
+
+def test_epochs_of_trainers() -> None:
+    """They say which; a loaded state knows better."""
+
+    def shuffled() -> Any:
+        flow = df.DataFromList([[i] for i in range(12)])
+        flow.seed(7)
+        return IterableDataset(flow)
+
+    def passes(dataset: Any) -> list[int]:
+        return [int(n) for (n,) in dataset]
+
+    wanted = shuffled()
+    orders = [passes(wanted) for _ in range(3)]
+    one = shuffled()
+    one.set_epoch(2)
+    assert passes(one) == orders[2]
+    one.set_epoch(1)
+    stream = iter(one)
+    begun = [int(next(stream)[0]) for _ in range(5)]
+    state = one.state_dict()
+    again = shuffled()
+    again.load_state_dict(state)
+    again.set_epoch(1)
+    assert begun + passes(again) == orders[1]
+    again.set_epoch(2)
+    assert passes(again) == orders[2]
+
+
+def test_items_of_epochs() -> None:
+    images = [[np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8)] for i in range(4)]
+    flow = df.AugmentImageComponent(
+        df.DataFromList(images, shuffle=False), [df.imgaug.RandomCrop(8)]
+    )
+    flow.seed(1)
+    dataset = MapDataset(flow)
+    first = dataset[2][0].numpy()
+    np.testing.assert_array_equal(dataset[2][0].numpy(), first)
+    dataset.set_epoch(1)
+    assert not np.array_equal(dataset[2][0].numpy(), first)
+    dataset.set_epoch(0)
+    np.testing.assert_array_equal(dataset[2][0].numpy(), first)
