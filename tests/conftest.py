@@ -193,6 +193,19 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder for the tests, so that they leave nothing in the user's; with its photos."""
+    from dataflow.utils.folders import cache_folder
+
+    folder = tmp_path_factory.mktemp("cache")
+    for photos in cache_folder().glob("photos-*"):
+        (folder / photos.name).symlink_to(photos)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATAFLOW_CACHE", str(folder))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def no_haste_to_tell_who_is_missing() -> None:
     """What a loaded machine takes long to start is not missing: tests look at all that is told."""
     from dataflow.remote.setup import Notice
