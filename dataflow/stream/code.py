@@ -28,12 +28,13 @@ from dataflow.stream.passes import Step, uses
 from dataflow.stream.shared import own
 from dataflow.stream.types import Number, Plain, Type
 
-__all__ = ["Code", "TooLarge"]
+__all__ = ["Code", "TooLarge", "told_where"]
 
 _LINES = 20_000
 _DEPTH = 90  # Python itself takes 100
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _WORD = re.compile(r"\w{0,40}", re.ASCII)
+_STATEMENT = re.compile(r"\s*(\w+?)_\d+ = .*  # (\S.*)$")
 
 
 class Code:
@@ -63,7 +64,7 @@ class Code:
         }
         self._lines: list[str] = []
         self._guarded: set[int] = set()
-        self._needs: dict[int, frozenset[int]] = {}
+        self._needs: dict[int, frozenset[int]] = {}  # of choices
         self._held: dict[str, int] = {}  # names of what takes memory, and the depth of their block
         self._steps = {step.number: step for step in uses(outputs)}
         self._users = Counter(step.number for step in outputs)
@@ -71,9 +72,11 @@ class Code:
             self._users.update(one.number for one in step.args)
         self._emitted: set[int] = set()
         scope = _Scope(1)
-        for step in self._steps.values():
-            self._needs[step.number] = self._needed(step)
-        for number in sorted(set().union(*(self._needs[step.number] for step in outputs))):
+        if lazy:
+            for step in self._steps.values():
+                if step.lazy:
+                    self._needs[step.number] = self._needed_to_choose(step)
+        for number in sorted(self._needed(*outputs)):
             self._emit(self._steps[number], scope)
         self._lines.append(f"    return [{', '.join(map(self._returned, outputs))}]")
         self._release()
@@ -97,15 +100,28 @@ class Code:
 
     # -- what is needed ----------------------------------------------------------------------
 
-    def _needed(self, step: Step) -> frozenset[int]:
-        """The steps that are computed whenever `step` is, itself included; no constants."""
+    def _needed(self, *steps: Step) -> frozenset[int]:
+        """The steps that are computed whenever `steps` are, themselves included; no constants."""
+        found: set[int] = set()
+        todo = list(steps)
+        while todo:
+            step = todo.pop()
+            if step.op is None or step.number in found:
+                continue
+            if (chosen := self._needs.get(step.number)) is not None:
+                found |= chosen
+            else:
+                found.add(step.number)
+                todo.extend(step.args)
+        return frozenset(found)
+
+    def _needed_to_choose(self, step: Step) -> frozenset[int]:
+        """The same of a choice, where those in it are known: what all of its branches need."""
         if step.op is None:
             return frozenset()
-        below = [self._needs[one.number] for one in step.args]
-        if step.lazy and self._lazy:
-            shared = frozenset.intersection(*below[1:])
-            return frozenset().union({step.number}, below[0], shared)
-        return frozenset().union({step.number}, *below)
+        selector, *branches = step.args
+        shared = frozenset.intersection(*map(self._needed, branches))
+        return shared | self._needed(selector) | {step.number}
 
     # -- statements --------------------------------------------------------------------------
 
@@ -132,7 +148,7 @@ class Code:
     def _choose(self, step: Step, scope: _Scope) -> None:
         selector, *branches = step.args
         chosen = self._value(selector)
-        needs = [self._needs[one.number] - scope.done for one in branches]
+        needs = [self._needed(one) - scope.done for one in branches]
         holders: dict[int, tuple[int, ...]] = {}
         for number in sorted(frozenset().union(*needs)):
             holders[number] = tuple(i for i, one in enumerate(needs) if number in one)
@@ -223,6 +239,26 @@ class Code:
         if isinstance(step.type, (Number, Plain)):
             return self._value(step)
         return f"own({self._value(step)})"
+
+
+def told_where(error: Exception) -> None:
+    """Have the message of what a stream's function raised say which line of the user's made it."""
+    trace, line = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith("<stream "):
+            line = linecache.getline(file, trace.tb_lineno)
+        trace = trace.tb_next
+    if (found := _STATEMENT.match(line)) is None:
+        return
+    what = f"in {found[1]}, {found[2]}"
+    said = str(error)
+    if what in said:
+        return
+    if len(error.args) == 1 and said == str(error.args[0]):
+        error.args = (f"{said} ({what})",)
+    elif hasattr(error, "add_note"):  # it puts its message together by itself
+        error.add_note(what)
 
 
 class TooLarge(Exception):

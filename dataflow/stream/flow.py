@@ -15,7 +15,7 @@ from dataflow.epoch import Epoch
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
-from dataflow.stream.code import Code, TooLarge
+from dataflow.stream.code import Code, TooLarge, told_where
 from dataflow.stream.draws import MASK
 from dataflow.stream.graph import Node, constant, flat, nested, reachable
 from dataflow.stream.passes import fold, steps_of
@@ -61,7 +61,11 @@ class Sampler:
 
     def __call__(self, key: tuple[int, int]) -> list[Any]:
         seed, index = key
-        return self.code.function(seed, index)
+        try:
+            return self.code.function(seed, index)
+        except Exception as error:
+            told_where(error)
+            raise
 
     def __reduce__(self) -> Any:
         outputs, *rest = self._made_of

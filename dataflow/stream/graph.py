@@ -273,7 +273,9 @@ class Node:
 def constant(value: Any) -> Node:
     """A constant as a node; a node as it is.
 
-    A list in which there are nodes becomes a node that makes the list. Arrays are not copied.
+    A list in which there are nodes becomes a node that makes the list. Arrays are copied, as
+    whoever has them may go on writing into them; large ones belong into `records`, which holds them
+    as they are.
 
     Raises:
         ConfigError: it is no value that a graph can hold.
@@ -291,7 +293,13 @@ def constant(value: Any) -> Node:
         kind = type_of(value)
     except ConfigError as error:
         raise ConfigError(f"{place(where)}: {error}") from None
-    return Node(None, (), kind, value=read_only(value), where=where)
+    return Node(None, (), kind, value=read_only(_copied(value)), where=where)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return list(map(_copied, value)) if isinstance(value, list) else value
 
 
 def known(node: Node) -> Any:

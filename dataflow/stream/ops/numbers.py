@@ -1,7 +1,8 @@
 """Calculating with numbers, arrays and images.
 
-Of numbers the result is a Python number, of arrays an array as NumPy makes it. Images stay of their
-depth, rounded and clipped to its range: ``image + 10`` makes no bright pixel dark.
+Of numbers the result is a Python number, of arrays an array as NumPy makes it, but that bytes and
+16-bit numbers without a sign do not begin anew beyond their ends: they are clipped. Images stay of
+their depth, rounded and clipped to its range: ``image + 10`` makes no bright pixel dark.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -165,7 +167,28 @@ def _operator(name: str, sign: str, about: str, **options: Any) -> Callable[...,
     """One of Python's operators on two values."""
     of_values = getattr(operator, options.pop("called", name))
     code = f"({{0}} {sign} {{1}})"
-    return _function(name, about, of_values, of_values, code, count=2, **options)
+    wraps = name in ("add", "subtract", "multiply", "power")
+    of_arrays = partial(_clipped, of_values) if wraps else of_values
+    return _function(name, about, of_values, of_arrays, code, count=2, **options)
+
+
+_SMALL = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+
+def _clipped(function: Callable[..., Any], *values: Any) -> Any:
+    """Of arrays, clipped where the result is of bytes or of 16 bits without a sign."""
+    arrays = [one.dtype for one in values if isinstance(one, np.ndarray)]
+    whole = all(one in _SMALL for one in arrays) and all(
+        isinstance(one, (np.ndarray, int)) for one in values
+    )
+    if not arrays or not whole:
+        return function(*values)
+    dtype = np.result_type(*arrays)
+    # Double precision has all whole numbers that are not beyond the ends.
+    with np.errstate(all="ignore"):
+        wide = function(*(np.asarray(one, np.float64) for one in values))
+    largest = np.iinfo(dtype).max
+    return np.clip(np.nan_to_num(np.rint(wide), posinf=largest), 0, largest).astype(dtype)
 
 
 add = _operator("add", "+", "``x + y``", called="add", images=arithmetic.add)
@@ -230,7 +253,12 @@ maximum = _function(
     images=arithmetic.maximum,
 )
 negative = _function(
-    "negative", "``-x``", operator.neg, np.negative, "(-{0})", images=arithmetic.negative
+    "negative",
+    "``-x``",
+    operator.neg,
+    partial(_clipped, np.negative),
+    "(-{0})",
+    images=arithmetic.negative,
 )
 absolute = _function("absolute", "``abs(x)``", operator.abs, np.absolute)
 floor = _function("floor", "The next integer below.", math.floor, np.floor, kind=INT)
