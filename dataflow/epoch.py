@@ -254,6 +254,7 @@ class Pass:
         broken: it ended with an exception, so there may be more.
         begun: something was asked for; who only opens an iterator has not had the epoch.
         saved: the state that it goes on from, or nothing.
+        skipped: datapoints that were passed over to get there.
         turn: who holds it sees the pass at rest, between two datapoints.
     """
 
@@ -261,11 +262,17 @@ class Pass:
         self.epoch = epoch
         self.saved = saved
         self.begun = False
+        self.skipped = 0
         self.delivered = 0
         self.finished = False
         self.broken = False
         self.turn = Turn()
         self._held: tuple[int, dict[str, Any]] | None = None
+
+    @property
+    def unread(self) -> bool:
+        """Nothing was asked for, beyond what was passed over to get to its place."""
+        return not self.begun and self.delivered == self.skipped
 
     def hold(self, state: dict[str, Any] | None) -> None:
         """Until more is delivered, the loop has got what `state` tells: somebody runs ahead of it.
@@ -277,7 +284,7 @@ class Pass:
     @property
     def held(self) -> dict[str, Any] | None:
         """The state that was given to `hold`, while it is the loop's; or the one to begin with."""
-        if not self.begun and self.saved:
+        if self.unread and self.saved:
             return dict(self.saved)
         fits = self._held is not None and self._held[0] == self.delivered
         return self._held[1] if fits and self._held is not None else None

@@ -445,7 +445,7 @@ class DataFlow(Node):
         self._prepare()
         self.__path, self.__next_path = self.__next_path, ()
         if epoch is None:
-            if (last := self.__pass) and not last.begun and self.__pending is None:
+            if (last := self.__pass) and last.unread and self.__pending is None:
                 # Some open an iterator to look, and drop it; that is no epoch.
                 self.__epoch, self.__pending = last.epoch.number, dict(last.saved) or None
             number = self.__epoch if self.__pending is None else self.__pending["epoch"]
@@ -487,7 +487,7 @@ class DataFlow(Node):
         empty = (lambda _: None) if saved else self._tell_of_nothing
         iterator = EpochIterator(pairs, self._meter, self.__pass, self._interrupt_all, empty)
         for _, _ in zip(range(saved.get("replay", 0)), iterator, strict=False):
-            self.__pass.begun = False
+            self.__pass.skipped, self.__pass.begun = self.__pass.delivered, False
         # Weakly, so that leaving a loop early ends the pass at once.
         self.__iterator = weakref.ref(iterator)
         return iterator

@@ -417,3 +417,26 @@ def test_a_state_outlives_an_iterator_that_is_never_read() -> None:
         assert flow.state_dict() == state
         iter(flow)
         assert sorted(begun + [n for (n,) in flow]) == list(range(20))
+
+
+def test_what_was_passed_over_to_get_there_is_not_read() -> None:
+    """Of a flow that can only be gone through again, looking is no epoch, and reading is one."""
+
+    class Squares(df.ProxyDataFlow):
+        def __iter__(self) -> Iterator[list[int]]:
+            for (n,) in self.ds:
+                yield [n * n]
+
+    def make() -> df.DataFlow:
+        return df.MapData(Squares(df.DataFromList([[i] for i in range(300)], shuffle=False)), list)
+
+    ds = make()
+    stream = iter(ds)
+    for _ in range(250):
+        next(stream)
+    state = ds.state_dict()
+    again = make()
+    again.load_state_dict(state)
+    iter(again)
+    assert [n for (n,) in again] == [i * i for i in range(250, 300)]
+    assert len(list(again)) == 300
