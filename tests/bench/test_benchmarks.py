@@ -74,7 +74,7 @@ def check(result: dict[str, Any], name: str) -> None:
         ("overhead", 2),
         ("parallel", 6),
         ("transport", 2),
-        ("files", 1),
+        ("files", 2),
         ("kill", 2),
         ("overlap", 5),
         ("remote", 6),

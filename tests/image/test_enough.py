@@ -161,7 +161,7 @@ def test_both_decoders_give_the_same_bytes(folder: Path, monkeypatch: pytest.Mon
     st.integers(2, 6),
     st.sampled_from([AREA, cv2.INTER_LINEAR]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_no_point_moves(seed: int, turn: int, times: int, interp: int) -> None:
     """A disc is where it is after decoding everything, to 0.3 pixels."""
     rng = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ def jpegs(draw: st.DrawFn) -> tuple[bytes, tuple[int, int]]:
 
 
 @given(jpegs(), st.sampled_from([1, 2, 4, 8]), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_part_is_the_whole_image_s(
     made: tuple[bytes, tuple[int, int]], denominator: int, data: st.DataObject
 ) -> None:
@@ -133,7 +133,7 @@ def test_unused_bytes_are_no_damage(cat: np.ndarray) -> None:
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_file_does_harm(data: st.DataObject) -> None:
     """Changed at will: there are pixels, or an exception of ours."""
     body, size = data.draw(jpegs())

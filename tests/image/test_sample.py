@@ -95,7 +95,7 @@ def found(result: dict[str, Any]) -> tuple[float, float] | None:
     st.integers(60, 180),
     st.integers(60, 180),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_all_are_found_again(augmentors: list[Any], colour: Any, seed: int, x: int, y: int) -> None:
     sample = drawn(x, y, 9)
     try:
