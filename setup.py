@@ -1,7 +1,7 @@
 """The native decoder of JPEGs, which is optional; everything else is in pyproject.toml.
 
-It is a plain shared library, called by ctypes: one file for all versions of Python. Where there is no
-C compiler, or libjpeg-turbo's headers are not there, the package is built without it, and works.
+It is a plain shared library, called by ctypes: one file for all versions of Python. Where there is
+no C compiler, or libjpeg-turbo's headers are not there, the package is built without it, and works.
 ``DATAFLOW_NATIVE=0`` leaves it out, for a wheel that fits any machine.
 """
 

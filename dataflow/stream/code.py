@@ -16,25 +16,28 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow.stream.draws import mix, root
 from dataflow.stream.graph import MISSING, place
 from dataflow.stream.inference import declared
+from dataflow.stream.located import located
+from dataflow.stream.needs import Needs
 from dataflow.stream.passes import Step, uses
 from dataflow.stream.shared import own
 from dataflow.stream.types import Number, Plain, Type
 
-__all__ = ["Code", "TooLarge", "told_where"]
+__all__ = ["Code", "TooLarge"]
 
-_LINES = 20_000
+_LINES = 20_000  # beside one for each step
+_BITS = 1 << 29  # that the sets of `Needs` take, or twice as many
 _DEPTH = 90  # Python itself takes 100
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _WORD = re.compile(r"\w{0,40}", re.ASCII)
-_STATEMENT = re.compile(r"\s*(\w+?)_\d+ = .*  # (\S.*)$")
+_ELIFS = 16  # more of them stand in halves: Python nests each in the one before
 
 
 class Code:
@@ -62,23 +65,25 @@ class Code:
             "own": own,
             "MISSING": MISSING,
         }
-        self._lines: list[str] = []
+        self._lines: list[_Line] = []
         self._guarded: set[int] = set()
-        self._needs: dict[int, frozenset[int]] = {}  # of choices
         self._held: dict[str, int] = {}  # names of what takes memory, and the depth of their block
         self._steps = {step.number: step for step in uses(outputs)}
         self._users = Counter(step.number for step in outputs)
         for step in self._steps.values():
             self._users.update(one.number for one in step.args)
         self._emitted: set[int] = set()
+        computed = [step for step in self._steps.values() if step.op is not None]
+        choices = [step for step in computed if lazy and step.lazy]
+        # What has no choices may be of any length.
+        self._most = _LINES + len(computed)
+        if len(choices) * len(computed) > _BITS:
+            raise TooLarge(f"it has {len(choices)} choices among {len(computed)} steps")
+        self._needs = Needs(computed, choices, outputs)
         scope = _Scope(1)
-        if lazy:
-            for step in self._steps.values():
-                if step.lazy:
-                    self._needs[step.number] = self._needed_to_choose(step)
-        for number in sorted(self._needed(*outputs)):
+        for number in self._needs.always(outputs):
             self._emit(self._steps[number], scope)
-        self._lines.append(f"    return [{', '.join(map(self._returned, outputs))}]")
+        self._lines.append(_Line(1, f"return [{', '.join(map(self._returned, outputs))}]"))
         self._release()
         while name in self._space or keyword.iskeyword(name):
             name += "_"  # an operation of this name is called in it
@@ -88,8 +93,25 @@ class Code:
         head += [
             f"    {name} = MISSING" for name in sorted({self._names[one] for one in self._guarded})
         ]
-        self.source = "\n".join([*head, *self._lines, ""])
+        self.source = "\n".join([*head, *map(str, self._lines), ""])
+        # The step of each line that computes one, for errors: not the text, which is nobody's to
+        # read back, nor the node, which would keep the constants.
+        self._places = {
+            at: (line.step.name, place(line.step.where))
+            for at, line in enumerate(self._lines, len(head) + 1)
+            if line.step is not None
+        }
+        del self._lines, self._needs, self._steps  # as large as the graph, and of no more use
         self.function: Callable[[int, int], list[Any]] = self._compiled(name)
+
+    def located(self, error: Exception) -> Exception:
+        """What the function raised, with the line of the user's program in its message."""
+        code = self.function.__code__
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code is not code:
+            trace = trace.tb_next
+        found = None if trace is None else self._places.get(trace.tb_lineno)
+        return error if found is None else located(error, "in {}, {}".format(*found))
 
     def _compiled(self, name: str) -> Any:
         file = f"<stream {name} {zlib.crc32(self.source.encode()):08x}>"
@@ -98,35 +120,11 @@ class Code:
         linecache.cache[file] = (len(self.source), None, self.source.splitlines(True), file)
         return self._space[name]
 
-    # -- what is needed ----------------------------------------------------------------------
-
-    def _needed(self, *steps: Step) -> frozenset[int]:
-        """The steps that are computed whenever `steps` are, themselves included; no constants."""
-        found: set[int] = set()
-        todo = list(steps)
-        while todo:
-            step = todo.pop()
-            if step.op is None or step.number in found:
-                continue
-            if (chosen := self._needs.get(step.number)) is not None:
-                found |= chosen
-            else:
-                found.add(step.number)
-                todo.extend(step.args)
-        return frozenset(found)
-
-    def _needed_to_choose(self, step: Step) -> frozenset[int]:
-        """The same of a choice, where those in it are known: what all of its branches need."""
-        if step.op is None:
-            return frozenset()
-        selector, *branches = step.args
-        shared = frozenset.intersection(*map(self._needed, branches))
-        return shared | self._needed(selector) | {step.number}
-
     # -- statements --------------------------------------------------------------------------
 
     def _emit(self, step: Step, scope: _Scope) -> None:
-        if step.number in scope.done:
+        bit = self._needs.mask([step.number])
+        if scope.done & bit:
             return
         if step.number in self._emitted:  # in another choice's branch, which may have been taken
             self._guarded.add(step.number)
@@ -137,7 +135,7 @@ class Code:
             self._emitted.add(step.number)
             if not isinstance(step.type, (Number, Plain)):
                 self._held[self._name(step)] = scope.depth
-        scope.done.add(step.number)
+        scope.done |= bit
 
     def _compute(self, step: Step, scope: _Scope) -> None:
         if step.lazy and self._lazy and len(step.args) > 2:
@@ -148,56 +146,88 @@ class Code:
     def _choose(self, step: Step, scope: _Scope) -> None:
         selector, *branches = step.args
         chosen = self._value(selector)
-        needs = [self._needed(one) - scope.done for one in branches]
-        holders: dict[int, tuple[int, ...]] = {}
-        for number in sorted(frozenset().union(*needs)):
-            holders[number] = tuple(i for i, one in enumerate(needs) if number in one)
-        some = [number for number, held in holders.items() if len(held) > 1]
-        last = len(branches) - 1
-        ready: list[int] = []
-        for held, numbers in groupby(some, holders.__getitem__):
-            self._write(scope.depth, f"if {_test(chosen, held, last)}:")
-            inner = scope.inner(one for one in ready if set(held) <= set(holders[one]))
+        needs = [self._needs.within(one, scope.done) for one in branches]
+        holders: dict[int, list[int]] = {}
+        for at, numbers in enumerate(needs):
             for number in numbers:
+                holders.setdefault(number, []).append(at)
+        some = sorted(number for number, held in holders.items() if len(held) > 1)
+        shared: list[list[int]] = [[] for _ in branches]
+        last = len(branches) - 1
+        for held, group in groupby(some, holders.__getitem__):
+            self._write(scope.depth, f"if {_test(chosen, held, last)}:")
+            # What is computed whenever this block runs is among what its first branch has.
+            ready = [one for one in shared[held[0]] if set(held) <= set(holders[one])]
+            inner = scope.inner(self._needs.mask(ready))
+            for number in group:
                 self._emit(self._steps[number], inner)
                 self._held.pop(self._name(self._steps[number]), None)  # other blocks use it
-                ready.append(number)
-        for at, branch in enumerate(branches):
-            word = "if" if at == 0 else "elif" if at < last else "else"
-            test = "" if at == last else f" {chosen} < {at + 1}"
-            self._write(scope.depth, f"{word}{test}:")
-            inner = scope.inner(number for number in some if at in holders[number])
-            alone = branch.number in needs[at] and self._users[branch.number] == 1
+                for at in held:
+                    shared[at].append(number)
+
+        def branch(at: int, depth: int) -> None:
+            one = branches[at]
+            inner = scope.inner(self._needs.mask(shared[at]), depth)
+            alone = self._users[one.number] == 1 and one.number in needs[at]
             if alone:  # nobody else asks for it: it needs no name of its own
-                self._names[branch.number] = self._name(step)
-            for number in sorted(needs[at]):
+                self._names[one.number] = self._name(step)
+            for number in needs[at]:
                 self._emit(self._steps[number], inner)
             if not alone:
-                self._write(inner.depth, f"{self._name(step)} = {self._value(branch)}", step)
+                self._write(depth, f"{self._name(step)} = {self._value(one)}", step)
+
+        self._cases(chosen, 0, len(branches), scope.depth, branch)
+
+    def _cases(
+        self, chosen: str, first: int, end: int, depth: int, branch: Callable[[int, int], None]
+    ) -> None:
+        """Branches `first` to `end` as cases of one statement; many as two halves."""
+        if end - first > _ELIFS:
+            middle = (first + end) // 2
+            self._write(depth, f"if {chosen} < {middle}:")
+            self._cases(chosen, first, middle, depth + 1, branch)
+            self._write(depth, "else:")
+            self._cases(chosen, middle, end, depth + 1, branch)
+            return
+        for at in range(first, end):
+            word = "if" if at == first else "elif" if at < end - 1 else "else"
+            test = "" if at == end - 1 else f" {chosen} < {at + 1}"
+            self._write(depth, f"{word}{test}:")
+            branch(at, depth + 1)
 
     def _release(self) -> None:
         """Let go of arrays after their last use, so that the next ones get their memory."""
         last: dict[str, int] = {}
         for at, line in enumerate(self._lines):
-            last.update(dict.fromkeys(_NAMES.findall(line.partition("  # ")[0]), at))
+            last.update(dict.fromkeys(_NAMES.findall(line.text), at))
         for number in self._guarded:
             self._held.pop(self._names[number], None)
-        gone: dict[tuple[int, int], list[str]] = {}
+        order = {name: at for at, name in enumerate(self._held)}
+        dying: dict[int, list[tuple[str, int]]] = {}
         for name, depth in self._held.items():
-            after = last[name] + 1
-            while after < len(self._lines) and not _ends(self._lines[after], depth):
-                after += 1
-            if after < len(self._lines):
-                gone.setdefault((after, depth), []).append(name)
-        # From the end, so that places stay; of one place the deepest comes to stand first.
-        for (after, depth), names in sorted(gone.items(), key=lambda one: (-one[0][0], one[0][1])):
-            self._lines.insert(after, "    " * depth + f"del {', '.join(names)}")
+            dying.setdefault(last[name], []).append((name, depth))
+        # From the end: for each depth the next line before which a statement of it has ended.
+        ends: list[int | None] = [None] * (1 + max(self._held.values(), default=0))
+        gone: dict[int, dict[int, list[str]]] = {}
+        for at in range(len(self._lines) - 1, -1, -1):
+            for name, depth in dying.get(at, ()):
+                if (after := ends[depth]) is not None:
+                    gone.setdefault(after, {}).setdefault(depth, []).append(name)
+            line = self._lines[at]
+            goes_on = line.text.startswith(("elif ", "else:"))
+            for depth in range(line.depth + goes_on, len(ends)):
+                ends[depth] = at
+        lines: list[_Line] = []
+        for at, line in enumerate(self._lines):
+            for depth, names in sorted(gone.get(at, {}).items(), reverse=True):
+                lines.append(_Line(depth, f"del {', '.join(sorted(names, key=order.__getitem__))}"))
+            lines.append(line)
+        self._lines = lines
 
     def _write(self, depth: int, text: str, step: Step | None = None) -> None:
-        if self._lazy and (len(self._lines) > _LINES or depth > _DEPTH):
+        if self._lazy and (len(self._lines) > self._most or depth > _DEPTH):
             raise TooLarge("its choices are nested too deeply, or share too much")
-        about = "" if step is None else f"  # {place(step.where)}"
-        self._lines.append("    " * depth + text + about)
+        self._lines.append(_Line(depth, text, step))
 
     # -- expressions -------------------------------------------------------------------------
 
@@ -241,28 +271,20 @@ class Code:
         return f"own({self._value(step)})"
 
 
-def told_where(error: Exception) -> None:
-    """Have the message of what a stream's function raised say which line of the user's made it."""
-    trace, line = error.__traceback__, ""
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if file.startswith("<stream "):
-            line = linecache.getline(file, trace.tb_lineno)
-        trace = trace.tb_next
-    if (found := _STATEMENT.match(line)) is None:
-        return
-    what = f"in {found[1]}, {found[2]}"
-    said = str(error)
-    if what in said:
-        return
-    if len(error.args) == 1 and said == str(error.args[0]):
-        error.args = (f"{said} ({what})",)
-    elif hasattr(error, "add_note"):  # it puts its message together by itself
-        error.add_note(what)
-
-
 class TooLarge(Exception):
     """The function would have more lines, or deeper blocks, than make sense."""
+
+
+class _Line(NamedTuple):
+    """A line of the function; with the step that it computes, if it does."""
+
+    depth: int
+    text: str
+    step: Step | None = None
+
+    def __str__(self) -> str:
+        about = "" if self.step is None else f"  # {place(self.step.where)}"
+        return "    " * self.depth + self.text + about
 
 
 class _Scope:
@@ -270,25 +292,18 @@ class _Scope:
 
     Attributes:
         depth: its indentation.
-        done: the steps that have been computed whenever this block runs.
+        done: the steps that have been computed whenever this block runs, as of `Needs`.
     """
 
-    def __init__(self, depth: int, done: Iterable[int] = ()) -> None:
+    def __init__(self, depth: int, done: int = 0) -> None:
         self.depth = depth
-        self.done = set(done)
+        self.done = done
 
-    def inner(self, more: Iterable[int] = ()) -> _Scope:
-        return _Scope(self.depth + 1, self.done.union(more))
-
-
-def _ends(line: str, depth: int) -> bool:
-    """Whether a statement of a block of this depth, or the block, ended before this line."""
-    text = line.lstrip()
-    deep = (len(line) - len(text)) // 4
-    return deep < depth or (deep == depth and not text.startswith(("elif ", "else:")))
+    def inner(self, more: int = 0, depth: int | None = None) -> _Scope:
+        return _Scope(self.depth + 1 if depth is None else depth, self.done | more)
 
 
-def _test(chosen: str, branches: tuple[int, ...], last: int) -> str:
+def _test(chosen: str, branches: Sequence[int], last: int) -> str:
     """An expression: one of these branches is taken. Beyond the ends the first and last one are."""
     tests = []
     for at in branches:

@@ -15,10 +15,11 @@ from dataflow.epoch import Epoch
 from dataflow.errors import ConfigError, UnknownLength
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
-from dataflow.stream.code import Code, TooLarge, told_where
+from dataflow.stream.code import Code, TooLarge
 from dataflow.stream.draws import MASK
 from dataflow.stream.graph import Node, constant, flat, nested, reachable
 from dataflow.stream.passes import fold, steps_of
+from dataflow.stream.shared import kept
 
 __all__ = ["Sampler", "Stream", "stream"]
 
@@ -61,11 +62,18 @@ class Sampler:
 
     def __call__(self, key: tuple[int, int]) -> list[Any]:
         seed, index = key
+        code = self.code  # what is wrong with the graph tells its place itself
         try:
-            return self.code.function(seed, index)
+            return code.function(seed, index)
         except Exception as error:
-            told_where(error)
-            raise
+            told = code.located(error)
+            if told is error:
+                del told
+                raise
+        try:  # outside, or the one without a place would stand there as its context
+            raise told
+        finally:
+            del told  # or its traceback would hold this frame, and this frame it
 
     def __reduce__(self) -> Any:
         outputs, *rest = self._made_of
@@ -131,7 +139,7 @@ class Stream(KeyedSource):
             ConfigError: the graph has no such input.
         """
         other = copy.copy(self)
-        other.values = {**self.values, **values}
+        other.values = {**self.values, **{name: kept(one) for name, one in values.items()}}
         names = {node.args[0].value for node in reachable(self.outputs) if node.name == "input"}
         if unknown := set(values) - names:
             known = ", ".join(sorted(names)) or "none"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from dataflow.errors import ConfigError
 from dataflow.stream.inference import type_of
-from dataflow.stream.shared import read_only
+from dataflow.stream.shared import kept, read_only
 from dataflow.stream.types import Array, Image, List, Record, Records, Type
 
 if TYPE_CHECKING:
@@ -274,8 +275,8 @@ def constant(value: Any) -> Node:
     """A constant as a node; a node as it is.
 
     A list in which there are nodes becomes a node that makes the list. Arrays are copied, as
-    whoever has them may go on writing into them; large ones belong into `records`, which holds them
-    as they are.
+    whoever has them may go on writing into them, unless nobody can; large ones belong into
+    `records`, which holds them as they are.
 
     Raises:
         ConfigError: it is no value that a graph can hold.
@@ -293,13 +294,7 @@ def constant(value: Any) -> Node:
         kind = type_of(value)
     except ConfigError as error:
         raise ConfigError(f"{place(where)}: {error}") from None
-    return Node(None, (), kind, value=read_only(_copied(value)), where=where)
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    return list(map(_copied, value)) if isinstance(value, list) else value
+    return Node(None, (), kind, value=kept(value), where=where)
 
 
 def known(node: Node) -> Any:
@@ -356,6 +351,7 @@ def user_line() -> Where:
     return frame.f_code.co_filename, frame.f_lineno
 
 
+@lru_cache(maxsize=4096)
 def place(where: Where) -> str:
     """``birds.py:12``, fit for a line of text whatever the file is called."""
     name = "".join(c if c.isprintable() else "?" for c in os.path.basename(where[0]))

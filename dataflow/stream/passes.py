@@ -42,6 +42,11 @@ class Step:
         self.number = number
 
     @property
+    def name(self) -> str:
+        """As of a node."""
+        return "constant" if self.op is None else self.op.name
+
+    @property
     def lazy(self) -> bool:
         """Its first argument says which one of the others is its value."""
         return self.op is not None and self.op.name == "select"

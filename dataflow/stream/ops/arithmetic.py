@@ -1,5 +1,6 @@
 """Calculating with images: each result has the image's depth, rounded and clipped to its range.
 
+Of two images, or one and an array of its size, it is the first one's; booleans count as 0 and 1.
 A number, or one for each channel, goes with every pixel; H×W goes with every channel.
 """
 
@@ -28,11 +29,11 @@ def affine(image: _Pixels, factor: float, offset: float) -> _Pixels:
     if image.dtype == np.bool_:
         image = image.view(np.uint8)
     # OpenCV goes by way of 32-bit integers, in which larger numbers become small ones.
-    if image.dtype.kind == "u" and not abs(factor) * 65535 + abs(offset) < _LARGE:
-        wide = image.astype(np.float64)
+    if image.dtype.kind in "iu" and (
+        image.dtype.itemsize > 2 or not abs(factor) * 65535 + abs(offset) < _LARGE
+    ):
         with np.errstate(over="ignore", invalid="ignore"):  # 0 times infinity
-            wide = np.nan_to_num(wide * factor + offset, posinf=_LARGE, neginf=-_LARGE)
-        return as_type(wide, image.dtype)
+            return _clipped(image.astype(np.float64) * factor + offset, image.dtype)
     return cv2.addWeighted(image, factor, image, 0, offset).reshape(image.shape)
 
 
@@ -60,7 +61,9 @@ def multiply(x: Any, y: Any) -> _Pixels:
         return affine(x, float(y), 0)
     if np.ndim(x) == 0:
         return affine(y, float(x), 0)
-    return _alike(cv2.multiply, np.multiply, x, y)
+    # Of which the largest product is none of OpenCV's integers.
+    sixteen = np.shape(x) == np.shape(y) and x.dtype == y.dtype == np.uint16
+    return _general(np.multiply, x, y) if sixteen else _alike(cv2.multiply, np.multiply, x, y)
 
 
 def divide(x: Any, y: Any) -> _Pixels:
@@ -101,9 +104,9 @@ def maximum(x: Any, y: Any) -> _Pixels:
 
 
 def _alike(fast: Callable[..., Any], slow: Callable[..., Any], x: Any, y: Any) -> _Pixels:
-    """By OpenCV where both are images of one shape and depth."""
+    """By OpenCV where both are images of one shape and depth, in which it clips."""
     same = np.shape(x) == np.shape(y) and x.dtype == y.dtype and x.dtype != np.bool_
-    if same:
+    if same and (x.dtype.kind == "f" or x.dtype.itemsize <= 2):
         result: _Pixels = fast(x, y).reshape(x.shape)
         return result
     return _general(slow, x, y)
@@ -120,6 +123,12 @@ def _general(function: Callable[..., Any], x: Any, y: Any) -> _Pixels:
     wide = np.float64 if np.dtype(depth).itemsize > 2 else np.float32
     with np.errstate(all="ignore"):  # as NumPy's own arrays, but that bytes have no infinity
         values = function(np.asarray(x, wide), np.asarray(y, wide))
-    if np.dtype(depth).kind == "u":
-        values = np.nan_to_num(values, posinf=_LARGE, neginf=-_LARGE)
+    return _clipped(values, np.dtype(depth))
+
+
+def _clipped(values: NDArray[Any], depth: np.dtype[Any]) -> _Pixels:
+    """Numbers at an image's depth, of which those of integers have an end."""
+    if depth.kind in "iu":
+        ends = np.iinfo(depth)
+        values = np.nan_to_num(values, posinf=ends.max, neginf=ends.min)
     return as_type(values, depth)

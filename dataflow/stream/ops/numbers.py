@@ -1,8 +1,9 @@
 """Calculating with numbers, arrays and images.
 
-Of numbers the result is a Python number, of arrays an array as NumPy makes it, but that bytes and
-16-bit numbers without a sign do not begin anew beyond their ends: they are clipped. Images stay of
-their depth, rounded and clipped to its range: ``image + 10`` makes no bright pixel dark.
+Of numbers the result is a Python number, of arrays an array as NumPy makes it, but that integers of
+8 and 16 bits do not begin anew beyond their ends: they are clipped. Images stay of their depth,
+rounded and clipped to its range: ``image + 10`` makes no bright pixel dark. Of two images, or one
+and an array of its size, it is the depth of the first one that is not of booleans.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def _arrays(dtype: str | None) -> _Rule:
 
 
 def _images(*nodes: Node) -> Type:
-    """Images give one of the first one's depth."""
+    """Images give one of the depth of the first one, or array of its size, that has no booleans."""
     first = next(node.type for node in nodes if isinstance(node.type, Image))
     others = [node.type for node in nodes if isinstance(node.type, Image)]
     most = (
@@ -80,7 +81,26 @@ def _images(*nodes: Node) -> Type:
         else max(one.channels or 0 for one in others)
     )
     _shape(nodes)
-    return replace(first, channels=most, mask=all(one.mask for one in others))
+    mask = all(one.mask for one in others)
+    return replace(first, channels=most, depth=_depth(nodes), mask=mask)
+
+
+def _depth(nodes: tuple[Node, ...]) -> str | None:
+    """What `arithmetic` makes of images of these depths, as far as it is known."""
+    for node in nodes:
+        kind = node.type.as_array() if isinstance(node.type, Image) else node.type
+        if type(kind) is Type:
+            return None
+        if not isinstance(kind, Array):
+            continue
+        if not isinstance(node.type, Image):
+            if kind.shape is None:  # it may be of any size
+                return None
+            if len(kind.shape) < 2:
+                continue
+        if kind.dtype != "bool":
+            return kind.dtype
+    return "uint8"
 
 
 def _shape(nodes: tuple[Node, ...]) -> tuple[int | None, ...] | None:
@@ -172,23 +192,27 @@ def _operator(name: str, sign: str, about: str, **options: Any) -> Callable[...,
     return _function(name, about, of_values, of_arrays, code, count=2, **options)
 
 
-_SMALL = (np.dtype(np.uint8), np.dtype(np.uint16))
+_SMALL = tuple(map(np.dtype, ("uint8", "uint16", "int8", "int16")))
 
 
 def _clipped(function: Callable[..., Any], *values: Any) -> Any:
-    """Of arrays, clipped where the result is of bytes or of 16 bits without a sign."""
+    """Of arrays, clipped where the result is of integers of 8 or 16 bits."""
     arrays = [one.dtype for one in values if isinstance(one, np.ndarray)]
-    whole = all(one in _SMALL for one in arrays) and all(
-        isinstance(one, (np.ndarray, int)) for one in values
-    )
-    if not arrays or not whole:
+    dtype = np.result_type(*arrays) if arrays else None
+    if dtype not in _SMALL or not all(isinstance(one, (np.ndarray, int)) for one in values):
         return function(*values)
-    dtype = np.result_type(*arrays)
     # Double precision has all whole numbers that are not beyond the ends.
     with np.errstate(all="ignore"):
         wide = function(*(np.asarray(one, np.float64) for one in values))
-    largest = np.iinfo(dtype).max
-    return np.clip(np.nan_to_num(np.rint(wide), posinf=largest), 0, largest).astype(dtype)
+    ends = np.iinfo(dtype)
+    wide = np.nan_to_num(np.rint(wide), posinf=ends.max, neginf=ends.min)
+    return np.clip(wide, ends.min, ends.max).astype(dtype)
+
+
+def _absolute(x: Any) -> Any:
+    """Of the smallest integer, which has no opposite, the largest one."""
+    made = np.absolute(x)
+    return np.where(made < 0, np.iinfo(made.dtype).max, made) if made.dtype.kind == "i" else made
 
 
 add = _operator("add", "+", "``x + y``", called="add", images=arithmetic.add)
@@ -260,7 +284,7 @@ negative = _function(
     "(-{0})",
     images=arithmetic.negative,
 )
-absolute = _function("absolute", "``abs(x)``", operator.abs, np.absolute)
+absolute = _function("absolute", "``abs(x)``", operator.abs, _absolute)
 floor = _function("floor", "The next integer below.", math.floor, np.floor, kind=INT)
 ceil = _function("ceil", "The next integer above.", math.ceil, np.ceil, kind=INT)
 round = _function("round", "The nearest integer; halves to even.", round, np.rint, kind=INT)
