@@ -31,7 +31,7 @@ from dataflow.overrides import begins_epoch, runs_once
 from dataflow.randomness import Tag, fresh_seed
 from dataflow.records import Opaque, Record, Streamed
 from dataflow.runtime import runtime
-from dataflow.utils.arguments import whole_number
+from dataflow.utils.arguments import places_of, whole_number
 from dataflow.utils.spelling import tell
 
 if TYPE_CHECKING:
@@ -133,26 +133,26 @@ class DataFlow(Node):
         if index < 0 or (size is not None and index >= size):
             of = "without an end" if size is None else f"with {size} datapoints"
             raise IndexError(f"index {index} of a dataflow {of}")
+        epoch = self._access()
+        epoch.session.why_dropped = None
+        _, datapoint = runtime().at(self, epoch, index)
+        if datapoint is DROPPED:
+            what = f"the datapoint at position {index}"
+            if (why := epoch.session.why_dropped) is None:
+                raise Dropped(f"a stage drops {what}")
+            raise Dropped(f"{what} failed, and is left out: {why}") from why
+        return datapoint
+
+    def _access(self) -> Epoch:
+        """The epoch that `ds[i]` is of, with its session."""
         epoch = self._epoch_number(self.__looked_at)
         if self.__access is None or self.__access[0] != epoch:
             session = runtime().session({}, pools=False)
             self.__access = (epoch, epoch._replace(session=session))
-        session = self.__access[1].session
-        session.why_dropped = None
-        _, datapoint = runtime().at(self, self.__access[1], index)
-        if datapoint is DROPPED:
-            why, what = session.why_dropped, f"a stage drops the datapoint at position {index}"
-            if why is not None:
-                what = f"the datapoint at position {index} failed, and is left out: {why}"
-            raise Dropped(what) from why
-        return datapoint
+        return self.__access[1]
 
     def _slice(self, places: slice, size: int | None) -> Iterator[Datapoint]:
-        if size is None:
-            if places.stop is None or min(places.start or 0, places.stop) < 0:
-                raise TypeError("a slice of a dataflow of unknown length needs positions from 0 on")
-            size = max(places.start or 0, places.stop)
-        for place in range(*places.indices(size)):
+        for place in places_of(places, size):
             with suppress(Dropped):
                 yield self[place]
 

@@ -17,6 +17,7 @@ from dataflow.image.augment import AugmentImageComponent
 from dataflow.stages import (
     BatchData,
     ConcatData,
+    FillUpData,
     FilterData,
     FixedSizeData,
     JoinData,
@@ -84,6 +85,11 @@ def repeat(self: DataFlow, num: int = -1) -> RepeatedData:
     return RepeatedData(self, num)
 
 
+def fill_up(self: DataFlow) -> FillUpData:
+    """`FillUpData` over this: `len(ds)` datapoints an epoch, whatever is dropped."""
+    return FillUpData(self)
+
+
 def take(self: DataFlow, size: int) -> FixedSizeData:
     """`FixedSizeData` over this: the first `size` datapoints of each epoch.
 
@@ -133,7 +139,7 @@ def attach(cls: type[DataFlow]) -> None:
     """Give `cls` these methods."""
     steps = (
         *(map_, map_component, filter_, select, augment),
-        *(shuffled, repeat, take, shard, concat, mix, zip_),
+        *(shuffled, repeat, take, fill_up, shard, concat, mix, zip_),
         *(batch, prefetch, shuffle),
     )
     for step in steps:

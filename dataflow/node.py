@@ -20,6 +20,7 @@ __all__ = [
     "is_native",
     "is_runner",
     "mark_ready",
+    "may_come_short",
     "meter_of",
     "reset",
     "seeds_of",
@@ -41,6 +42,12 @@ class Node:
 
     # It is an ordered set of keys.
     _has_keys = False
+
+    # `len()` is that of its input, of which it leaves out some.
+    _thins_out = False
+
+    # `len()` datapoints come, whatever is left out upstream.
+    _keeps_length = False
 
     # It goes on where a pass left it, so no two passes can be under way.
     _one_at_a_time = False
@@ -137,6 +144,19 @@ def stage_number(flow: Any) -> int:
     if isinstance(flow, Node):
         return flow._stage_number()
     return 1 + max((stage_number(one) for one in inputs(flow)), default=-1)
+
+
+def may_come_short(flow: Any) -> bool:
+    """Whether a pass may have fewer datapoints than `len(flow)`, as far as is known before.
+
+    Functions of the user's, which may return None, are believed not to.
+    """
+    policy = getattr(flow, "_policy", None)
+    if getattr(flow, "_keeps_length", False):
+        return False
+    if getattr(flow, "_thins_out", False) or (policy is not None and policy.on_error == "skip"):
+        return True
+    return any(map(may_come_short, inputs(flow)))
 
 
 def reset(flow: Any) -> None:

@@ -49,6 +49,7 @@ def workers(ds: df.DataFlow, count: int, **options: Any) -> df.DataFlow:
 CHAINS: dict[str, Chain] = {
     "map": lambda w: w(Draw(numbers(50), noisy)),
     "batch": lambda w: w(Draw(numbers(50), noisy)).batch(4, remainder=True),
+    "filled up": lambda w: w(Draw(numbers(50), noisy)).fill_up().batch(4),
     "batch below": lambda w: w(Draw(numbers(50), noisy).batch(4)),
     "shuffled keys": lambda w: w(Draw(numbers(40, False).shuffled(10), noisy)).batch(3),
     "shuffled after the runner": lambda w: w(Draw(numbers(40, False), noisy)).shuffled(10),

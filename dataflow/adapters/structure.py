@@ -1,11 +1,27 @@
-"""What is in a datapoint."""
+"""What frameworks ask of a flow, and what is in a datapoint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["each_leaf"]
+from dataflow.node import may_come_short
+
+__all__ = ["each_leaf", "length_of"]
+
+
+def length_of(flow: Any) -> int | None:
+    """How many datapoints an epoch has, where that is known; not an upper bound.
+
+    What trainers do not find at the end of an epoch that is shorter than they were told, such as
+    validation, they leave out without a word.
+    """
+    if may_come_short(flow):
+        return None
+    try:
+        return len(flow)
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def each_leaf(convert: Callable[[Any], Any], value: Any) -> Any:

@@ -35,10 +35,12 @@ from dataflow.plan.planner import (
 from dataflow.plan.tasks import LOADER, Feed, Members, Task
 from dataflow.randomness import Tag
 from dataflow.sources.keyed import KeyedSource
+from dataflow.stages.copies import copy_of
 from dataflow.stages.order import IndexSource
 
 __all__ = ["Session"]
 
+_EVERYWHERE = -1  # a number of a stage upstream of all
 _LOOKED_AT = 4  # datapoints of a pass whose size decides about the allocator
 
 
@@ -66,6 +68,7 @@ class Session(Cursors):
         super().__init__(saved, before, resumed=resumed)
         self.pools = pools
         self.why_dropped: Exception | None = None
+        self.visit = 0  # of `ds[i]`: each number draws its own random numbers
         # For `ds[i]`, by the flow's number; with the flow, whose number another may get later.
         self._looked_at: dict[int, tuple[Any, IndexSource, Consumer]] = {}
         self._looked_through: dict[int, tuple[Any, Any, Consumer]] = {}
@@ -151,6 +154,7 @@ class Session(Cursors):
         if size is not None and index >= size:
             raise IndexError(f"index {index} of a dataflow with {size} datapoints")
         tag, (chain, key) = source.at(epoch, index)
+        tag = copy_of(tag, self.visit, _EVERYWHERE)
         return tag, consumer.make(Task(tag, chain, key))
 
     def alone(self, source: KeyedSource, epoch: Epoch) -> Stream:

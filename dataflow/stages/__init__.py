@@ -11,7 +11,7 @@ from dataflow.stages.repeat import RepeatedData, RepeatedDataPoint
 from dataflow.stages.shapes import BatchDataByShape
 from dataflow.stages.shard import ShardData
 from dataflow.stages.shuffle import LocallyShuffleData
-from dataflow.stages.size import FixedSizeData
+from dataflow.stages.size import FillUpData, FixedSizeData
 
 __all__ = [
     "AsyncStage",
@@ -19,6 +19,7 @@ __all__ = [
     "BatchDataByShape",
     "CacheData",
     "ConcatData",
+    "FillUpData",
     "FilterData",
     "FixedSizeData",
     "IndexSource",

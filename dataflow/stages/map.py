@@ -77,6 +77,8 @@ class FilterData(ItemStage):
         predicate: datapoint → truth value.
     """
 
+    _thins_out = True
+
     def __init__(self, ds: Any, predicate: Callable[[Datapoint], Any]) -> None:
         super().__init__(ds)
         if not callable(predicate):

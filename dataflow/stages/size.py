@@ -1,4 +1,4 @@
-"""An epoch of a given size."""
+"""Epochs of a size that holds, whatever is dropped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.epoch import DROPPED, Datapoint, Epoch, Stream
-from dataflow.errors import UnknownLength
+from dataflow.errors import TooManyErrors, UnknownLength
 from dataflow.kinds import ProxyDataFlow
 from dataflow.opening import at, stream
 from dataflow.randomness import Tag
 from dataflow.utils.arguments import whole_number
 
-__all__ = ["FixedSizeData"]
+__all__ = ["FillUpData", "FixedSizeData"]
+
+_ROUNDS = 10
 
 
 class FixedSizeData(ProxyDataFlow):
@@ -27,6 +29,8 @@ class FixedSizeData(ProxyDataFlow):
     """
 
     _one_at_a_time = True
+    _keeps_length = True
+    _most_rounds: int | None = None
 
     def __init__(self, ds: Any, size: int, keep_state: bool = True) -> None:
         super().__init__(ds)
@@ -42,9 +46,11 @@ class FixedSizeData(ProxyDataFlow):
             going = self._going
             if saved or going is None or not self.keep_state or going.following != epoch.number:
                 self._stop()
-                going = self._going = _Going(self.ds, epoch, saved, keeps=self.keep_state)
+                going = self._going = _Going(
+                    self.ds, epoch, saved, keeps=self.keep_state, most=self._most_rounds
+                )
             same = saved.get("epoch") == epoch.number
-            going.left = int(saved["left"]) if same else self._size
+            going.left = int(saved["left"]) if same else self._length()
             going.following = epoch.number + 1
             return going
 
@@ -55,7 +61,7 @@ class FixedSizeData(ProxyDataFlow):
                 going.left -= datapoint is not DROPPED
                 yield tag, datapoint
         except StopIteration:
-            return  # the input is empty
+            self._ended(going.left)
         finally:
             if not self.keep_state:
                 going.pairs.close()
@@ -72,6 +78,9 @@ class FixedSizeData(ProxyDataFlow):
         rounds, index = divmod(index, size)
         return at(self.ds, epoch._replace(number=epoch.number + rounds), index)
 
+    def _ended(self, left: int) -> None:
+        """The input is empty."""
+
     def _stop(self) -> None:
         if self._going is not None:
             self._going.pairs.close()
@@ -85,6 +94,39 @@ class FixedSizeData(ProxyDataFlow):
         return {**super().__getstate__(), "_going": None}
 
 
+class FillUpData(FixedSizeData):
+    """As many datapoints an epoch as `len(ds)` says, whatever is dropped upstream.
+
+    In the place of those that were dropped come others, at the end: the first ones of the input's
+    next epoch. So all ranks of a training have equally many batches, also where links are dead for
+    one of them::
+
+        ds = df.ShardData(source).parallel(64)           # a rank's share
+        ds = df.BatchData(df.FillUpData(ds), 32)
+
+    Args:
+        ds: the input.
+
+    Raises:
+        TooManyErrors: (by the iterator) in 10 epochs of the input there are not enough.
+    """
+
+    _most_rounds = _ROUNDS
+
+    def __init__(self, ds: Any) -> None:
+        super().__init__(ds, 0, keep_state=False)
+
+    def _length(self) -> int:
+        return len(self.ds)
+
+    def _ended(self, left: int) -> None:
+        size = len(self)
+        raise TooManyErrors(
+            f"{left} of {size} datapoints are missing, since so many upstream were dropped that "
+            f"{_ROUNDS} epochs of them did not make up for it: see ds.errors()"
+        )
+
+
 class _Going:
     """The input's epochs without end, which may go on from one of ours to the next.
 
@@ -94,7 +136,9 @@ class _Going:
         following: the number of our epoch that goes on with it.
     """
 
-    def __init__(self, ds: Any, epoch: Epoch, saved: dict[str, Any], *, keeps: bool) -> None:
+    def __init__(
+        self, ds: Any, epoch: Epoch, saved: dict[str, Any], *, keeps: bool, most: int | None
+    ) -> None:
         self.left = 0
         self.following = epoch.number + 1
         self._round = _Round(int(saved.get("round", epoch.number)), bool(saved))
@@ -102,7 +146,7 @@ class _Going:
         # Which datapoints are the first is for the order upstream to say, in workers, too.
         in_order = epoch.in_order or bool(epoch.runners)
         inner = epoch._replace(session=self._session, in_order=in_order)
-        self.pairs = _rounds(ds, inner, self._round)
+        self.pairs = _rounds(ds, inner, self._round, None if most is None else epoch.number + most)
 
     def state(self) -> dict[str, Any]:
         return {"left": self.left, "round": self._round.number, "below": self._session.state()}
@@ -121,8 +165,10 @@ class _Round:
     resumed: bool
 
 
-def _rounds(ds: Any, epoch: Epoch, current: _Round) -> Generator[tuple[Tag, Datapoint], None, None]:
-    while True:
+def _rounds(
+    ds: Any, epoch: Epoch, current: _Round, end: int | None
+) -> Generator[tuple[Tag, Datapoint], None, None]:
+    while end is None or current.number < end:
         empty = True
         for tag, datapoint in stream(ds, epoch._replace(number=current.number)):
             empty = empty and datapoint is DROPPED

@@ -7,7 +7,7 @@ from typing import Any
 
 from dataflow.errors import ConfigError
 
-__all__ = ["shortened", "whole_number"]
+__all__ = ["places_of", "shortened", "whole_number"]
 
 _LONGEST = 300
 
@@ -33,6 +33,19 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
     if least is not None and number < least:
         raise ConfigError(f"{name}={value!r} must be a whole number{bound}")
     return number
+
+
+def places_of(places: slice, size: int | None) -> range:
+    """The places of a slice of so many; of an unknown number, if none counts from the end.
+
+    Raises:
+        TypeError: one does.
+    """
+    if size is None:
+        if places.stop is None or min(places.start or 0, places.stop) < 0:
+            raise TypeError("a slice of a dataflow of unknown length needs positions from 0 on")
+        size = max(places.start or 0, places.stop)
+    return range(*places.indices(size))
 
 
 def shortened(value: Any) -> str:

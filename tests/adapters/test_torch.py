@@ -263,7 +263,7 @@ def test_items_of_epochs() -> None:
         df.DataFromList(images, shuffle=False), [df.imgaug.RandomCrop(8)]
     )
     flow.seed(1)
-    dataset = MapDataset(flow)
+    dataset = MapDataset(flow, anew=False)
     first = dataset[2][0].numpy()
     np.testing.assert_array_equal(dataset[2][0].numpy(), first)
     dataset.set_epoch(1)

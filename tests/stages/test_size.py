@@ -96,6 +96,40 @@ def test_sizes_that_cannot_be_are_refused(size: int) -> None:
         ours(3, size, True)
 
 
+@given(
+    st.integers(1, 12), st.sets(st.integers(0, 11)), st.integers(1, 3), st.sampled_from(range(3))
+)
+def test_what_was_dropped_is_made_up_for(size, dead, epochs, seed) -> None:
+    """Each that works once, then the first ones of the next epoch."""
+
+    def points() -> df.DataFlow:
+        return df.DataFromList([[i] for i in range(size)], shuffle=True).seed(seed)
+
+    def alive(datapoint) -> bool:
+        return datapoint[0] not in dead
+
+    with points().filter(alive).fill_up() as ds:
+        assert len(ds) == size
+        if not any(map(alive, points())):
+            with pytest.raises(df.TooManyErrors, match=f"{size} of {size} datapoints are missing"):
+                list(ds)
+            return
+        for epoch in range(epochs):
+            plain = points()
+            plain.set_epoch(epoch)
+            wanted = [one for _ in range(10) for one in plain if alive(one)][:size]
+            if len(wanted) == size:
+                assert list(ds) == wanted
+
+
+def test_it_is_made_up_for_to_a_bound() -> None:
+    with ours(30, 30, False).filter(lambda dp: dp[0] == 7).fill_up() as ds:
+        iterator = iter(ds)
+        assert [next(iterator) for _ in range(10)] == [[7]] * 10
+        with pytest.raises(df.TooManyErrors, match="20 of 30"):
+            next(iterator)
+
+
 def test_take() -> None:
     ds = df.DataFromList([[i] for i in range(5)], shuffle=False).take(2)
     assert [list(ds), list(ds)] == [[[0], [1]]] * 2
