@@ -21,6 +21,7 @@ __all__ = [
     "is_runner",
     "mark_ready",
     "may_come_short",
+    "may_drop",
     "meter_of",
     "reset",
     "seeds_of",
@@ -151,12 +152,20 @@ def may_come_short(flow: Any) -> bool:
 
     Functions of the user's, which may return None, are believed not to.
     """
-    policy = getattr(flow, "_policy", None)
     if getattr(flow, "_keeps_length", False):
         return False
-    if getattr(flow, "_thins_out", False) or (policy is not None and policy.on_error == "skip"):
-        return True
-    return any(map(may_come_short, inputs(flow)))
+    return _drops(flow) or any(map(may_come_short, inputs(flow)))
+
+
+def may_drop(flow: Any) -> bool:
+    """Whether stages may drop datapoints, made up for or not, as far as is known before."""
+    return any(map(_drops, walk(flow)))
+
+
+def _drops(flow: Any) -> bool:
+    policy = getattr(flow, "_policy", None)
+    skips = policy is not None and policy.on_error == "skip"
+    return skips or getattr(flow, "_thins_out", False)
 
 
 def reset(flow: Any) -> None:

@@ -11,6 +11,7 @@ chain       a line for each flow from the outermost down, runners left out: clas
             length of a source, and those of its arguments that are numbers or text
 cursors     the places of the flows that have one, by branch and stage number
 replay      instead of cursors: how many datapoints of the pass to go through again
+rank        whose share it is, where ranks may have come to different places at a step
 failures    of each error policy that has some: what failed, by source and place
 =========== =======================================================================
 
@@ -20,6 +21,7 @@ Neither code nor data are compared: a map function may have been corrected in be
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from typing import Any
@@ -28,11 +30,13 @@ from dataflow.epoch import Epoch, Pass
 from dataflow.errors import NotResumable, StateError
 from dataflow.failures import error_policies, policy_of
 from dataflow.flow import DataFlow
-from dataflow.node import inputs, is_native, is_runner, walk
+from dataflow.node import inputs, is_native, is_runner, may_drop, walk
 from dataflow.plan.fingerprint import fingerprint
-from dataflow.stages.shard import resharded
+from dataflow.stages.shard import rank_of, resharded
 
-__all__ = ["checked", "in_fixed_order", "restore_failures", "state_of"]
+__all__ = ["after_pass", "checked", "in_fixed_order", "restore_failures", "state_of"]
+
+logger = logging.getLogger(__name__)
 
 _VERSION = 1
 
@@ -57,6 +61,8 @@ def state_of(flow: DataFlow, current: Pass | None, next_epoch: int) -> dict[str,
     state: dict[str, Any] = {"dataflow": _VERSION, "seed": seed, "seeded": seeded}
     if any(failures := [policy.log.state() for policy in error_policies(walk(flow))]):
         state["failures"] = failures
+    if may_drop(flow) and (rank := rank_of(flow)) is not None:
+        state["rank"] = rank
     if current is None or current.epoch.number + 1 != next_epoch:
         return state | {"epoch": next_epoch, "chain": fingerprint(flow), "cursors": {}}
     with current.turn:
@@ -67,6 +73,17 @@ def state_of(flow: DataFlow, current: Pass | None, next_epoch: int) -> dict[str,
             _check_repeatable(flow, why)
             return state | {"replay": current.delivered}
         return state | {"cursors": session.state(finished=current.finished)}
+
+
+def after_pass(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a chain that was left there, for its next pass.
+
+    Args:
+        state: one of within a pass.
+    """
+    cursors = {key: one for key, one in state.get("cursors", {}).items() if "sticky" in one}
+    rest = {name: one for name, one in state.items() if name != "replay"}
+    return copy.deepcopy({**rest, "epoch": state["epoch"] + 1, "cursors": cursors})
 
 
 def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +106,12 @@ def checked(flow: DataFlow, state: Mapping[str, Any]) -> dict[str, Any]:
         lines = unified_diff(before, now, "the state", "this chain", n=0, lineterm="")
         differences = [line for line in lines if not line.startswith("@@")]
         raise StateError("the state is of another chain:\n" + "\n".join(differences))
+    if (rank := state.get("rank")) is not None and rank != rank_of(flow):
+        logger.warning(
+            "the state is of rank %s, and stages may drop datapoints, of which it may have had "
+            "more or fewer than this one: load each rank's own",
+            rank,
+        )
     fitting = copy.deepcopy(dict(state))
     if "cursors" in fitting:
         fitting["cursors"] = resharded(flow, fitting["cursors"])

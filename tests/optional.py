@@ -9,7 +9,9 @@ import pytest
 __all__ = ["how_to_get", "library"]
 
 # Extras of this project that bring them.
-_EXTRAS = {"torch": "test-frameworks"}
+_EXTRAS = dict.fromkeys(
+    ("accelerate", "datasets", "lightning", "torch", "torchdata"), "test-frameworks"
+)
 # What brings a module, where the package has another name.
 _PACKAGES = {"PIL": "pillow", "google": "protobuf", "skimage": "scikit-image"}
 

@@ -176,7 +176,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
 
 
 FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "plyvel", "scipy", "sklearn")
-FRAMEWORKS = ("torch", "tensorflow", "jax")
+FRAMEWORKS = ("torch", "tensorflow", "jax", "lightning", "pytorch_lightning")
 OPTIONAL = {"tensorpack", "matplotlib", "skimage", "ray", "rich", *FORMATS, *FRAMEWORKS}
 
 
@@ -184,6 +184,8 @@ OPTIONAL = {"tensorpack", "matplotlib", "skimage", "ray", "rich", *FORMATS, *FRA
 def test_optional_packages_are_imported_where_they_are_used(module: str) -> None:
     # Who imports an adapter has its framework.
     own = {module.rpartition(".")[2]} if module.startswith("dataflow.adapters.") else set()
+    if "lightning" in own:
+        own |= {"pytorch_lightning", "torch"}
     for target in IMPORTS[module]["top"]:
         assert target.split(".")[0] not in OPTIONAL - own
 

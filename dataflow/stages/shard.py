@@ -16,7 +16,7 @@ from dataflow.randomness import Tag
 from dataflow.stages.copies import copy_of
 from dataflow.stages.order import IndexSource, OrderStage
 
-__all__ = ["ShardData", "resharded"]
+__all__ = ["ShardData", "rank_of", "resharded"]
 
 Uneven: TypeAlias = Literal["pad", "drop", "keep"]
 
@@ -34,7 +34,8 @@ class ShardData(OrderStage, ProxyDataFlow):
     batches. (Datapoints that stages drop downstream are missing on their own rank alone.)
 
     A state of any rank, in a fixed order, goes on with another number of ranks, too: load it on
-    each of them. It is taken for granted that all ranks had come to the same step.
+    each of them. It is taken for granted that all ranks had come to the same step. Where stages
+    drop datapoints, ranks have come to different places at the same step: then each needs its own.
 
     Args:
         ds: the input.
@@ -166,8 +167,14 @@ def resharded(flow: Any, cursors: dict[str, Any]) -> dict[str, Any]:
     """
     shards = {key: one for key, one in cursors.items() if key.endswith(_BESIDE)}
     stages = dict(_stages(flow))
-    if all(one["world_size"] == stages[key].world_size for key, one in shards.items()):
+    everywhere = list(_shards(cursors))
+    if all(one["world_size"] == stages[key].world_size for key, one in everywhere):
         return cursors
+    if len(everywhere) > len(shards):
+        raise StateError(
+            "the state is of another number of ranks, which cannot be taken over downstream of "
+            "FixedSizeData or FillUpData: load it with as many"
+        )
     places = [key for key, one in cursors.items() if "next" in one]
     order = next(one for one in walk(flow) if isinstance(one, OrderStage))
     if len(shards) > 1 or len(places) != 1 or order not in stages.values():
@@ -186,6 +193,19 @@ def resharded(flow: Any, cursors: dict[str, Any]) -> dict[str, Any]:
     begin = shard["begin"] + place["next"] * shard["world_size"]
     now = {**shard, "begin": begin, "world_size": world_size}
     return {**cursors, key: now, places[0]: {**place, "next": 0}}
+
+
+def rank_of(flow: Any) -> int | None:
+    """Whose share a chain delivers; None: all of it."""
+    return next((one.rank for one in walk(flow) if isinstance(one, ShardData)), None)
+
+
+def _shards(cursors: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Those of these stages, also within stages that go through their input by themselves."""
+    for key, one in cursors.items():
+        if key.endswith(_BESIDE):
+            yield key, one
+        yield from _shards(one.get("below", {}))
 
 
 def _stages(flow: Any, *path: int) -> Iterator[tuple[str, ShardData]]:

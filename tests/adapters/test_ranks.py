@@ -51,10 +51,10 @@ dist.destroy_process_group()
 """
 
 
-def train(folder: Path, dead: set[int]) -> list[list[list[list[int]]]]:
-    """The batches of each rank, epoch and step."""
+def train(folder: Path, code: str, dead: set[int]) -> list[list[Any]]:
+    """The lines that each rank writes."""
     script, out = folder / "train.py", folder / "steps"
-    script.write_text(SCRIPT)
+    script.write_text(code)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
         [*launch, str(script), json.dumps([SIZE, BATCH, EPOCHS, list(dead)]), str(out)],
@@ -72,7 +72,7 @@ def train(folder: Path, dead: set[int]) -> list[list[list[list[int]]]]:
 def test_equally_many_steps_whatever_fails(tmp_path: Any) -> None:
     """Of an epoch each that can be reached once, and a few of the next one's, as in one thread."""
     dead = set(random.sample(range(SIZE), random.randrange(1, 15)))
-    ranks = train(tmp_path, dead)
+    ranks = train(tmp_path, SCRIPT, dead)
     alive = set(range(SIZE)) - dead
     for epochs in zip(*ranks, strict=True):
         assert [len(steps) for steps in epochs] == [SIZE // 2 // BATCH] * 2
@@ -82,3 +82,60 @@ def test_equally_many_steps_whatever_fails(tmp_path: Any) -> None:
         plain = df.DataFromList([[i] for i in range(SIZE)], shuffle=True).seed(3).shard(rank, 2)
         plain = plain.filter(lambda datapoint: datapoint[0] in alive).fill_up().batch(BATCH)
         assert epochs == [[step[0].tolist() for step in plain] for _ in range(EPOCHS)]
+
+
+LIGHTNING = """
+import json, sys, warnings
+import lightning.pytorch as pl
+import torch
+import dataflow as df
+from dataflow.adapters.lightning import DataModule
+
+warnings.simplefilter("ignore")
+size, batch, epochs, dead = json.loads(sys.argv[1])
+dead = set(dead)
+
+class Model(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen = []
+
+    def training_step(self, batch):
+        self.seen.append(batch[0].tolist())
+        return (self.weight * batch[0]).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.0)
+
+def flow():
+    ds = df.DataFromList([[i] for i in range(size)], shuffle=True).seed(3).shard()
+    return ds.filter(lambda dp: dp[0] not in dead).fill_up().batch(batch)
+
+def fit(path=None, **limits):
+    model = Model()
+    trainer = pl.Trainer(strategy="ddp", accelerator="cpu", devices=2, logger=False,
+                         enable_progress_bar=False, enable_model_summary=False,
+                         enable_checkpointing=False, **limits)
+    trainer.fit(model, datamodule=DataModule(flow), ckpt_path=path)
+    return trainer, model.seen
+
+trainer, whole = fit(max_epochs=epochs)
+trainer, first = fit(max_epochs=-1, max_steps=size // 2 // batch + 2)
+trainer.save_checkpoint(f"{sys.argv[2]}.ckpt")
+trainer, rest = fit(f"{sys.argv[2]}.ckpt", max_epochs=-1, max_steps=len(whole))
+with open(f"{sys.argv[2]}.{trainer.global_rank}", "w") as out:
+    print(json.dumps(whole), json.dumps(first + rest), sep="\\n", file=out)
+"""
+
+
+@pytest.mark.timeout(400)
+def test_lightning_goes_on_in_the_middle_of_an_epoch(tmp_path: Any) -> None:
+    """With the state of one rank, as Lightning keeps no other."""
+    library("lightning.pytorch")
+    dead = set(random.sample(range(SIZE), 7))
+    for rank, (whole, resumed) in enumerate(train(tmp_path, LIGHTNING, dead)):
+        assert resumed == whole
+        plain = df.DataFromList([[i] for i in range(SIZE)], shuffle=True).seed(3).shard(rank, 2)
+        plain = plain.filter(lambda datapoint: datapoint[0] not in dead).fill_up().batch(BATCH)
+        assert whole == [step[0].tolist() for _ in range(EPOCHS) for step in plain]

@@ -185,3 +185,28 @@ def test_several_in_a_chain() -> None:
 
 def _keeping(state: dict[str, Any]) -> list[str]:
     return [line.replace("'pad'", "'keep'") for line in state["chain"]]
+
+
+def dropping(rank: int, ranks: int) -> df.DataFlow:
+    points = df.DataFromList([[i] for i in range(40)], shuffle=False).seed(1)
+    return points.shard(rank, ranks).filter(lambda dp: dp[0] != 0)
+
+
+def test_the_state_of_a_rank_that_dropped_others(caplog: pytest.LogCaptureFixture) -> None:
+    """At the same step it has come further: its own state is told from that of others."""
+    for made in (dropping, lambda *share: dropping(*share).fill_up()):
+        one, other = made(0, 2), made(1, 2)
+        states = []
+        for flow in (one, other):
+            iterator = iter(flow)
+            next(iterator)
+            states.append(flow.state_dict())
+            iterator.close()
+        caplog.clear()
+        again = made(0, 2)
+        again.load_state_dict(states[0])
+        assert next(iter(again)) == [4] and not caplog.records
+        made(1, 2).load_state_dict(states[0])
+        assert "of rank 0" in caplog.text
+    with pytest.raises(df.StateError, match="FillUpData"):
+        dropping(0, 3).fill_up().load_state_dict(states[0])
