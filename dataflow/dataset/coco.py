@@ -57,12 +57,12 @@ class COCO(AnnotatedFiles):
     all of it together.
 
     Boxes are clipped to the image; objects whose box has no area, or none inside, are left out, and
-    counted in `stats` as ``dropped_objects``. Where the image is turned as EXIF asks for, so are
-    boxes, masks and key points, if the file's width and height say that they are of the pixels as
-    stored; where these fit the image neither way up, the datapoint fails (reason ``size``). One
-    with an annotation that cannot be used fails, too (reason ``annotation``), as does one whose
-    file cannot; `on_error` decides what then happens. Of annotations that name no image a warning
-    tells.
+    counted in a row of ``stats()["stages"]`` as ``dropped_objects``. Where the image is turned as
+    EXIF asks for, so are boxes, masks and key points, if the file's width and height say that they
+    are of the pixels as stored; where these fit the image neither way up, the datapoint fails
+    (reason ``size``). One with an annotation that cannot be used fails, too (reason
+    ``annotation``), as does one whose file cannot; `on_error` decides what then happens. Of
+    annotations that name no image a warning tells.
 
     Files are read in the workers; `parallel` as in `NetworkImages`. The annotations are held as
     arrays, of which each worker process gets a copy when it starts: of a million objects 35 MB,
@@ -354,15 +354,21 @@ def _array(values: array[int]) -> NDArray[np.int64]:
 
 def _number(numbers: dict[Any, int], key: Any) -> int:
     """The number of an id, the next one where it is new. What cannot be an id is None."""
-    return numbers.setdefault(key if isinstance(key, int | str) else None, len(numbers))
+    whole = isinstance(key, float) and key.is_integer()  # as pandas writes columns with gaps
+    return numbers.setdefault(key if whole or isinstance(key, int | str) else None, len(numbers))
 
 
 def _places(numbers: Mapping[Any, int], ids: Sequence[Any]) -> NDArray[np.int64]:
-    """Where in `ids` each id is that has a number; -1: nowhere."""
+    """Where in `ids` each id is that has a number; -1: nowhere. Some write numbers as text."""
     places = np.full(max(len(numbers), 1), -1, np.int64)
-    for place, one in enumerate(ids):
-        if one in numbers:
-            places[numbers[one]] = place
+    known = {one: place for place, one in enumerate(ids)}
+    for one, number in numbers.items():
+        place = known.get(one)
+        if place is None and isinstance(one, str) and one.isascii() and one.isdigit():
+            place = known.get(int(one))
+        elif place is None:
+            place = known.get(str(one))
+        places[number] = -1 if place is None else place
     return places
 
 
@@ -417,8 +423,10 @@ def _read(file: Path, packer: _Packer) -> dict[str, Any]:
         if one is not packer.TAKEN:
             what = f"{file}: annotations[{place}]={shortened(one)} must have an image_id"
             raise ConfigError(f"{what}, and no file_name")
-    if len(root["annotations"]) != packer.seen or not root["images"]:
-        raise ConfigError(f"{file} has no images, or annotations elsewhere; {_EXPECTED}")
+    if not root["images"]:
+        raise ConfigError(f"{file} has no images: its list 'images' is empty; {_EXPECTED}")
+    if len(root["annotations"]) != packer.seen:
+        raise ConfigError(f"{file} has annotations elsewhere than in its list of them; {_EXPECTED}")
     return root
 
 

@@ -2,7 +2,7 @@
 
 What is hidden or the system's own is neither: ``.ipynb_checkpoints``, ``__MACOSX``, the ``._``
 files that macOS leaves beside others. Links are followed, unless they lead back to a folder that
-they are in. Folders are no images, whatever they are called.
+they are in. Folders are no images, nor are pipes, sockets and devices, whatever they are called.
 """
 
 from __future__ import annotations
@@ -52,12 +52,16 @@ def images_below(folder: str | os.PathLike[str]) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise MissingData(f"{root} is not a folder")
-    return sorted(_files(root, frozenset()))
+    return sorted(_files(root, frozenset(map(_identity, root.resolve().parents))))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _files(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
+    here = _identity(folder)
     if here in above:  # a link back to where we came from
         return
     with os.scandir(folder) as entries:
@@ -70,7 +74,8 @@ def _files(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
                 continue
             if inner:
                 yield from _files(folder / entry.name, above | {here})
-            elif is_image(entry.name):
+            # A link to nothing counts: that it cannot be read shall be seen.
+            elif is_image(entry.name) and (entry.is_file() or not os.path.exists(entry)):
                 yield folder / entry.name
 
 

@@ -128,7 +128,8 @@ class DecodeSample(ItemStage):
 
     def with_next(self, stage: ItemStage, number: int) -> tuple[ItemStage, ItemStage]:
         index = getattr(stage, "index", None)
-        found = head_of(stage, index, number) if self._enough and index is not None else None
+        wanted = self._enough and index is not None
+        found = head_of(stage, index, number, self._how) if wanted else None  # type: ignore[arg-type]
         if found is None or index is None:
             return self, stage
         own = copy(self)

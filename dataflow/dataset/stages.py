@@ -190,10 +190,11 @@ class Decode(ItemStage):
         return None if image is None else _with_image(datapoint, image)
 
     def with_next(self, stage: ItemStage, number: int) -> tuple[ItemStage, ItemStage]:
-        found = self._enough and (head_of(stage, 0, number) or head_of(stage, "image", number))
-        if not found:
+        found = [head_of(stage, name, number, self._how) for name in (0, "image")]
+        one = next(filter(None, found), None) if self._enough else None
+        if one is None:
             return self, stage
-        head, rest = found
+        head, rest = one
         own = Decode(self._how)
         own._decode = partial(head.pixels, how=self._how)
         return own, rest

@@ -62,10 +62,10 @@ class PascalVOC(AnnotatedFiles):
     A box is (x0, y0, x1, y1), the edges in pixels, where pixel (column i, row j) covers
     [i, i+1) × [j, j+1): width is x1 - x0. The files count pixels from 1 and name the first and the
     last one inside, so 1 is subtracted from xmin and ymin only. Boxes are clipped to the image;
-    those that are wholly outside are dropped, and counted in `stats` as ``dropped_objects``. Where
-    the image is turned as EXIF asks for, so are they, if the annotation's size says that they are
-    of the pixels as stored; where that is neither of both sizes, the datapoint fails with both in
-    the message.
+    those that are wholly outside are dropped, and counted in a row of ``stats()["stages"]`` as
+    ``dropped_objects``. Where the image is turned as EXIF asks for, so are they, if the
+    annotation's size says that they are of the pixels as stored; where that is neither of both
+    sizes, the datapoint fails with both in the message.
 
     Files are read in the workers; `parallel` as in `NetworkImages`. An image or an annotation that
     cannot be used is skipped and counted, or raised with ``on_error="raise"``. `AugmentImageBoxes`
@@ -116,7 +116,9 @@ class PascalVOC(AnnotatedFiles):
         files = _by_stem(folder / "JPEGImages")
         self.ids = [_name(stripped, files) for line in lines if (stripped := line.strip())]
         wrong = next((name for name in self.ids if os.path.basename(name) != name), None)
-        if wrong is not None or not self.ids:
+        if not self.ids:
+            raise MissingData(f"{listing} names no image: it is empty")
+        if wrong is not None:
             raise MissingData(f"{listing} has a line {wrong!r} that names no image; {expected}")
         self.datapoints = Columns(
             (str(folder / "JPEGImages" / files.get(name, f"{name}.jpg")) for name in self.ids),
@@ -175,7 +177,10 @@ def _object(element: Any) -> tuple[list[float], str, bool]:
     """Box, name and difficulty of one object."""
     name = element.findtext("name", "").strip()
     # Edges: the first pixel's is one less than its number, the last one's is its number.
-    sides = ((side, float(element.findtext(f"bndbox/{side}", ""))) for side in _SIDES)
+    texts = [(side, element.findtext(f"bndbox/{side}", "")) for side in _SIDES]
+    if (missing := next((side for side, text in texts if not text.strip()), None)) is not None:
+        raise ValueError(f"the object {name[:40]!r} has no bndbox/{missing}")
+    sides = ((side, float(text)) for side, text in texts)
     box = [value - 1 if side.endswith("min") else value for side, value in sides]
     if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3] or not name:
         raise ValueError(f"the object {name[:40]!r} has the box {box}")

@@ -51,11 +51,11 @@ class YOLO(AnnotatedFiles):
     is turned, and they are taken as relative to the pixels as stored.
 
     Boxes are clipped to the image; objects whose box has no area are left out, and counted in
-    `stats` as ``dropped_objects``. Numbers may be up to 0.01 below 0 or above 1, as rounding
-    leaves them. A datapoint with any other line fails (reason ``annotation``), with file and line
-    in the message; `on_error` decides what then happens. Lines with key points are no such lines,
-    but where they have an odd number of numbers within these bounds, they cannot be told from
-    outlines. Files are read in the workers; `parallel` as in `NetworkImages`.
+    a row of ``stats()["stages"]`` as ``dropped_objects``. Numbers may be up to 0.01 below 0 or
+    above 1, as rounding leaves them. A datapoint with any other line fails (reason ``annotation``),
+    with file and line in the message; `on_error` decides what then happens. Lines with key points
+    are no such lines, but where they have an odd number of numbers within these bounds, they cannot
+    be told from outlines. Files are read in the workers; `parallel` as in `NetworkImages`.
 
     Args:
         images: the folder; images in folders below it are found, too.
@@ -177,6 +177,8 @@ def _object(
     """Class, box, and outline where there is one, of a line."""
     first, *rest = line.split()
     try:
+        if b"_" in line:  # which Python takes in numbers
+            raise ValueError
         label = float(first)
         values = list(map(float, rest))
     except ValueError:

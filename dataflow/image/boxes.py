@@ -58,3 +58,8 @@ def require_boxes(boxes: Any, index: int | str) -> None:
         raise TypeError(f"component {index!r}: boxes are a floating point array, not {kind}")
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"component {index!r}: boxes are N×4, not of shape {boxes.shape}")
+    if (turned := np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))).size:
+        raise ValueError(
+            f"component {index!r}: box {turned[0]} is {boxes[turned[0]].tolist()}: boxes are "
+            "(x0, y0, x1, y1), with x0 ≤ x1 and y0 ≤ y1"
+        )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dataflow.errors import ConfigError, DecodeError
 from dataflow.image import jpeg
 from dataflow.image.decoding import MAX_PIXELS, Alpha, Decoding, Mode
-from dataflow.image.header import Header, image_size, read_header
+from dataflow.image.header import Header, image_size, read_header, transparent_grey
 from dataflow.image.orientation import orientation, tags, turned, without
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 Decoder: TypeAlias = Callable[[bytes], NDArray[Any]]
+
+_PHOTOMETRIC, _CMYK = 262, 5  # a tag of TIFFs, and what it says
 
 _own: dict[str, Decoder] = {}  # by the names that headers have, in capitals
 
@@ -157,20 +159,22 @@ def decode_image(
     """The pixels of an image file, of an animation those of the first frame.
 
     Args:
-        data: the file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, PGM, AVIF, JPEG 2000 where
+        data: the file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF, JPEG 2000 where
             OpenCV has it, or a format that has a decoder of its own, see `register`.
         mode: ``"bgr"``: H×W×3, uint8, in the order blue, green, red, which is OpenCV's; grey images
             have three equal channels, and 16 bits become 8. ``"rgb"``: the same, red first.
             ``"grey"``: H×W, uint8. ``"unchanged"``: H×W, H×W×3 or H×W×4 with alpha, BGR, uint8 or
-            uint16, as the file has it.
+            uint16 (of TIFFs also float32), as the file has it.
         exif: turn and mirror the image as EXIF asks for (and AVIF, in its own way), so that it
             comes as it is meant to be seen. False: as it is stored.
-        alpha: of images with transparency, ``"drop"`` leaves it out, whatever colour it hides;
+        alpha: of images with transparency, ``"drop"`` leaves it out, whatever colour it hides (in
+            TIFFs black, where it hides it wholly, since OpenCV multiplies them);
             ``"keep"`` makes it a fourth channel, which is 255 in images that have none;
             ``"white"``, ``"black"`` or a colour of three numbers, in the order of `mode`, is what
             they lie on.
-        lenient: take what there is of damaged and truncated files. (That the data of a JPEG is
-            damaged is seen by the native decoder only; see `dataflow doctor`.)
+        lenient: take what there is of damaged and truncated JPEGs; decoders of other formats take
+            no less than all. (That the data of a JPEG is damaged is seen by the native decoder
+            only; see `dataflow doctor`.)
         max_pixels: height × width may not be more; decided before anything is decoded.
         url: where it comes from, for the error.
 
@@ -178,14 +182,30 @@ def decode_image(
         DecodeError: with the reasons of `check_image`, or ``corrupt`` where data is damaged or the
             decoder gave up.
         ConfigError: options that cannot be.
+        TypeError: `data` is no bytes.
     """
     return decoded(data, Decoding(mode, exif, alpha, lenient, max_pixels), url)
 
 
 def decoded(data: bytes, how: Decoding, url: str | None = None) -> NDArray[Any]:
     """`decode_image`, with its options as one."""
+    data = _as_bytes(data)
     header = checked(data, max_pixels=how.max_pixels, url=url, lenient=how.lenient)
     return plain_pixels(data, header, how, url)
+
+
+def _as_bytes(data: Any) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, np.ndarray) and (data.ndim != 1 or data.dtype != np.uint8):
+        raise TypeError(
+            f"data is an array of shape {data.shape} and dtype {data.dtype}: it must be a file's "
+            "bytes"
+        )
+    if not isinstance(data, (bytearray, memoryview, np.ndarray)):
+        hint = ": open(path, 'rb').read() gives those of a file" if isinstance(data, str) else ""
+        raise TypeError(f"data is of type {type(data).__name__}, and must be bytes{hint}")
+    return bytes(data)
 
 
 def plain_pixels(
@@ -201,9 +221,7 @@ def plain_pixels(
     turn = _left_to_turn(data, header, how.exif)
     see_through = how.alpha != "drop" or (header.format == "TIFF" and _has_alpha(data))
     if see_through or how.mode == "unchanged":
-        image = _by_opencv(data, cv2.IMREAD_UNCHANGED, url)
-        if header.format == "TIFF":
-            image = _unmultiplied(image)
+        image = _with_transparency(data, header, how, url)
         image = image if how.mode == "unchanged" else _arranged(image, how)
     else:
         grey = how.mode == "grey"
@@ -294,7 +312,31 @@ def _by_own(
             f"the decoder for {name} returned an array of shape {image.shape} and dtype "
             f"{image.dtype}: it must be H×W, H×W×3 or H×W×4, uint8 or uint16"
         )
+    if image.shape[0] * image.shape[1] > how.max_pixels:
+        what = f"a {name} of {image.shape[0]}×{image.shape[1]} pixels, more than "
+        raise _error("too_large", f"{what}max_pixels={how.max_pixels}", url)
     return image if how.mode == "unchanged" else _arranged(np.ascontiguousarray(image), how)
+
+
+def _with_transparency(data: bytes, header: Header, how: Decoding, url: str | None) -> NDArray[Any]:
+    """H×W, BGR or BGRA, as the file has it."""
+    kind = header.format
+    if kind == "TIFF" and tags(data, (_PHOTOMETRIC,)).get(_PHOTOMETRIC) == _CMYK:
+        return _by_opencv(data, cv2.IMREAD_COLOR, url)
+    image = _by_opencv(data, cv2.IMREAD_UNCHANGED, url)
+    if image.dtype not in (np.uint8, np.uint16) and how.mode != "unchanged":
+        what = f"a {kind} of {image.dtype}, which only mode='unchanged' takes"
+        raise _error("unsupported", what, url)
+    if kind == "TIFF":
+        if image.ndim == 2 and _has_alpha(data) and how.alpha != "drop":
+            what = "a TIFF of grey with transparency, which OpenCV leaves out: give alpha='drop'"
+            raise _error("unsupported", what, url)
+        return _unmultiplied(image)
+    if kind == "PNG" and image.ndim == 2 and (clear := transparent_grey(data)) is not None:
+        most = np.iinfo(image.dtype).max
+        alpha = np.where(image == clear, 0, most).astype(image.dtype)
+        return np.dstack([image, image, image, alpha])
+    return image
 
 
 def _left_to_turn(data: bytes, header: Header, exif: bool) -> int:

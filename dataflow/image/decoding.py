@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from dataflow.errors import ConfigError
 
 __all__ = ["MAX_PIXELS", "Alpha", "Decoding", "Mode"]
@@ -38,6 +40,8 @@ class Decoding:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        if isinstance(self.alpha, np.ndarray):
+            object.__setattr__(self, "alpha", tuple(self.alpha.tolist()))
         if self.mode not in _MODES:
             raise ConfigError(f"mode={self.mode!r} must be one of {', '.join(map(repr, _MODES))}")
         if not isinstance(self.max_pixels, int) or self.max_pixels < 0:

@@ -54,7 +54,7 @@ _SCALES = (GoogleNetRandomCropAndResize, Resize, ResizeShortestEdge, RandomResiz
 _REACH = {cv2.INTER_LINEAR: 1, cv2.INTER_AREA: 1, cv2.INTER_CUBIC: 2, cv2.INTER_LANCZOS4: 4}
 """How many pixels beyond a part the interpolations look at."""
 
-_FINER = {cv2.INTER_AREA: 1.2}
+_FINER = {cv2.INTER_AREA: 2.0}
 """Averages of averages differ from averages, unless the first are small."""
 
 
@@ -84,7 +84,7 @@ class Head:
         """
         header = checked(data, max_pixels=how.max_pixels, url=url, lenient=how.lenient)
         image: Any = None
-        if header.format != "JPEG" or how.mode == "unchanged" or how.alpha == "keep":
+        if header.format != "JPEG":
             image = plain_pixels(data, header, how, url)
             shape = image.shape
         else:
@@ -118,11 +118,14 @@ class Head:
         return pixels
 
 
-def head_of(stage: Any, index: int | str, number: int) -> tuple[Head, ItemStage] | None:
+def head_of(
+    stage: Any, index: int | str, number: int, how: Decoding
+) -> tuple[Head, ItemStage] | None:
     """What of an augmenting stage can be done while decoding, and a stage that does the rest.
 
     Args:
         stage: what follows the decoder.
+        how: it decodes: what has alpha is decoded as a whole.
         index: the component that the decoder makes.
         number: the stage's.
 
@@ -130,6 +133,8 @@ def head_of(stage: Any, index: int | str, number: int) -> tuple[Head, ItemStage]
         None where it can do nothing of it.
     """
     if type(stage) is not AugmentImageComponent or stage.index != index:
+        return None
+    if how.mode == "unchanged" or how.alpha == "keep":
         return None
     func: Any = stage.func
     chain = func.augmentors
@@ -272,11 +277,13 @@ def _scaled(image: Any, offset: list[float], box: Any, view: _View) -> Any:
     """A box of an image, whose edges are not those of pixels, at the size of a view."""
     rows, columns = view.shape[:2]
     assert view.interp is not None
-    interp, times = view.interp, 1
-    if interp == cv2.INTER_AREA:  # which `warpAffine` has not
-        interp, times = cv2.INTER_LINEAR, 2
-    y = (box[2] - box[0]) / (rows * times)
-    x = (box[3] - box[1]) / (columns * times)
+    interp = view.interp
+    y, x = (box[2] - box[0]) / rows, (box[3] - box[1]) / columns
+    area = interp == cv2.INTER_AREA
+    if area:  # which `warpAffine` has not: of its pixels, none of which skips one, it is the mean
+        interp = cv2.INTER_LINEAR
+        down, across = max(math.ceil(y), 2), max(math.ceil(x), 2)
+        rows, columns, y, x = rows * down, columns * across, y / down, x / across
     # Pixel centres are at halves of our lengths, and at whole numbers of OpenCV's.
     matrix = np.array(
         [[x, 0, offset[1] + 0.5 * x - 0.5], [0, y, offset[0] + 0.5 * y - 0.5]], np.float64
@@ -284,10 +291,11 @@ def _scaled(image: Any, offset: list[float], box: Any, view: _View) -> Any:
     image = cv2.warpAffine(
         image,
         matrix,
-        (columns * times, rows * times),
+        (columns, rows),
         flags=interp | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    if times > 1:
-        image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    if area:
+        size = view.shape[1], view.shape[0]
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return image

@@ -117,7 +117,7 @@ class _Pixels(ItemStage):
         return [image[:, :, np.newaxis] if image.ndim == 2 else image]
 
     def with_next(self, stage: ItemStage, number: int) -> tuple[ItemStage, ItemStage]:
-        found = self._enough and self._resize is None and head_of(stage, 0, number)
+        found = self._enough and self._resize is None and head_of(stage, 0, number, self._how)
         if not found:
             return self, stage
         own = _Pixels(self._how, None, True)

@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["Header", "image_size", "read_header"]
+__all__ = ["Header", "image_size", "read_header", "transparent_grey"]
 
 Problem: TypeAlias = Literal["truncated", "corrupt"]
 
@@ -191,6 +191,27 @@ def _png(data: bytes) -> _Found:
     return (height, width), "truncated"
 
 
+def transparent_grey(data: bytes) -> int | None:
+    """Which grey of a PNG is transparent, at the depth to which decoders bring it, 8 or 16 bits.
+
+    None: no grey is, or the PNG is none of greys.
+    """
+    depth, colour = data[24], data[25]
+    if colour != 0:
+        return None
+    position = 33  # behind the header
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IDAT":
+            return None
+        if kind == b"tRNS" and length == 2 and position + 10 <= len(data):
+            (grey,) = struct.unpack_from(">H", data, position + 8)
+            spread = 255 // ((1 << depth) - 1) if depth < 8 else 1
+            return int(grey & ((1 << depth) - 1)) * spread
+        position += 12 + length
+    return None
+
+
 def _webp(data: bytes) -> _Found:
     problem: Problem | None = None
     if 8 + struct.unpack_from("<I", data, 4)[0] > len(data):
@@ -249,17 +270,25 @@ def _bmp(data: bytes) -> _Found:
     return (height, width), None
 
 
-# Width, height and the largest value, with blanks and comments before each.
-_PNM_HEAD = re.compile(rb"P[56]" + 3 * rb"(?:\s|#[^\n]*\n)+(\d{1,9})" + rb"\s")
+# Width, height and, but for bitmaps, the largest value, with blanks and comments before each.
+_PNM_NUMBER = rb"(?:\s|#[^\n]*\n)+(\d{1,9})"
+_PNM_HEAD = re.compile(rb"P[2356]" + 3 * _PNM_NUMBER + rb"\s")
+_PBM_HEAD = re.compile(rb"P[14]" + 2 * _PNM_NUMBER + rb"\s")
 
 
 def _pnm(data: bytes) -> _Found:
-    match = _PNM_HEAD.match(data[:65536])
+    bits = data[1:2] in b"14"
+    match = (_PBM_HEAD if bits else _PNM_HEAD).match(data[:65536])
     if match is None:
         return None, "corrupt"
-    width, height, most = map(int, match.groups())
-    channels = 3 if data[1:2] == b"6" else 1
-    size = width * height * channels * (1 if most < 256 else 2)
+    width, height, most = (*map(int, match.groups()), 1)[:3]
+    channels = 3 if data[1:2] in b"36" else 1
+    if data[1:2] in b"123":  # in letters: a digit for each value, at least
+        size = width * height * channels
+    elif bits:
+        size = -(-width // 8) * height
+    else:
+        size = width * height * channels * (1 if most < 256 else 2)
     return (height, width), "truncated" if match.end() + size > len(data) else None
 
 
@@ -355,8 +384,7 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[bytes], _Found]], ...] = (
     (b"GIF87a", "GIF", _gif),
     (b"GIF89a", "GIF", _gif),
     (b"BM", "BMP", _bmp),
-    (b"P5", "PNM", _pnm),
-    (b"P6", "PNM", _pnm),
+    *((b"P%d" % kind, "PNM", _pnm) for kind in range(1, 7)),
     (b"II*\0", "TIFF", _tiff),
     (b"MM\0*", "TIFF", _tiff),
     (b"II+\0", "TIFF", _tiff),

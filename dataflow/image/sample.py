@@ -154,6 +154,11 @@ class AugmentSample(AugmentTogether):
                 f"component {name!r}: a mask of shape {mask.shape} for an image of shape "
                 f"{tuple(shape)}: height and width must be the same"
             )
+        if mask.dtype.kind in "iu" and self.mask_fill not in _ends(mask.dtype):
+            raise ConfigError(
+                f"mask_fill={self.mask_fill!r} is no value of component {name!r}, a mask of dtype "
+                f"{mask.dtype}"
+            )
         return mask
 
     def _instances(self, datapoint: Datapoint, name: _Index, image: Any) -> list[NDArray[Any]]:
@@ -166,6 +171,12 @@ class AugmentSample(AugmentTogether):
                 f"component {name!r}: masks of shape {many.shape} for an image of {image.shape}"
             )
         return list(many)
+
+
+def _ends(dtype: np.dtype[Any]) -> range:
+    """The numbers of a kind of integers."""
+    limits = np.iinfo(dtype)
+    return range(int(limits.min), int(limits.max) + 1)
 
 
 def _listed(names: _Indices) -> tuple[_Index, ...]:
@@ -194,6 +205,9 @@ def _like(places: NDArray[Any], given: NDArray[Any], shape: Sequence[int]) -> ND
     x, y = result[:, :, 0], result[:, :, 1]
     outside = (x < 0) | (y < 0) | (x > width) | (y > height)
     result[:, :, 2][outside] = 0
+    # Those that are not labelled have no place, and none that could move.
+    nowhere = (given == 0).all(axis=2)
+    result[nowhere] = 0
     return result
 
 

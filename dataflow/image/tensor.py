@@ -35,6 +35,11 @@ class ToTensor:
         self._dtype = np.dtype(dtype)
 
     def __call__(self, images: Any) -> Any:
+        if isinstance(images, (list, tuple)):
+            raise TypeError(
+                "images in a list, as BatchData(use_list=True) makes it: they must be one array, "
+                "or come one by one, upstream of the batch"
+            )
         if images.ndim not in (3, 4) or images.shape[-1] != len(self._mean):
             raise ValueError(
                 f"images of shape {tuple(images.shape)}: they must be N×H×W×{len(self._mean)} or "

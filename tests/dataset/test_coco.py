@@ -363,7 +363,7 @@ def test_annotations_without_an_id(root: Path) -> None:
 
 
 def test_annotations_of_no_image_are_told_of(root: Path) -> None:
-    lost = [annotation(image, id=900 + i) for i, image in enumerate((8, "3", None, [3]))]
+    lost = [annotation(image, id=900 + i) for i, image in enumerate((8, "no 3", None, [3]))]
     file = write(root, document([*lost, *ANNOTATIONS]))
     with pytest.warns(RuntimeWarning, match=r"4 of 7 annotations .* first of them annotation 900"):
         ds = COCO(file, on_error="raise")
@@ -379,6 +379,22 @@ def test_ids_that_are_text_and_annotations_first(root: Path) -> None:
     }
     found = list(COCO(write(root, content), on_error="raise"))
     assert [(dp[4], len(dp[1])) for dp in found] == [("no 0", 0), ("no 1", 0), ("no 2", 1)]
+
+
+def test_numbers_that_are_written_otherwise(root: Path) -> None:
+    """As pandas writes columns with gaps, and as text."""
+    plain = [annotation(image) for image in (7, 3, 9)]
+    others = [{**one, "image_id": float(one["image_id"])} for one in plain]
+    texts = [
+        {**one, "image_id": str(one["image_id"]), "category_id": str(one["category_id"])}
+        for one in plain
+    ]
+    wanted = [dp[1:3] for dp in COCO(write(root, document(plain)), on_error="raise")]
+    for written in (others, texts):
+        found = [dp[1:3] for dp in COCO(write(root, document(written)), on_error="raise")]
+        for (boxes, labels), (its_boxes, its_labels) in zip(found, wanted, strict=True):
+            assert boxes.tolist() == its_boxes.tolist() and labels.tolist() == its_labels.tolist()
+        assert sum(len(labels) for _, labels in found)
 
 
 def image(**more: Any) -> list[Any]:

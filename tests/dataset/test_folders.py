@@ -113,3 +113,24 @@ def test_a_folder_that_cannot_be_read(messy: Path) -> None:
     (messy / "cats/deep").chmod(0)
     with pytest.raises(PermissionError):
         df.dataset.ImageFolder(messy)
+
+
+def test_links_to_what_is_above(tmp_path: Path) -> None:
+    """All of the data set again, in a class of it."""
+    put(tmp_path, "a/1.jpg", "b/2.jpg")
+    for at, target in enumerate((".", "..", "../..", "/")):
+        (tmp_path / "b" / f"up{at}").symlink_to(target)
+    assert [path.name for path in images_below(tmp_path)] == ["1.jpg", "2.jpg"]
+    assert len(df.dataset.ImageFolder(tmp_path)) == 2
+    (tmp_path / "a" / "beside").symlink_to("../b")
+    assert len(df.dataset.ImageFolder(tmp_path)) == 3
+
+
+def test_pipes_are_no_images(tmp_path: Path) -> None:
+    """Whoever opens one waits until somebody writes into it."""
+    put(tmp_path, "a/1.jpg")
+    os.mkfifo(tmp_path / "a" / "2.jpg")
+    (tmp_path / "a" / "3.jpg").symlink_to("gone.jpg")
+    with df.dataset.ImageFolder(tmp_path, on_error="skip") as ds:
+        assert len(list(ds)) == 1
+        assert [failed.reason for failed in ds.errors()] == ["not_found"]

@@ -158,8 +158,8 @@ REST = "<ymin>1</ymin><xmax>5</xmax><ymax>5</ymax>"
         (b"<a>" + BOX.format("nan", REST).encode() + b"</a>", "nan"),
         (b"<a>" + BOX.format("1e999", REST).encode() + b"</a>", "inf"),
         (b"<a>" + BOX.format("7", REST).encode() + b"</a>", "'cat' has the box"),
-        (b"<a>" + BOX.format("7", "").encode() + b"</a>", "float"),
-        (b"<a><object/></a>", "float"),
+        (b"<a>" + BOX.format("7", "").encode() + b"</a>", "no bndbox/ymin"),
+        (b"<a><object/></a>", "no bndbox/xmin"),
         (b"<a>" + b" " * (1 << 20) + b"</a>", "larger than"),
     ],
 )

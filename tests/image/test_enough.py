@@ -120,6 +120,8 @@ SCALED: dict[str, list[Any]] = {
     "random resized crop": [GoogleNetRandomCropAndResize(interp=AREA), Flip(horiz=True)],
     "shortest edge": [ResizeShortestEdge(120, AREA), CenterCrop(112)],
     "resize": [Resize((90, 130), AREA), Brightness(10)],
+    "to a few pixels": [Resize(5, AREA)],
+    "to some more": [RandomCrop(200), Resize(23, AREA)],
     "random resize": [RandomResize((0.1, 0.4), aspect_ratio_thres=0, interp=AREA)],
     "cut, mirrored, resized": [RandomCrop(240), Flip(horiz=True), Resize(60, AREA)],
     "mirrored, resized, cut": [Flip(vert=True), ResizeShortestEdge(99, AREA), RandomCrop(64)],
@@ -132,6 +134,12 @@ def test_at_smaller_sizes_only_the_resampling_differs(folder: Path, name: str) -
     wanted = images(flow(folder, SCALED[name], "full"))
     found = images(flow(folder, SCALED[name], "enough"))
     assert min(map(psnr, found, wanted)) >= 35
+
+
+@pytest.mark.parametrize("options", [{"mode": "unchanged"}, {"alpha": "keep"}])
+def test_the_plan_names_it_where_it_takes_effect(folder: Path, options: Any) -> None:
+    assert "divide anew" in str(flow(folder, [Resize(40)], "enough").plan())
+    assert "divide anew" not in str(flow(folder, [Resize(40)], "enough", **options).plan())
 
 
 @pytest.mark.parametrize("interp", [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import cv2
@@ -289,3 +290,91 @@ def test_against_pillow_heif(tmp_path: Any) -> None:
         assert np.abs(df.decode_image(data)[0, 0].astype(int) - (10, 10, 200)).max() < 12
     finally:
         df.image.register("heic", None)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_grey_that_is_transparent(bits: int) -> None:
+    """Which OpenCV leaves out, of grey PNGs."""
+    most = (1 << bits) - 1
+    clear = most // 2
+    row = (
+        bytes([(clear << (8 - bits)) | (most << (8 - 2 * bits))]) if bits < 8 else bytes([127, 255])
+    )
+    data = png(2, 1, bits, row, clear)
+    grey = clear * (255 // most)
+    kept = df.decode_image(data, alpha="keep")
+    assert kept.tolist() == [[[grey, grey, grey, 0], [255, 255, 255, 255]]]
+    assert df.decode_image(data, mode="unchanged").tolist() == kept.tolist()
+    assert df.decode_image(data, alpha=(1, 2, 3))[0].tolist() == [[1, 2, 3], [255, 255, 255]]
+    assert df.decode_image(data)[0, 0].tolist() == [grey] * 3
+    assert df.decode_image(data, mode="grey").shape == (1, 2)
+
+
+def png(width: int, height: int, bits: int, row: bytes, clear: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + check
+
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)),
+            chunk(b"tRNS", struct.pack(">H", clear)),
+            chunk(b"IDAT", zlib.compress(b"\0" + row)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def test_tiffs_of_which_opencv_tells_less(logo: np.ndarray) -> None:
+    grey = saved(Image.fromarray(logo, "RGBA").convert("LA"), "TIFF")
+    assert df.decode_image(grey).shape == (32, 32, 3)
+    with pytest.raises(DecodeError, match="grey with transparency") as caught:
+        df.decode_image(grey, alpha="white")
+    assert caught.value.reason == "unsupported"
+    inks = saved(Image.fromarray(logo[:, :, :3], "RGB").convert("CMYK"), "TIFF")
+    assert df.decode_image(inks, mode="unchanged").shape == (32, 32, 3)
+    floats = saved(Image.fromarray(logo[:, :, 0].astype(np.float32)), "TIFF")
+    assert df.decode_image(floats, mode="unchanged").dtype == np.float32
+    for options in ({}, {"alpha": "white"}, {"alpha": "keep"}):
+        with pytest.raises(DecodeError):
+            df.decode_image(floats, **options)
+
+
+def test_bytes_in_other_forms(logo: np.ndarray) -> None:
+    data = saved(Image.fromarray(logo[:, :, :3], "RGB"), "PNG")
+    wanted = df.decode_image(data)
+    for other in (bytearray(data), memoryview(data), np.frombuffer(data, np.uint8)):
+        np.testing.assert_array_equal(df.decode_image(other), wanted)
+    for wrong, message in (("a.png", "rb"), (wanted, "shape"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=message):
+            df.decode_image(wrong)  # type: ignore[arg-type]
+    see_through = saved(Image.fromarray(logo, "RGBA"), "PNG")
+    np.testing.assert_array_equal(
+        df.decode_image(see_through, alpha=np.array([1, 2, 3])),  # type: ignore[arg-type]
+        df.decode_image(see_through, alpha=(1, 2, 3)),
+    )
+
+
+def test_an_own_decoder_keeps_to_the_bound() -> None:
+    df.image.register("png", lambda data: np.zeros((50, 50, 3), np.uint8))
+    try:
+        data = saved(Image.new("RGB", (2, 2)), "PNG")
+        with pytest.raises(DecodeError, match="50×50") as caught:
+            df.decode_image(data, max_pixels=2000)
+        assert caught.value.reason == "too_large"
+    finally:
+        df.image.register("png", None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"P1\n2 1\n1 0\n", b"P2\n2 1\n255\n0 255\n", b"P3 2 1 255\n0 0 0 255 255 255\n"),
+        *(b"P4\n2 1\n\x80", b"P5\n2 1\n255\n\0\xff", b"P6\n2 1\n255\n\0\0\0\xff\xff\xff"),
+    ],
+)
+def test_all_kinds_of_pnm(data: bytes) -> None:
+    assert df.decode_image(data).tolist() == [[[0] * 3, [255] * 3]]
+    if data[1:2] in b"456":
+        assert read_header(data[:-1]).problem == "truncated"  # type: ignore[union-attr]

@@ -166,7 +166,7 @@ def test_components_declared_as_masks() -> None:
         df.DataFromList([[image, mask]]), [imgaug.Resize(33), imgaug.Brightness(50)], (0,),
         mask_index=(1,),
     )  # fmt: skip
-    ((brighter, changed),) = ds
+    ((brighter, changed),) = ds.seed(1)
     assert np.unique(changed).tolist() == [0, 2] and changed.shape == (33, 33)
     assert brighter.max() != 100
 
@@ -274,3 +274,43 @@ def test_an_augmentor_that_cannot_move_masks() -> None:
     )
     with pytest.raises(NotImplementedError, match="LegacyTransform does not implement apply_mask"):
         list(ds)
+
+
+def test_masks_and_what_fills_them() -> None:
+    image, mask = np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.uint8)
+    for augmentor in (
+        imgaug.Rotation(80, border=cv2.BORDER_CONSTANT),
+        imgaug.CenterPaste((99, 99)),
+    ):
+        for fill in (-1, 300, 1.5):
+            ds = df.DataFromList([[image, mask]], shuffle=False)
+            ds = df.AugmentSample(ds, [augmentor], mask=1, mask_fill=fill)
+            with pytest.raises(df.ConfigError, match=f"mask_fill={fill}"):
+                list(ds)
+    parts = np.linspace(0, 1, 3600, dtype=np.float16).reshape(60, 60)
+    ds = df.AugmentSample(
+        df.DataFromList([[image, parts]], shuffle=False), [imgaug.Flip(True)], mask=1
+    )
+    for _, found in ds:
+        assert found.dtype == np.float16 and set(found.flat) == set(parts.flat)
+    ds = df.AugmentSample(
+        df.DataFromList([[image, mask.astype(np.complex64)]], shuffle=False),
+        [imgaug.Resize(30)],
+        mask=1,
+    )
+    with pytest.raises(TypeError, match="complex64"):
+        list(ds)
+
+
+def test_boxes_the_wrong_way_round_are_refused() -> None:
+    point = [np.zeros((60, 60, 3), np.uint8), np.array([[1, 1, 5, 5], [5, 5, 1, 1]], np.float32)]
+    ds = df.AugmentSample(df.DataFromList([point], shuffle=False), [imgaug.Flip(True)], boxes=1)
+    with pytest.raises(ValueError, match="box 1 is"):
+        list(ds)
+
+
+def test_key_points_that_are_not_labelled_stay_nowhere() -> None:
+    points = np.array([[[0, 0, 0], [30, 30, 2], [50, 30, 1]]], np.float32)
+    ds = df.DataFromList([[np.zeros((60, 60, 3), np.uint8), points]], shuffle=False)
+    ((_, found),) = df.AugmentSample(ds, [imgaug.CenterCrop((20, 20))], points=1)
+    assert found.tolist() == [[[0, 0, 0], [10, 10, 2], [30, 10, 0]]]
