@@ -74,11 +74,13 @@ from dataflow.remote import (
 )
 from dataflow.sources import (
     Columns,
+    DataFromDataset,
     DataFromGenerator,
     DataFromIterable,
     DataFromList,
     DataFromQueue,
     FakeData,
+    from_dataset,
     read_table,
 )
 from dataflow.stages import (
@@ -144,6 +146,7 @@ __all__ = [
     "DataFlow",
     "DataFlowError",
     "DataFlowTerminated",
+    "DataFromDataset",
     "DataFromGenerator",
     "DataFromIterable",
     "DataFromList",
@@ -216,6 +219,7 @@ __all__ = [
     "dump_dataflow_to_lmdb",
     "dump_dataflow_to_process_queue",
     "dump_dataflow_to_tfrecord",
+    "from_dataset",
     "imgaug",
     "read_table",
     "receive",

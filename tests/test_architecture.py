@@ -183,7 +183,7 @@ OPTIONAL = {"tensorpack", "matplotlib", "skimage", "ray", "rich", *FORMATS, *FRA
 @pytest.mark.parametrize("module", sorted(IMPORTS))
 def test_optional_packages_are_imported_where_they_are_used(module: str) -> None:
     # Who imports an adapter has its framework.
-    own = {module.rpartition(".")[2]} if module.startswith("dataflow.adapters.") else set()
+    own = {module.split(".")[2]} if module.startswith("dataflow.adapters.") else set()
     if "lightning" in own:
         own |= {"pytorch_lightning", "torch"}
     for target in IMPORTS[module]["top"]:

@@ -85,7 +85,7 @@ def test_every_module_says_what_it_is_and_what_it_exports() -> None:
         try:
             module = importlib.import_module(info.name)
         except df.MissingExtra as error:  # the framework of an adapter
-            framework = info.name.removeprefix("dataflow.adapters.")
+            framework = info.name.removeprefix("dataflow.adapters.").partition(".")[0]
             assert str(error).endswith(f": pip install {framework}")
             continue
         assert module.__doc__, f"{info.name} has no docstring"

@@ -31,15 +31,24 @@ if TYPE_CHECKING:
     from dataflow.transport.ipc import WorkerEnd
     from dataflow.transport.slots import Block
 
-__all__ = ["main"]
+__all__ = ["main", "this_worker"]
 
 _PR_SET_PDEATHSIG = 1
 _IDLE_MS = 1100
 
+_number: int | None = None
+
+
+def this_worker() -> int | None:
+    """The number of the worker that this process is; None: it is none."""
+    return _number
+
 
 def main() -> None:
     """Set up as the parent was, then work until it closes the control pipe or dies."""
+    global _number
     setup_fd, control_fd, memory_fd, hands_fd, worker_number = map(int, sys.argv[1:6])
+    _number = worker_number
     folder, parent = sys.argv[6], int(sys.argv[7])
     welcomed, making = threading.Event(), threading.Lock()
     threading.Thread(

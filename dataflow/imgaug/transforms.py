@@ -480,10 +480,8 @@ def moved_exactly(change: Callable[[Image], Image], mask: Image) -> Image:
         return change(mask.view(np.uint8)).view(np.bool_)
     if mask.dtype.kind not in "iuf":
         raise TypeError(f"a mask of dtype {mask.dtype}: it must be of real numbers")
-    if mask.dtype.kind == "f":
-        return change(mask.astype(np.float32 if mask.itemsize < 4 else np.float64)).astype(
-            mask.dtype
-        )
+    if mask.dtype == np.float16:
+        return change(mask.astype(np.float32)).astype(mask.dtype)
     small = mask.size == 0 or (mask.min() >= 0 and mask.max() < 1 << 16)
     return change(mask.astype(np.uint16 if small else np.float64)).astype(mask.dtype)
 

@@ -1,61 +1,28 @@
-"""Dataflows for PyTorch.
-
-::
-
-    from dataflow.adapters.torch import IterableDataset, to_device
-
-    for images, labels in to_device(ds, "cuda"):    # the next batch is copied meanwhile
-        ...
-    loader = DataLoader(IterableDataset(ds), batch_size=None)
-"""
+"""Flows as PyTorch's data sets."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
+import torch
+from torch.utils import data
 
-from dataflow.adapters.ahead import Ahead
-from dataflow.adapters.structure import each_leaf, length_of
+from dataflow.adapters.structure import length_of
+from dataflow.adapters.torch.tensors import tensors
 from dataflow.errors import ConfigError, Dropped
 from dataflow.flow import DataFlow
-from dataflow.utils.extras import missing
 
-try:
-    import torch
-    from torch.utils import data
-except ImportError as error:
-    raise missing("torch", error) from error
-
-__all__ = ["IterableDataset", "MapDataset", "Opened", "tensors", "to_device"]
+__all__ = ["IterableDataset", "MapDataset", "Opened"]
 
 logger = logging.getLogger(__name__)
 
 _Dropping: TypeAlias = Literal["skip", "substitute", "raise"]
 _TRIED = 100
-
-
-def tensors(datapoint: Any) -> Any:
-    """A datapoint with tensors in place of arrays and of NumPy's numbers.
-
-    A tensor has the array's own memory, except where the array is read-only, or has a negative
-    stride or another byte order, which tensors cannot have. Arrays of text, objects or times stay.
-    """
-    return each_leaf(_tensor, datapoint)
-
-
-def _tensor(leaf: Any) -> Any:
-    if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "biufc":
-        return leaf
-    array = np.require(leaf, leaf.dtype.newbyteorder("="), "W")
-    if any(stride < 0 for stride in array.strides):
-        array = array.copy()
-    return torch.from_numpy(array)
 
 
 class IterableDataset(data.IterableDataset[Any]):
@@ -263,62 +230,3 @@ class MapDataset(data.Dataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_told"}
-
-
-def to_device(batches: Iterable[Any], device: str | torch.device, *, ahead: int = 1) -> Ahead[Any]:
-    """The batches on a device; the next ones are copied while this one is used.
-
-    On CUDA devices arrays are copied through pinned memory, on a stream of their own; the stream
-    that is current when a batch is asked for waits for the copy. On the CPU nothing is copied.
-
-    Args:
-        batches: a dataflow, a DataLoader or any iterable: arrays and tensors in lists, tuples and
-            dicts.
-        device: where to.
-        ahead: batches that are on their way, at most; each takes memory of the device.
-
-    Returns:
-        An iterator, whose `state_dict` is that of a loop which has got what it has handed out; so
-        is the flow's own.
-
-    Raises:
-        ConfigError: `ahead` is negative.
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        return _copied(batches, device, ahead)
-
-    def begin(batch: Any) -> Any:
-        return _each(lambda one: one.to(device), tensors(batch))
-
-    if ahead < 0:
-        raise ConfigError(f"ahead={ahead!r} must not be negative")
-    return Ahead(batches, begin, lambda batch: batch, 0)  # there is nothing to be waited for
-
-
-def _copied(batches: Iterable[Any], device: torch.device, ahead: int) -> Ahead[Any]:
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-    def handed_over(under_way: tuple[Any, torch.cuda.Event]) -> Any:
-        batch, copied = under_way
-        current = torch.cuda.current_stream(device)
-        current.wait_event(copied)
-        # The allocator shall not give its memory away before what uses it now has run.
-        _each(lambda one: one.record_stream(current), batch)
-        return batch
-
-    def begin(batch: Any) -> tuple[Any, torch.cuda.Event]:
-        with torch.cuda.stream(stream):
-            # PyTorch keeps pinned memory for as long as a copy from it is under way. What the
-            # batch came in is free again at once.
-            pinned = _each(torch.Tensor.pin_memory, tensors(batch))
-            there = _each(lambda one: one.to(device, non_blocking=True), pinned)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            copied.record(stream)
-        return there, copied
-
-    return Ahead(batches, begin, handed_over, ahead)
-
-
-def _each(function: Callable[[torch.Tensor], Any], batch: Any) -> Any:
-    return each_leaf(lambda leaf: function(leaf) if isinstance(leaf, torch.Tensor) else leaf, batch)
