@@ -176,7 +176,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
 
 
 FORMATS = ("crc32c", "h5py", "lmdb", "msgpack", "plyvel", "scipy", "sklearn")
-FRAMEWORKS = ("torch", "tensorflow", "jax", "lightning", "pytorch_lightning")
+FRAMEWORKS = ("torch", "tensorflow", "jax", "keras", "lightning", "pytorch_lightning")
 OPTIONAL = {"tensorpack", "matplotlib", "skimage", "ray", "rich", *FORMATS, *FRAMEWORKS}
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from dataflow.adapters.structure import each_leaf
-from dataflow.errors import ConfigError
+from dataflow.adapters.structure import each_leaf, length_of
+from dataflow.errors import ConfigError, NotResumable
 from dataflow.flow import DataFlow
 from dataflow.utils.extras import missing
 
@@ -28,7 +28,9 @@ except ImportError as error:
 __all__ = ["dataset", "iterate", "signature_of"]
 
 
-def dataset(ds: DataFlow, signature: Any = None) -> Any:
+def dataset(
+    ds: DataFlow, signature: Any = None, *, length: int | Literal["exact"] | None = "exact"
+) -> Any:
     """A dataflow as a `tf.data.Dataset`; each pass over it is the flow's next epoch.
 
     Lists become tuples, as TensorFlow has it: ``(images, labels)``. TensorFlow copies the arrays
@@ -38,10 +40,16 @@ def dataset(ds: DataFlow, signature: Any = None) -> Any:
         ds: the flow.
         signature: `tf.TensorSpec`s in tuples and dicts like those of the datapoints; by default
             that of the first one, see `signature_of`. That one is read now, and not lost.
+        length: what the dataset's cardinality is asserted to be: ``"exact"``, the datapoints of an
+            epoch where that is known: not where stages leave some out, nor where the flow goes on
+            in the middle of an epoch (so load a state before). Functions that may return None are
+            believed not to; where they do, TensorFlow fails at the end of the pass, and None, for
+            an unknown number, is to be given. Keras needs a known one for its steps.
 
     Raises:
         ConfigError: the flow is empty, so it has no first datapoint.
     """
+    rest = _goes_on(ds)
     first: list[Any] = []
     if signature is None:
         beginning = iter(ds)
@@ -58,8 +66,22 @@ def dataset(ds: DataFlow, signature: Any = None) -> Any:
         datapoint, rest = first.pop()
         return map(_tuples, chain([datapoint], rest))
 
-    # Its length is not asserted: what stages drop, such as dead links, is missing then.
-    return tf.data.Dataset.from_generator(epoch, output_signature=signature)
+    made = tf.data.Dataset.from_generator(epoch, output_signature=signature)
+    number = length
+    if length == "exact":
+        number = None if rest else length_of(ds)
+    if number is None:
+        return made
+    return made.apply(tf.data.experimental.assert_cardinality(number))
+
+
+def _goes_on(ds: DataFlow) -> bool:
+    """Whether the next pass is only the rest of an epoch."""
+    try:
+        state = ds.state_dict()
+    except NotResumable:
+        return False
+    return bool(state.get("cursors") or state.get("replay"))
 
 
 def signature_of(datapoint: Any) -> Any:

@@ -39,7 +39,7 @@ def begun_anew(seed: int, home: int | None) -> Iterator[None]:
         before = random.getstate(), np.random.get_state(), own and own.get_state()
     # All are Mersenne twisters: with one seed, some would draw the same numbers.
     random.seed(seed)
-    np.random.seed((seed >> 32 & _BITS32, seed & _BITS32, 1))
+    np.random.seed(seed >> 32 & _BITS32)
     if own is not None:
         own.manual_seed(seed ^ _BITS32)
     try:

@@ -56,3 +56,18 @@ def test_a_sharding() -> None:
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
     arrays = df.DataFromList([[np.arange(4.0)], [np.arange(4.0)]])
     assert [one.sharding for (one,) in iterate(arrays, sharding)] == [sharding] * 2
+
+
+def test_a_sharding_for_each() -> None:
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), "batch")
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    datapoint = {"x": np.zeros((4, 3)), "parts": [np.zeros(4), np.float32(2)], "name": "a"}
+    flow = df.DataFromList([datapoint])
+    (alike,) = iterate(flow, rows)
+    assert alike["x"].sharding == alike["parts"][0].sharding == rows
+    assert alike["parts"][1].sharding == whole and alike["name"] == "a"
+    (apart,) = iterate(flow, {"x": whole, "parts": [rows, None]})
+    assert apart["x"].sharding == whole and apart["parts"][0].sharding == rows
+    with pytest.raises(df.ConfigError, match="1 parts"):
+        list(iterate(flow, {"parts": [rows]}))

@@ -70,3 +70,26 @@ def test_keras_fits() -> None:
     model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
     history = model.fit(dataset(flow.batch(16)), epochs=8, verbose=0)
     assert history.history["accuracy"][-1] > 0.85
+
+
+def test_the_number_is_asserted_where_it_is_exact() -> None:
+    unknown = tf.data.UNKNOWN_CARDINALITY
+    numbers = df.DataFromList([[np.int64(i)] for i in range(10)], shuffle=True).seed(1)
+    assert int(dataset(numbers).cardinality()) == 10
+    skipping = numbers.filter(lambda dp: True)
+    assert int(dataset(skipping).cardinality()) == unknown
+    assert int(dataset(skipping, length=10).cardinality()) == 10
+    assert int(dataset(numbers, length=None).cardinality()) == unknown
+    endless = numbers.repeat(-1)
+    assert int(dataset(endless).cardinality()) == unknown
+    part = df.DataFromList([[np.int64(i)] for i in range(10)], shuffle=True).seed(1)
+    iterator = iter(part)
+    for _ in range(3):
+        next(iterator)
+    again = df.DataFromList([[np.int64(i)] for i in range(10)], shuffle=True).seed(1)
+    again.load_state_dict(part.state_dict())
+    rest = dataset(again)
+    assert int(rest.cardinality()) == unknown
+    assert [len(list(rest)), len(list(rest))] == [7, 10]
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        list(dataset(numbers.map(lambda dp: None if dp[0] == 3 else dp)))

@@ -147,7 +147,7 @@ class DataLoader(data.DataLoader[Any]):
             generator.set_state(before)  # whoever else draws from it goes on
 
     def _made(self) -> DataFlow:
-        source = DataFromGenerator(lambda: self._tasks)
+        source = _Tasks(lambda: self._tasks)
         made = MapData(
             source,
             _Fetch(
@@ -203,6 +203,12 @@ class DataLoader(data.DataLoader[Any]):
     def __del__(self) -> None:
         if getattr(self, "_flow", None) is not None:
             self.close()
+
+
+class _Tasks(DataFromGenerator):
+    """What is to be loaded: the sampler's, which is here."""
+
+    _stays = True
 
 
 def _pinned(batch: Any) -> Any:

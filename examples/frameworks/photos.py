@@ -1,0 +1,29 @@
+"""The data that all programs of this folder train on: photos in a folder for each class."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dataflow as df
+
+FOLDER, KEPT, EPOCHS = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+SIDE, CLASSES = 32, len(df.dataset.ImageFolder(FOLDER).classes)
+
+
+def photos(rank: int = 0, ranks: int = 1) -> Any:
+    """[image, label], in a new order and cut otherwise in each epoch; one rank's share of them."""
+    ds = df.ShardData(df.dataset.ImageFolder(FOLDER, shuffle=True).seed(1), rank, ranks)
+    ds = df.AugmentImageComponent(ds, [df.imgaug.GoogleNetRandomCropAndResize(target_shape=SIDE)])
+    ds = df.MapDataComponent(ds, df.to_tensor())  # 3×H×W, RGB, normalized
+    return df.FillUpData(ds.prefetch(2))  # equally many on all ranks, whatever cannot be read
+
+
+def told(epoch: int, labels: list[Any]) -> None:
+    """Show what an epoch had, so that the order can be compared."""
+    print(
+        f"epoch {epoch}:", *np.concatenate([np.ravel(one) for one in labels]).tolist(), flush=True
+    )

@@ -1,0 +1,69 @@
+"""The programs of ``examples/frameworks``: each goes on as if nothing had stopped it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from optional import library
+from patience import patient
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "frameworks"
+PROGRAMS = {
+    "torch_loop.py": ("torch",),
+    "lightning_fit.py": ("lightning", "torch"),
+    "accelerate_loop.py": ("accelerate", "torch"),
+    "transformers_trainer.py": ("transformers", "torch"),
+    "keras_fit.py": ("keras", "tensorflow"),
+    "jax_loop.py": ("jax",),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty photos of two classes."""
+    root = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir()
+        for number in range(10):
+            image = generator.integers(0, 256, (48, 64, 3), np.uint8)
+            cv2.imwrite(str(root / name / f"{number}.jpg"), image)
+    return root
+
+
+def lines(program: str, *arguments: Any) -> list[str]:
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLES / program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=patient(100),
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"},
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return [line for line in ran.stdout.splitlines() if line.startswith("epoch")]
+
+
+def test_every_program_is_tried() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} - {"photos.py"} == set(PROGRAMS)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_training_that_is_resumed(program: str, folder: Path, tmp_path: Path) -> None:
+    for module in PROGRAMS[program]:
+        library(module)
+    kept = "kept.keras" if program.startswith("keras") else "kept"
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = lines(program, folder, tmp_path / "whole" / kept, 3)
+    assert [line.split(":")[0] for line in whole] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert len({line.split(":")[1] for line in whole}) == 3, "a new order in each"
+    first = lines(program, folder, tmp_path / "parts" / kept, 1)
+    assert first + lines(program, folder, tmp_path / "parts" / kept, 3) == whole
