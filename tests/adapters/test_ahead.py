@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from optional import library
 
 import dataflow as df
 from dataflow.adapters.ahead import Ahead
@@ -90,3 +92,26 @@ def test_what_cannot_be_resumed() -> None:
     with pytest.raises(df.DataFlowError):
         stream.state_dict()
     assert next(stream) == [[2]]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_is_done_on_the_device(device: str) -> None:
+    torch = library("torch")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    from dataflow.adapters.torch import to_device
+
+    normalized = df.to_tensor(dtype="float16")
+    image = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    flow = df.DataFromList([[image, 1]] * 3, shuffle=False)
+
+    def prepared(batch: Any) -> Any:
+        images, label = batch
+        assert images.device.type == device
+        return normalized(images).to(memory_format=torch.channels_last), label
+
+    for images, label in to_device(flow, device, then=prepared):
+        assert images.dtype == torch.float16 and images.shape == (2, 3, 4, 5) and label == 1
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        wanted = df.to_tensor()(image).astype(np.float16)
+        np.testing.assert_allclose(images.cpu().numpy(), wanted, rtol=2e-3, atol=2e-3)

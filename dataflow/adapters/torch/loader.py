@@ -25,6 +25,7 @@ __all__ = ["DataLoader"]
 
 logger = logging.getLogger(__name__)
 
+_ITEMS_AHEAD = 16  # for each worker
 _WORD = (1 << 64) - 1
 _ODD = 0x9E3779B97F4A7C15  # Weyl's constant: neighbours are far apart
 
@@ -93,6 +94,9 @@ class DataLoader(data.DataLoader[Any]):
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
+        # Of batches, as PyTorch; items one by one are so small that it is leases that cost.
+        each = 2 if self._auto_collation else _ITEMS_AHEAD
+        self._ahead = max(1, each if prefetch_factor is None else prefetch_factor) * num_workers
         self._flow: DataFlow | None = None
         self._tasks: Iterator[Any] = iter(())
         self._begun: torch.Tensor | None = None  # the generator as the pass began
@@ -163,7 +167,7 @@ class DataLoader(data.DataLoader[Any]):
         return PrefetchDataZMQ(
             made,
             self.num_workers,
-            (self.prefetch_factor or 1) * self.num_workers,
+            self._ahead,
             ordered=self.in_order,
             task_timeout=self.timeout or None,
         )

@@ -38,9 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def lines(program: str, *arguments: Any) -> list[str]:
+def lines(program: str, *arguments: Any, ranks: int = 1) -> list[str]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     ran = subprocess.run(
-        [sys.executable, str(EXAMPLES / program), *map(str, arguments)],
+        [
+            *(sys.executable, *(launch if ranks > 1 else [])),
+            *(str(EXAMPLES / program), *map(str, arguments)),
+        ],
         capture_output=True,
         text=True,
         timeout=patient(100),
@@ -67,3 +71,18 @@ def test_a_training_that_is_resumed(program: str, folder: Path, tmp_path: Path) 
     assert len({line.split(":")[1] for line in whole}) == 3, "a new order in each"
     first = lines(program, folder, tmp_path / "parts" / kept, 1)
     assert first + lines(program, folder, tmp_path / "parts" / kept, 3) == whole
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("program", ["accelerate_loop.py", "transformers_trainer.py"])
+def test_two_processes(program: str, folder: Path, tmp_path: Path) -> None:
+    """Together they have every photo once in each epoch: ten of each class."""
+    for module in PROGRAMS[program]:
+        library(module)
+    shown = lines(program, folder, tmp_path / "kept", 2, ranks=2)
+    for epoch in range(2):
+        ranks = [line.split()[2:] for line in shown if line.startswith(f"epoch {epoch}:")]
+        assert len(ranks) == 2 and len(ranks[0]) == len(ranks[1])
+        labels = sorted(label for rank in ranks for label in rank)
+        assert len(labels) in (16, 20), "a batch of eight on each, or three batches for both"
+        assert len(labels) < 20 or labels == ["0"] * 10 + ["1"] * 10
