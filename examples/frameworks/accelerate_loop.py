@@ -1,6 +1,9 @@
-"""accelerate, on any number of processes: accelerate launch accelerate_loop.py FOLDER STATE EPOCHS
+"""accelerate, on any number of processes.
 
-The data is not prepared by accelerate: each process has its own share of it.
+python examples/frameworks/accelerate_loop.py FOLDER STATE EPOCHS
+
+With `accelerate launch` in the place of `python` there are several processes. The data is not prepared
+by accelerate: each process has its own share of it.
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""A loop in JAX that is resumed: python jax_loop.py FOLDER CHECKPOINT EPOCHS"""
+"""A loop in JAX that is resumed.
+
+python examples/frameworks/jax_loop.py FOLDER CHECKPOINT EPOCHS
+"""
 
 import pickle
 

@@ -1,4 +1,7 @@
-"""Keras on TensorFlow, resumed after an epoch: python keras_fit.py FOLDER MODEL.keras EPOCHS"""
+"""Keras on TensorFlow, resumed after an epoch.
+
+python examples/frameworks/keras_fit.py FOLDER MODEL.keras EPOCHS
+"""
 
 import keras
 from photos import CLASSES, EPOCHS, KEPT, SIDE, photos, told

@@ -1,4 +1,7 @@
-"""Lightning, resumed from its last checkpoint: python lightning_fit.py FOLDER CHECKPOINTS EPOCHS"""
+"""Lightning, resumed from its last checkpoint.
+
+python examples/frameworks/lightning_fit.py FOLDER CHECKPOINTS EPOCHS
+"""
 
 import lightning.pytorch as pl
 import torch

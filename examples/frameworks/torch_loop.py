@@ -1,4 +1,7 @@
-"""A loop in PyTorch that is resumed: python torch_loop.py FOLDER CHECKPOINT EPOCHS"""
+"""A loop in PyTorch that is resumed.
+
+python examples/frameworks/torch_loop.py FOLDER CHECKPOINT EPOCHS
+"""
 
 import torch
 from photos import CLASSES, EPOCHS, KEPT, SIDE, photos, told

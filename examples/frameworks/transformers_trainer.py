@@ -1,4 +1,6 @@
-"""Hugging Face's Trainer, resumed: python transformers_trainer.py FOLDER CHECKPOINTS EPOCHS
+"""Hugging Face's Trainer, resumed.
+
+python examples/frameworks/transformers_trainer.py FOLDER CHECKPOINTS EPOCHS
 
 The Trainer makes the batches; it goes on in the middle of an epoch by passing over its beginning.
 """

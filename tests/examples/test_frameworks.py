@@ -15,6 +15,11 @@ from optional import library
 from patience import patient
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "frameworks"
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "ACCELERATE_USE_CPU": "true",
+    "KERAS_BACKEND": "tensorflow",
+}
 PROGRAMS = {
     "torch_loop.py": ("torch",),
     "lightning_fit.py": ("lightning", "torch"),
@@ -48,7 +53,7 @@ def lines(program: str, *arguments: Any, ranks: int = 1) -> list[str]:
         capture_output=True,
         text=True,
         timeout=patient(100),
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"},
+        env=os.environ | ENVIRONMENT,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     return [line for line in ran.stdout.splitlines() if line.startswith("epoch")]
