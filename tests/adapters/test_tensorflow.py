@@ -67,7 +67,7 @@ def test_keras_fits() -> None:
     points = generator.normal(size=(256, 2)).astype(np.float32)
     flow = df.DataFromList([[x, np.float32(x.sum() > 0)] for x in points])
     model = tf.keras.Sequential([tf.keras.layers.Dense(1, activation="sigmoid")])
-    model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    model.compile(tf.keras.optimizers.SGD(0.5), "binary_crossentropy", metrics=["accuracy"])
     history = model.fit(dataset(flow.batch(16)), epochs=8, verbose=0)
     assert history.history["accuracy"][-1] > 0.85
 
@@ -93,3 +93,28 @@ def test_the_number_is_asserted_where_it_is_exact() -> None:
     assert [len(list(rest)), len(list(rest))] == [7, 10]
     with pytest.raises(tf.errors.FailedPreconditionError):
         list(dataset(numbers.map(lambda dp: None if dp[0] == 3 else dp)))
+
+
+@pytest.mark.parametrize("length", ["known", "unknown"])
+@pytest.mark.parametrize("stop", [None, 1, 2])
+def test_keras_goes_on_after_an_epoch(length: str, stop: int | None, tmp_path: Any) -> None:
+    """With `KeepPlace`, which knows that Keras may not see the end of an epoch."""
+    keras = library("keras")
+    from dataflow.adapters.keras import KeepPlace
+
+    def trained(epochs: int) -> list[int]:
+        seen: list[int] = []
+        flow = df.DataFromList([[np.float32([i]), np.float32(i)] for i in range(12)], shuffle=True)
+        flow = flow if length == "known" else flow.filter(lambda dp: dp[1] < 9)
+        flow = flow.map(lambda dp: seen.append(int(dp[1])) or dp).batch(3).seed(3)
+        place = KeepPlace(flow, tmp_path / f"place{stop}.json")
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        numbers = dataset(flow)
+        model.fit(numbers, initial_epoch=place.epoch, epochs=epochs, callbacks=[place], verbose=0)
+        return seen
+
+    whole = trained(4) if stop is None else trained(stop) + trained(4)
+    plain = df.DataFromList([[i] for i in range(12)], shuffle=True).seed(3)
+    kept = 12 if length == "known" else 9
+    assert whole == [n for _ in range(4) for (n,) in plain if n < kept]
