@@ -2,8 +2,8 @@
 
 python examples/frameworks/accelerate_loop.py FOLDER STATE EPOCHS
 
-With `accelerate launch` in the place of `python` there are several processes. The data is not prepared
-by accelerate: each process has its own share of it.
+With `accelerate launch` in the place of `python` there are several processes. The data is not
+prepared by accelerate: each process has its own share of it.
 """
 
 import torch

@@ -250,3 +250,16 @@ def test_a_loop_that_is_left_early() -> None:
         break
     assert len(list(loader)) == 12
     loader.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_two_passes_at_once(workers: int) -> None:
+    loader = DataLoader(Squares("int", 8), 2, num_workers=workers)
+    pairs = [(one.tolist(), other.tolist()) for one in loader for other in loader]
+    assert len(pairs) == 16 and pairs[5] == ([4, 9], [4, 9])
+    assert [one.tolist() == other.tolist() for one, other in zip(loader, loader, strict=True)]
+
+
+def test_an_empty_one_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert list(DataLoader(Squares("int", 0))) == []
+    assert not caplog.records

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count, islice
+from dataclasses import dataclass
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
@@ -97,11 +98,9 @@ class DataLoader(data.DataLoader[Any]):
         # Of batches, as PyTorch; items one by one are so small that it is leases that cost.
         each = 2 if self._auto_collation else _ITEMS_AHEAD
         self._ahead = max(1, each if prefetch_factor is None else prefetch_factor) * num_workers
-        self._flow: DataFlow | None = None
-        self._tasks: Iterator[Any] = iter(())
-        self._begun: torch.Tensor | None = None  # the generator as the pass began
-        self._delivered = 0
-        self._resumed: tuple[torch.Tensor, int] | None = None
+        self._kept: tuple[DataFlow, _Tasks] | None = None  # with persistent workers
+        self._current: _Place | None = None  # the pass that was begun last
+        self._resumed: _Place | None = None
 
     def __iter__(self) -> Any:
         if isinstance(self.dataset, data.IterableDataset):
@@ -109,68 +108,64 @@ class DataLoader(data.DataLoader[Any]):
         return self._pass()
 
     def _pass(self) -> Iterator[Any]:
-        self._begin()
-        flow = self._flow
-        if flow is None:
-            flow = self._flow = self._made()
+        place, tasks = self._begin()
+        self._current = place
+        flow, source = self._kept or self._made()
+        if self.persistent_workers:
+            self._kept = flow, source
+        source.tasks = tasks
         pinned = self.pin_memory and torch.cuda.is_available()
-        finished = False
         try:
-            for (batch,) in flow:
-                self._delivered += 1
+            for (batch,) in flow if tasks is not None else ():
+                place.delivered += 1
                 yield _pinned(batch) if pinned else batch
-            finished = True
+            if self._current is place:
+                self._current = None
         except WorkerError as error:
             if not isinstance(cause := error.__cause__, Exception):
                 raise
             error.__cause__ = None
             raise cause from error  # as PyTorch does: the data set's own, and where it was
         finally:
-            if finished:
-                self._begun, self._delivered = None, 0
             if not self.persistent_workers:
                 flow.close()
-                self._flow = None
 
-    def _begin(self) -> None:
-        """Draw the pass's seed and order, or go on in one."""
+    def _begin(self) -> tuple[_Place, Iterator[Any] | None]:
+        """Draw the pass's seed and order, or go on in one; and what is left of it, if anything."""
         resumed, self._resumed = self._resumed, None
         generator = torch.default_generator if self.generator is None else self.generator
         before = generator.get_state()
-        self._begun, self._delivered = resumed or (before, 0)
-        generator.set_state(self._begun)
+        place = resumed or _Place(before, 0)
+        generator.set_state(place.begun)
         # In PyTorch's order: first the seed, and then what the sampler draws as it begins.
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
-        indices = iter(self._index_sampler)
-        numbered = zip(count(), indices)
-        first = list(islice(numbered, self._delivered, self._delivered + 1))
-        self._tasks = (
-            [number, seed, index] for part in (first, numbered) for number, index in part
-        )
+        numbered = zip(count(), iter(self._index_sampler), strict=False)
+        first = list(islice(numbered, place.delivered, place.delivered + 1))
         if resumed is not None and self.generator is None:
             generator.set_state(before)  # whoever else draws from it goes on
+        if not first:
+            return place, None
+        return place, ([number, seed, index] for number, index in chain(first, numbered))
 
-    def _made(self) -> DataFlow:
-        source = _Tasks(lambda: self._tasks)
-        made = MapData(
-            source,
-            _Fetch(
-                self.dataset,
-                self.collate_fn,
-                self._auto_collation,
-                self.worker_init_fn,
-                self.num_workers,
-            ),
-        )
-        if not self.num_workers:
-            return made
-        return PrefetchDataZMQ(
-            made,
+    def _made(self) -> tuple[DataFlow, _Tasks]:
+        source = _Tasks()
+        fetch = _Fetch(
+            self.dataset,
+            self.collate_fn,
+            self._auto_collation,
+            self.worker_init_fn,
             self.num_workers,
-            self._ahead,
-            ordered=self.in_order,
-            task_timeout=self.timeout or None,
         )
+        made: DataFlow = MapData(source, fetch)
+        if self.num_workers:
+            made = PrefetchDataZMQ(
+                made,
+                self.num_workers,
+                self._ahead,
+                ordered=self.in_order,
+                task_timeout=self.timeout or None,
+            )
+        return made, source
 
     def state_dict(self) -> dict[str, Any]:
         """Where the pass is: numbers and text.
@@ -178,13 +173,11 @@ class DataLoader(data.DataLoader[Any]):
         The sampler is asked for its indices anew; one that draws from elsewhere than this loader's
         generator, or has an epoch of its own, is the caller's to set.
         """
-        if self._resumed is not None:
-            begun, delivered = self._resumed
-        elif self._begun is not None:
-            begun, delivered = self._begun, self._delivered
-        else:
+        place = self._resumed or self._current
+        if place is None:
             return {"loader": 1, "begun": None, "delivered": 0}
-        return {"loader": 1, "begun": bytes(begun.tolist()).hex(), "delivered": delivered}
+        begun = bytes(place.begun.tolist()).hex()
+        return {"loader": 1, "begun": begun, "delivered": place.delivered}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there: the next pass delivers what was left of that one.
@@ -196,23 +189,40 @@ class DataLoader(data.DataLoader[Any]):
             raise StateError(f"this is no state of a DataLoader: {str(state)[:100]}")
         if state["begun"] is not None:
             begun = torch.tensor(list(bytes.fromhex(state["begun"])), dtype=torch.uint8)
-            self._resumed = begun, int(state["delivered"])
+            self._resumed = _Place(begun, int(state["delivered"]))
 
     def close(self) -> None:
-        """End the workers."""
-        if self._flow is not None:
-            self._flow.close()
-            self._flow = None
+        """End the workers, if they are persistent; others end with their pass."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept[0].close()
 
     def __del__(self) -> None:
-        if getattr(self, "_flow", None) is not None:
+        if getattr(self, "_kept", None) is not None:
             self.close()
 
 
+@dataclass
+class _Place:
+    """A place in a pass.
+
+    Attributes:
+        begun: the generator's state as the pass began.
+        delivered: batches of it.
+    """
+
+    begun: torch.Tensor
+    delivered: int
+
+
 class _Tasks(DataFromGenerator):
-    """What is to be loaded: the sampler's, which is here."""
+    """What is to be loaded in a pass: the sampler's, which is here."""
 
     _stays = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda: self.tasks or ())
+        self.tasks: Iterator[Any] | None = None
 
 
 def _pinned(batch: Any) -> Any:
