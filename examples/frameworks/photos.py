@@ -5,7 +5,7 @@ They take it from here: python examples/frameworks/photos.py FOLDER - 1 shows an
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,12 @@ import numpy as np
 
 import dataflow as df
 
-FOLDER, KEPT, EPOCHS = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+parser = argparse.ArgumentParser()
+parser.add_argument("folder", help="with a folder of photos for each class")
+parser.add_argument("kept", type=Path, help="where checkpoints are; there it goes on")
+parser.add_argument("epochs", type=int)
+args = parser.parse_args()
+FOLDER, KEPT, EPOCHS = args.folder, args.kept, args.epochs
 SIDE, CLASSES = 32, len(df.dataset.ImageFolder(FOLDER).classes)
 
 

@@ -126,14 +126,15 @@ def test_batches_are_pytorchs(dataset: Any, workers: int) -> None:
 )
 def test_arguments(options: dict[str, Any]) -> None:
     runs = []
-    for kind, workers in ((data.DataLoader, 1), (DataLoader, 2)):
+    several = "prefetch_factor" in options
+    for kind in (data.DataLoader, DataLoader):
         given = dict(options)
         if "generator" in given:
             given["generator"] = torch.Generator().manual_seed(given["generator"])
         if given.get("sampler") == "weighted":
             chance = torch.Generator().manual_seed(2)
             given["sampler"] = data.WeightedRandomSampler(torch.ones(23), 30, generator=chance)
-        loader = kind(Squares("int"), num_workers=workers, **given)
+        loader = kind(Squares("int"), num_workers=2 if several else 0, **given)
         runs.append([list(loader), list(loader)])
         if kind is DataLoader:
             loader.close()
@@ -152,22 +153,21 @@ def test_arguments_that_cannot_be_are_pytorchs_errors(caplog: pytest.LogCaptureF
 def test_random_numbers_are_alike_on_any_number_of_workers() -> None:
     """And those of the training are as if nobody had drawn here."""
     found = []
-    for workers in (0, 1, 2):
+    for workers in (0, 2):
         torch.manual_seed(3)
         random.seed(4)
         np.random.seed(5)
         loader = DataLoader(Noise(), batch_size=4, shuffle=True, num_workers=workers)
         passes = [[tuple(map(tuple, map(torch.Tensor.tolist, b))) for b in loader] for _ in "ab"]
         found.append((passes, float(torch.rand(())), random.random(), np.random.rand()))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
     first, second = found[0][0]
     drawn = [number for batch in first + second for column in batch[1:] for number in column]
     assert len(set(drawn)) == len(drawn) == 6 * 24
 
 
 @pytest.mark.parametrize("generator", [False, True])
-@pytest.mark.parametrize("at", [0, 1, 4, 6])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("at", "workers"), [(0, 0), (1, 0), (4, 0), (4, 1), (6, 0)])
 def test_going_on_in_the_middle_of_a_pass(generator: bool, at: int, workers: int) -> None:
     def made(count: int) -> Any:
         torch.manual_seed(3)

@@ -22,7 +22,10 @@ from dataflow.demo.photos import ensure_photos, photo_path
 from dataflow.demo.server import serve
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
+# Those of frameworks, which take long to import, are run by `test_frameworks`.
+EXAMPLES = sorted(
+    {*(ROOT / "examples").rglob("*.py")} - {*(ROOT / "examples").glob("frameworks/*")}
+)
 
 
 @pytest.fixture(scope="session")
