@@ -224,7 +224,9 @@ class DataModule(pl.LightningDataModule):
             callbacks.insert(0, _Following(batches))
 
     def train_dataloader(self) -> Any:
-        """The loader to train on."""
+        """The loader to train on; to overfit on it, the same batches again and again."""
+        if getattr(self.trainer, "overfit_batches", 0):
+            return self._other("train")
         return self._train
 
     def val_dataloader(self) -> Any:

@@ -265,3 +265,8 @@ def test_several_for_validation_and_other_stages(tmp_path: Any) -> None:
     for _ in range(2):
         found = trainer.predict(model, datamodule=module)
         assert [tuple(one.flatten().tolist()) for one in found] == plain(known(), 1)
+
+
+def test_overfitting_is_on_the_same_batches(tmp_path: Any) -> None:
+    model = trained(tmp_path, known(), overfit_batches=2)
+    assert model.seen == plain(known(), 1)[:2] * EPOCHS

@@ -263,3 +263,23 @@ def test_two_passes_at_once(workers: int) -> None:
 def test_an_empty_one_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert list(DataLoader(Squares("int", 0))) == []
     assert not caplog.records
+
+
+class Added(Squares):
+    more = 0
+
+    def __getitem__(self, index: int) -> Any:
+        return index + self.more, os.getpid()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_changed_between_passes_is_seen(workers: int) -> None:
+    """By the same processes, as long as nothing changes."""
+    dataset = Added("int", 4)
+    loader = DataLoader(dataset, 4, num_workers=workers)
+    ((first, one),), ((second, other),) = loader, loader
+    assert first.tolist() == second.tolist() == [0, 1, 2, 3] and one.tolist() == other.tolist()
+    dataset.more = 100
+    ((third, _),) = loader
+    assert third.tolist() == [100, 101, 102, 103]
+    loader.close()

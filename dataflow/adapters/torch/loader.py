@@ -44,7 +44,8 @@ class DataLoader(data.DataLoader[Any]):
       twice.
     - ``timeout`` is for each batch in its worker, which is replaced and tries once more.
     - ``multiprocessing_context`` is not used: workers are new processes, which need no
-      ``if __name__ == "__main__"``.
+      ``if __name__ == "__main__"``. They are kept from pass to pass, ``persistent_workers`` or not;
+      a data set that was changed in between goes to them anew.
 
     Iterable-style data sets are left to PyTorch's own workers.
 
@@ -98,7 +99,8 @@ class DataLoader(data.DataLoader[Any]):
         # Of batches, as PyTorch; items one by one are so small that it is leases that cost.
         each = 2 if self._auto_collation else _ITEMS_AHEAD
         self._ahead = max(1, each if prefetch_factor is None else prefetch_factor) * num_workers
-        self._kept: tuple[DataFlow, _Tasks] | None = None  # with persistent workers
+        self._kept: tuple[DataFlow, _Tasks] | None = None
+        self._using: _Place | None = None  # the pass that has that
         self._current: _Place | None = None  # the pass that was begun last
         self._resumed: _Place | None = None
 
@@ -110,10 +112,17 @@ class DataLoader(data.DataLoader[Any]):
     def _pass(self) -> Iterator[Any]:
         place, tasks = self._begin()
         self._current = place
-        flow, source = self._kept or self._made()
-        if self.persistent_workers:
-            self._kept = flow, source
+        # Workers are kept, since new processes take a second; what changed goes to them anew.
+        apart = self._using is not None and not self.persistent_workers
+        if apart or self._kept is None:
+            made = self._made()
+            self._kept = self._kept if apart else made
+        else:
+            made = self._kept
+        flow, source = made
         source.tasks = tasks
+        if not apart:
+            self._using = place
         pinned = self.pin_memory and torch.cuda.is_available()
         try:
             for (batch,) in flow if tasks is not None else ():
@@ -127,8 +136,10 @@ class DataLoader(data.DataLoader[Any]):
             error.__cause__ = None
             raise cause from error  # as PyTorch does: the data set's own, and where it was
         finally:
-            if not self.persistent_workers:
+            if apart:
                 flow.close()
+            elif self._using is place:
+                self._using = None
 
     def _begin(self) -> tuple[_Place, Iterator[Any] | None]:
         """Draw the pass's seed and order, or go on in one; and what is left of it, if anything."""
@@ -192,7 +203,7 @@ class DataLoader(data.DataLoader[Any]):
             self._resumed = _Place(begun, int(state["delivered"]))
 
     def close(self) -> None:
-        """End the workers, if they are persistent; others end with their pass."""
+        """End the workers, which otherwise end with the loader."""
         kept, self._kept = self._kept, None
         if kept is not None:
             kept[0].close()
