@@ -32,9 +32,8 @@ def photos(rank: int = 0, ranks: int = 1) -> Any:
 
 def told(epoch: int, labels: list[Any]) -> None:
     """Show what an epoch had, so that the order can be compared."""
-    print(
-        f"epoch {epoch}:", *np.concatenate([np.ravel(one) for one in labels]).tolist(), flush=True
-    )
+    numbers = " ".join(str(one) for part in labels for one in np.ravel(part))
+    print(f"epoch {epoch}: {numbers}\n", end="", flush=True)  # at once, beside those of other ranks
 
 
 if __name__ == "__main__":
