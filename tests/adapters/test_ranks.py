@@ -139,3 +139,70 @@ def test_lightning_goes_on_in_the_middle_of_an_epoch(tmp_path: Any) -> None:
         plain = df.DataFromList([[i] for i in range(SIZE)], shuffle=True).seed(3).shard(rank, 2)
         plain = plain.filter(lambda datapoint: datapoint[0] not in dead).fill_up().batch(BATCH)
         assert whole == [step[0].tolist() for _ in range(EPOCHS) for step in plain]
+
+
+LOADERS = """
+import json, sys
+import torch
+import torch.distributed as dist
+from torch.utils.data import DistributedSampler
+from torchdata.stateful_dataloader import StatefulDataLoader
+import dataflow as df
+from dataflow.adapters.torch import DataLoader, IterableDataset
+
+dist.init_process_group("gloo")
+size, batch, epochs, _ = json.loads(sys.argv[1])
+rank = dist.get_rank()
+
+def of_torch():
+    sampler = DistributedSampler(range(size), seed=3)
+    return DataLoader(list(range(size)), batch, sampler=sampler), sampler.set_epoch
+
+def of_torchdata():
+    ds = df.DataFromList([[i] for i in range(size)], shuffle=True).seed(3).shard().batch(batch)
+    return StatefulDataLoader(IterableDataset(ds), batch_size=None), lambda epoch: None
+
+def run(made, stop):
+    loader, set_epoch = made()
+    seen, state = [], None
+    for epoch in range(epochs):
+        set_epoch(epoch)
+        for step in loader:
+            numbers = step if isinstance(step, torch.Tensor) else step[0]
+            seen.append(numbers.tolist())
+            dist.all_reduce(numbers.sum())
+            if len(seen) == stop:
+                state = json.loads(json.dumps(loader.state_dict()))
+                break
+        if state is not None:
+            break
+    else:
+        return seen
+    again, set_epoch = made()
+    again.load_state_dict(state)
+    for epoch in range(epoch, epochs):
+        set_epoch(epoch)
+        for step in again:
+            seen.append((step if isinstance(step, torch.Tensor) else step[0]).tolist())
+    return seen
+
+with open(f"{sys.argv[2]}.{rank}", "w") as out:
+    for made in (of_torch, of_torchdata):
+        print(json.dumps([run(made, stop) for stop in (None, 2, 8)]), file=out)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.timeout(400)
+def test_loaders_of_ranks_are_resumed(tmp_path: Any) -> None:
+    """PyTorch's data sets with its `DistributedSampler` on this engine; torchdata's loader."""
+    library("torchdata")
+    for kinds in zip(*train(tmp_path, LOADERS, set()), strict=True):
+        for whole, *resumed in kinds:
+            assert resumed == [whole, whole]
+        steps = SIZE // 2 // BATCH
+        for epoch in range(EPOCHS):
+            part = slice(epoch * steps, (epoch + 1) * steps)
+            assert sorted(n for rank in kinds for step in rank[0][part] for n in step) == [
+                *range(SIZE)
+            ]
