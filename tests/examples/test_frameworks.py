@@ -78,7 +78,11 @@ def plain(folder: Path) -> list[str]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "program",
+    # By default one of those that import PyTorch goes without; two processes try it below.
+    [pytest.param(one, marks=pytest.mark.soak) if "accel" in one else one for one in PROGRAMS],
+)
 def test_a_training_that_is_resumed(program: str, folder: Path, tmp_path: Path) -> None:
     for module in PROGRAMS[program]:
         library(module)
