@@ -251,6 +251,7 @@ def test_epochs_of_trainers() -> None:
     state = one.state_dict()
     again = shuffled()
     again.load_state_dict(state)
+    iter(again)  # some open one only to look
     again.set_epoch(1)
     assert begun + passes(again) == orders[1]
     again.set_epoch(2)

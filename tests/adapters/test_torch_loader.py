@@ -216,7 +216,7 @@ def test_workers_know_what_they_are() -> None:
     assert [int(n) for _, _, numbers in batches for n in numbers] == list(range(100, 123))
 
 
-def test_a_worker_that_dies(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_that_dies(tmp_path: Any) -> None:
     loader = DataLoader(Fragile(str(tmp_path / "died")), batch_size=2, num_workers=2)
     assert [int(n) for batch in loader for n in batch] == list(range(23))
     assert (tmp_path / "died").exists()

@@ -62,12 +62,12 @@ class IterableDataset(data.IterableDataset[Any]):
                 "Give the loader num_workers=0 and the flow its own workers, such as "
                 "df.PrefetchDataZMQ(ds, num_proc=…)"
             )
+        return self._pass()
+
+    def _pass(self) -> Iterator[Any]:
+        """A pass, which begins when its first datapoint is asked for: some open one, and look."""
         whole, self._loaded = not self._loaded, False
         said = length_of(self.ds) if whole and self.length == "exact" else None
-        return self._pass(said)
-
-    def _pass(self, said: int | None) -> Iterator[Any]:
-        """A pass, which begins when its first datapoint is asked for."""
         number = 0
         for datapoint in self.ds:
             number += 1
