@@ -11,6 +11,13 @@
 
 from __future__ import annotations
 
+from dataflow.utils.extras import missing
+
+try:
+    import torch as _torch  # noqa: F401 - before the modules that need it
+except ImportError as error:
+    raise missing("torch", error) from error
+
 from dataflow.adapters.torch.datasets import IterableDataset, MapDataset, Opened
 from dataflow.adapters.torch.device import to_device
 from dataflow.adapters.torch.loader import DataLoader

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from dataflow.adapters.structure import each_leaf
-from dataflow.utils.extras import missing
-
-try:
-    import torch
-except ImportError as error:
-    raise missing("torch", error) from error
 
 __all__ = ["tensors"]
 
