@@ -52,7 +52,7 @@ def surroundings(init: Callable[[], object] | None) -> Surroundings:
         level=root.level,
         disabled=root.manager.disable,
         handlers=_packed(handlers),
-        filters=_packed(warnings.filters),
+        filters=_packed(map(_without_import, warnings.filters)),
         numpy=dict(np.geterr()),
         decimal=pickle.dumps(decimal.getcontext()),
         init=None if init is None else local.encode(init)[0],
@@ -80,6 +80,7 @@ def settle_in(found: Surroundings) -> None:
         with suppress(Exception):  # the same
             action, message, category, module, line = pickle.loads(packed)
             message, module = (getattr(one, "pattern", one) or "" for one in (message, module))
+            category = _known_by(category) if isinstance(category, str) else category
             warnings.filterwarnings(action, message, category, module, line, append=True)
     np.seterr(**found.numpy)
     decimal.setcontext(pickle.loads(found.decimal))
@@ -104,6 +105,29 @@ def _handler(handler: logging.Handler) -> tuple[str, str, int, Any] | None:
             if handler.stream in (getattr(sys, name), getattr(sys, f"__{name}__")):
                 return ("stream", name, *rest)
     return None
+
+
+def _without_import(one: Any) -> tuple[Any, ...]:
+    """A filter of warnings; a category of an imported module by its name.
+
+    Those of a framework, which adds its own to the filters, would have every worker import it.
+    """
+    action, message, category, module, line = one
+    where = category.__module__
+    if where not in ("builtins", "__main__") and "<" not in category.__qualname__:
+        category = f"{where}.{category.__qualname__}"
+    return action, message, category, module, line
+
+
+class _ByName(type):
+    """The class of a category that stands for the one of its name, and what is derived from it."""
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return any(f"{one.__module__}.{one.__qualname__}" == cls.__name__ for one in other.__mro__)
+
+
+def _known_by(name: str) -> type[Warning]:
+    return _ByName(name, (Warning,), {})
 
 
 def _packed(values: Any) -> list[bytes]:

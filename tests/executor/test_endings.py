@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,13 @@ iterator = iter(ds)
 pids = {next(iterator)[1] for _ in range(100)}
 print(*pids, flush=True)
 """
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Where scripts have their temporary files, too: in a long one there would be no sockets."""
+    with tempfile.TemporaryDirectory(prefix="endings-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def start(tmp_path: Path, script: str, **options) -> tuple[subprocess.Popen[str], set[int]]:
@@ -236,7 +245,7 @@ def test_kill_9_while_the_workers_start(tmp_path: Path, delay: float) -> None:
     process.stdout.readline()
     end = time.monotonic() + patient(10)
     while not folders(tmp_path) and time.monotonic() < end:
-        pass
+        time.sleep(0.001)
     time.sleep(delay)  # any moment will do
     process.kill()
     process.communicate()

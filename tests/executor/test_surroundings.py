@@ -131,3 +131,26 @@ def test_what_init_raises_is_raised(tmp_path: Path) -> None:
         )
     )
     assert "ZeroDivisionError" in run(str(script), folder=tmp_path)
+
+
+def test_a_filter_of_warnings_has_nobody_import_what_it_names(tmp_path: Path) -> None:
+    """PyTorch adds filters of its own; workers that do not need it took 1.5 s each to import it."""
+    (tmp_path / "heavy.py").write_text("class Slow(UserWarning): pass\nclass Slower(Slow): pass")
+    (tmp_path / "script.py").write_text(
+        "import sys, warnings, heavy\n"
+        "import dataflow as df\n"
+        "warnings.filterwarnings('error', category=heavy.Slow)\n"
+        "def look(dp):\n"
+        "    found = ['heavy' in sys.modules]\n"
+        "    heavy = __import__('heavy')\n"
+        "    for kind in (heavy.Slow, heavy.Slower, UserWarning):\n"
+        "        try:\n"
+        "            warnings.warn('about', kind)\n"
+        "        except Warning as error:\n"
+        "            found.append(type(error).__name__)\n"
+        "    return found\n"
+        "with df.PrefetchDataZMQ(df.DataFromList([[1]]).map(look), 1) as ds:\n"
+        "    print(list(ds))\n"
+    )
+    said = run(str(tmp_path / "script.py"), folder=tmp_path)
+    assert said.startswith("[[False, 'Slow', 'Slower']]\n") and "UserWarning: about" in said
