@@ -22,8 +22,8 @@ from typing import Any
 
 # Else each of hundreds of processes starts threads for linear algebra that it never does; and those
 # of PyTorch, which wait by turning, take the cores from the other tests.
-for _library in ("OPENBLAS", "OMP"):
-    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
