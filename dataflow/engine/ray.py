@@ -110,12 +110,19 @@ class PrefetchDataRay(Runner):
 
         return actor_class(RayWorker, self.actor_options)
 
+    def _wants(self) -> dict[str, Any]:
+        """The resources of an actor, for a person."""
+        plain = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+        told = {plain[name]: n for name, n in self.actor_options.items() if name in plain and n}
+        return told | dict(self.actor_options.get("resources") or {})
+
     def _start_executor(self, fragment: Fragment, buffer: int) -> Executor:
         from dataflow.executor.ray import RayExecutor
 
         fragment.leave_to_workers()
         return RayExecutor(
             self._actors(),
+            wants=self._wants(),
             address=self.address,
             chains=fragment.packed(),
             threads=self._threads(fragment),

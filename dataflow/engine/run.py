@@ -149,7 +149,8 @@ class Run:
         the loop is away. Where it does, results wait with the worker. Those that had to give back
         what they held leave their share to the others.
         """
-        workers = max(1, len(self._seats) - self._stealing.relieved)
+        seats = len(self._executor.ready if self._executor.hesitant else self._seats)
+        workers = max(1, seats - self._stealing.relieved)
         return max(self._flow.depth, -(-self._room // workers))
 
     @property
@@ -208,7 +209,7 @@ class Run:
         """
         self._staff()
         begun = self._clock()
-        hungry = [seat for seat, worker in enumerate(self._seats) if worker is not None]
+        hungry = [seat for seat, worker in enumerate(self._seats) if self._takes(worker)]
         while hungry:
             # One lease each in turn, so that a short epoch is spread over all; first to whoever has
             # least, as this may be cut short.
@@ -227,6 +228,11 @@ class Run:
                 if self._clock() - begun > LOOK_SECONDS:
                     return True
         return False
+
+    def _takes(self, worker: int | None) -> bool:
+        """Whether the worker of a seat may be given leases."""
+        executor = self._executor
+        return worker is not None and (not executor.hesitant or worker in executor.ready)
 
     def _send(self, worker: int, lease: Lease) -> None:
         try:
@@ -266,7 +272,7 @@ class Run:
         """Where a worker is idle, ask for tasks that wait elsewhere."""
         if self._fragment.sequential:
             return None
-        seated = [worker for worker in self._seats if worker is not None]
+        seated = [worker for worker in self._seats if worker is not None and self._takes(worker)]
         late, wait = self._stealing.due(seated, self._held, now, self._flow.cost)
         for worker in late:
             self._recall(worker)

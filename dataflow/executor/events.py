@@ -68,6 +68,9 @@ class Executor(Protocol):
     guests: set[int]
     """Those that came by themselves, and may leave."""
 
+    hesitant: bool
+    """Workers that were asked for may never start: they take leases when they have."""
+
     distance: float
     """Seconds that a message to a worker and back may take, about."""
 

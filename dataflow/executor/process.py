@@ -108,6 +108,7 @@ class ProcessExecutor:
         self._numbers = count() if numbers is None else numbers
         self.workers: list[int] = []
         self.guests: set[int] = set()
+        self.hesitant = False
         self.distance = 0.0
         self.ready: set[int] = set()
         self._next_look = 0.0

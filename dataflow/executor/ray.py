@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import sys
@@ -28,8 +29,9 @@ __all__ = ["RayExecutor", "actor_class"]
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 0.5
-# Without a single actor after this time, whoever waits is told.
+# Where an actor has not started after this time, whoever waits is told; and again, more rarely.
 _LATE_SECONDS = 10.0
+_LATER_SECONDS = 60.0
 # At least so often, and so often within task_timeout, actors say what is in progress.
 _BEAT_SECONDS = 0.25
 _BEATS = 4
@@ -69,7 +71,6 @@ class _Actor:
     Attributes:
         handle: Ray's.
         reports: yields references to what it says.
-        waiting: what it gets when it has started.
         had: indices of the tasks that it had and did not report, by lease.
         held: what was in progress when it was last heard of.
         heard: when that was.
@@ -80,7 +81,6 @@ class _Actor:
 
     handle: Any
     reports: Any
-    waiting: list[Any] = field(default_factory=list)
     had: dict[int, set[int]] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
     heard: float = 0.0
@@ -111,8 +111,12 @@ class RayExecutor:
     as in progress. For deadlines, living actors say now and then what is in progress; one that does
     not any more may be at anything that it has.
 
+    An actor that the cluster has no room for waits until it has, maybe for ever. So leases are for
+    those that have started.
+
     Args:
         actors: the actors' class, from `actor_class`.
+        wants: the resources that each asks for.
         address: of the cluster, where this process is not connected to one.
         chains: the workers' op chains, pickled.
         threads: in each.
@@ -123,6 +127,7 @@ class RayExecutor:
         self,
         actors: Any,
         *,
+        wants: Mapping[str, Any],
         address: str | None,
         chains: bytes,
         threads: int,
@@ -139,10 +144,12 @@ class RayExecutor:
         self._number = 0
         # Time that was spent listening: who is away hears nothing, which is nobody's fault.
         self._listened = 0.0
-        self._late: float | None = monotonic() + _LATE_SECONDS
+        self._wants = dict(wants)
+        self._late = math.inf  # when it is told that actors do not start
         self.traffic = Traffic()
         self.workers: list[int] = []
         self.guests: set[int] = set()
+        self.hesitant = True
         self.distance = 0.0
         self._threads = threads
         self.ready: set[int] = set()
@@ -157,6 +164,7 @@ class RayExecutor:
         actor = self._actors[number] = _Actor(handle, call.remote())
         self._waits[actor.reports] = number
         self.workers.append(number)
+        self._late = min(self._late, monotonic() + _LATE_SECONDS)
         return number
 
     @property
@@ -164,13 +172,8 @@ class RayExecutor:
         return not self._finalizer.alive
 
     def send(self, worker: int, lease: Any) -> None:
-        if worker in self.ready:
-            self._send(worker, lease)
-        else:
-            # What it begins before it was heard of could stop it unnoticed.
-            self._actors[worker].waiting.append(lease)
-
-    def _send(self, worker: int, lease: Any) -> None:
+        if worker not in self.ready:
+            return  # it has nothing that it could be asked to give back
         actor = self._actors[worker]
         if tasks := getattr(lease, "tasks", None):
             if not actor.had:
@@ -208,7 +211,7 @@ class RayExecutor:
 
     def poll(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []
-        if self._late is not None and not self.ready:
+        if len(self.ready) < len(self.workers):
             timeout = _LATE_SECONDS if timeout is None else min(timeout, _LATE_SECONDS)
         while ready := self._wait(timeout):
             timeout = 0
@@ -252,9 +255,6 @@ class RayExecutor:
         if worker not in self.ready:
             actor.pid, actor.host = message
             self.ready.add(worker)
-            for lease in actor.waiting:
-                self._send(worker, lease)
-            actor.waiting.clear()
             return [Started(worker)]
         parcels, actor.held = message
         return [Reported(worker, self._opened(actor, *parcel)) for parcel in parcels]
@@ -288,16 +288,22 @@ class RayExecutor:
         return Died(worker, actor.pid, how, in_progress)
 
     def _complain(self) -> None:
-        """Say once that no actor starts."""
-        if self._late is None or self.ready or not self.workers:
+        """Say now and then that actors do not start."""
+        missing = len(self.workers) - len(self.ready)
+        if not missing or monotonic() <= self._late:
             return
-        if monotonic() > self._late:
-            self._late = None
-            logger.warning(
-                "no actor has started for %.0f s: `ray status` says whether the cluster has the "
-                "resources that actor_options ask for",
-                _LATE_SECONDS,
-            )
+        self._late = monotonic() + _LATER_SECONDS
+        wants = f"for {self._wants}" if self._wants else "to be started"
+        logger.warning(
+            "%d of %d actors run, %d wait%s %s: `ray status` says what the cluster has free. Those "
+            "that run do the work, and others join when there is room; fewer actors, or other "
+            "actor_options, would not wait",
+            len(self.ready),
+            len(self.workers),
+            missing,
+            "s" if missing == 1 else "",
+            wants,
+        )
 
     def close(self) -> None:
         self._finalizer()

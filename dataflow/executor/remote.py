@@ -35,6 +35,7 @@ class RemoteExecutor:
         on_wait: called now and then with the seconds for which there was no worker at all.
     """
 
+    hesitant = False
     distance = 0.05
 
     def __init__(

@@ -67,6 +67,7 @@ class ThreadExecutor:
         self._threads_each = threads
         self.workers = list(range(workers))
         self.guests: set[int] = set()
+        self.hesitant = False
         self.distance = 0.0
         self.traffic = Traffic()
         self.ready = set(self.workers)

@@ -378,11 +378,66 @@ def test_somebody_who_waits_for_actors_in_vain_is_told(
 
     monkeypatch.setattr(executor, "_LATE_SECONDS", 0.3)
     nowhere = executor.actor_class(RayWorker, {"resources": {"moon": 1}})
-    executor = executor.RayExecutor(nowhere, address=None, chains=b"", threads=1, timeout=None)
+    executor = executor.RayExecutor(
+        nowhere, wants={"moon": 1}, address=None, chains=b"", threads=1, timeout=None
+    )
     with contextlib.closing(executor), caplog.at_level(logging.WARNING):
         executor.start()
         assert comes_true(lambda: executor.poll(None) == [] and bool(warnings_of(caplog)))
+    assert warnings_of(caplog)[0].startswith("0 of 1 actors run, 1 waits for {'moon': 1}: ")
     assert "actor_options" in warnings_of(caplog)[0]
+
+
+@with_ray
+@pytest.mark.parametrize("ordered", [True, False])
+def test_where_there_is_room_for_fewer_they_do_the_work(
+    cluster: None, ordered: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is kept for actors that may never start."""
+    from dataflow.executor import ray as executor
+
+    def work(dp):
+        time.sleep(0.003)
+        return with_pid(dp)
+
+    monkeypatch.setattr(executor, "_LATE_SECONDS", 0.3)
+    options = {"num_cpus": 1}
+    ds = df.PrefetchDataRay(numbers(500).map(work), 3, actor_options=options, ordered=ordered)
+    with ds, caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            found = list(ds)
+            assert sorted(dp[0] for dp in found) == list(range(500))
+            assert len({dp[1] for dp in found}) == 2
+    assert any(
+        text.startswith("2 of 3 actors run, 1 waits for {'CPU': 1}: ")
+        for text in warnings_of(caplog)
+    )
+
+
+@with_ray
+def test_an_actor_that_starts_late_joins(cluster: None) -> None:
+    """When somebody else gives back what it waited for."""
+    import ray
+
+    class Somebody:
+        def here(self) -> bool:
+            return True
+
+    somebody = ray.remote(num_cpus=1)(Somebody).remote()
+    ray.get(somebody.here.remote())
+    ds = df.PrefetchDataRay(numbers(10_000).map(with_pid), 2, actor_options={"num_cpus": 1})
+    with ds:
+        pids, found = set(), []
+        for dp in ds:
+            found.append(dp[0])
+            pids.add(dp[1])
+            if len(found) == 100:
+                assert len(pids) == 1
+                ray.kill(somebody)
+            if len(found) > 100 and len(pids) == 1:
+                time.sleep(0.005)
+        assert len(pids) == 2
+    assert sorted(found) == list(range(10_000))
 
 
 @with_ray

@@ -31,6 +31,7 @@ class Workers:
         self.workers = list(range(ready))
         self.ready = set(self.workers)
         self.guests: set[int] = set()
+        self.hesitant = False
         self.distance = 0.0
         self.traffic = Traffic()
         self.interrupted = False
