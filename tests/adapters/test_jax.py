@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from optional import library
+from ranks import TWICE, check, dead_ones, started
 
 import dataflow as df
 
@@ -71,3 +73,29 @@ def test_a_sharding_for_each() -> None:
     assert apart["x"].sharding == whole and apart["parts"][0].sharding == rows
     with pytest.raises(df.ConfigError, match="1 parts"):
         list(iterate(flow, {"parts": [rows]}))
+
+
+RANKS = """
+import jax
+from dataflow.adapters.jax import iterate
+
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(os.environ["COORDINATOR"], ranks, rank)
+mesh = jax.sharding.Mesh(np.array(jax.devices()), "batch")
+rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+total = jax.jit(lambda numbers: numbers.sum(), out_shardings=whole)
+
+def epoch(ds):
+    for (numbers,) in iterate(ds, rows):
+        assert numbers.shape == (ranks * batch,), "of all ranks"
+        yield np.concatenate([part.data for part in numbers.addressable_shards]).tolist()
+        float(total(numbers))  # waits for the other rank's step: one more would hang here
+"""
+
+
+@pytest.mark.timeout(400)
+def test_two_ranks(tmp_path: Path) -> None:
+    """Arrays over both, equally many steps whatever fails; resumed in the middle of an epoch."""
+    dead = dead_ones()
+    check(started(tmp_path, RANKS + TWICE, dead), dead)

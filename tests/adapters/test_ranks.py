@@ -2,98 +2,79 @@
 
 from __future__ import annotations
 
-import json
-import random
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optional import library
-from patience import patient
-
-import dataflow as df
+from ranks import EPOCHS, SIZE, TWICE, check, dead_ones, launched
 
 library("torch")
 
-EPOCHS, SIZE, BATCH = 3, 60, 5
-
-SCRIPT = """
-import json, os, sys
+DATASET = """
 import torch
 import torch.distributed as dist
-import dataflow as df
 from dataflow.adapters.torch import IterableDataset
 
 dist.init_process_group("gloo")
-size, batch, epochs, dead = json.loads(sys.argv[1])
-
-def load(datapoint):
-    if datapoint[0] in dead:
-        raise OSError(f"{datapoint[0]} cannot be reached")
-    return datapoint
-
-ds = df.DataFromList([[i] for i in range(size)], shuffle=True).seed(3).shard()
-ds = df.PrefetchDataZMQ(ds.map(load), 2, on_error="skip")
-ds = df.FillUpData(ds).batch(batch)
-rank = dist.get_rank()
-with ds, open(f"{sys.argv[2]}.{rank}", "w") as out:
+with flow() as ds:
     dataset = IterableDataset(ds)
-    for epoch in range(epochs):
+    whole = []
+    for _ in range(epochs):
         steps = []
         for (numbers,) in dataset:
             steps.append(numbers.tolist())
             dist.all_reduce(numbers.sum())  # waits for the other's step: one more would hang here
         assert len(steps) == len(dataset)
-        print(json.dumps(steps), file=out)
+        whole.append(steps)
+tell(*whole)
 dist.destroy_process_group()
 """
 
 
-def train(folder: Path, code: str, dead: set[int]) -> list[list[Any]]:
-    """The lines that each rank writes."""
-    script, out = folder / "train.py", folder / "steps"
-    script.write_text(code)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run(
-        [*launch, str(script), json.dumps([SIZE, BATCH, EPOCHS, list(dead)]), str(out)],
-        check=True,
-        capture_output=True,
-        timeout=patient(100),
-    )
-    return [
-        [json.loads(line) for line in Path(f"{out}.{rank}").read_text().splitlines()]
-        for rank in range(2)
-    ]
+@pytest.mark.timeout(400)
+def test_equally_many_steps_whatever_fails(tmp_path: Path) -> None:
+    """Of an epoch each that can be reached once, and a few of the next one's, as in one thread."""
+    dead = dead_ones()
+    check(launched(tmp_path, DATASET, dead), dead)
+
+
+FSDP = """
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from dataflow.adapters.torch import to_device
+
+dist.init_process_group("gloo")
+model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Linear(8, 1))
+mesh = dist.init_device_mesh("cpu", (ranks,))
+for part in (*model, model):
+    fully_shard(part, mesh=mesh)
+optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+
+def epoch(ds):
+    for (numbers,) in to_device(ds, "cpu"):
+        yield numbers.tolist()
+        model(numbers[:, None]).sum().backward()  # the weights are gathered from all ranks
+        optimizer.step()
+        optimizer.zero_grad()
+"""
 
 
 @pytest.mark.timeout(400)
-def test_equally_many_steps_whatever_fails(tmp_path: Any) -> None:
-    """Of an epoch each that can be reached once, and a few of the next one's, as in one thread."""
-    dead = set(random.sample(range(SIZE), random.randrange(1, 15)))
-    ranks = train(tmp_path, SCRIPT, dead)
-    alive = set(range(SIZE)) - dead
-    for epochs in zip(*ranks, strict=True):
-        assert [len(steps) for steps in epochs] == [SIZE // 2 // BATCH] * 2
-        seen = [n for steps in epochs for step in steps for n in step]
-        assert len(seen) == SIZE and set(seen) == alive, dead
-    for rank, epochs in enumerate(ranks):
-        plain = df.DataFromList([[i] for i in range(SIZE)], shuffle=True).seed(3).shard(rank, 2)
-        plain = plain.filter(lambda datapoint: datapoint[0] in alive).fill_up().batch(BATCH)
-        assert epochs == [[step[0].tolist() for step in plain] for _ in range(EPOCHS)]
+def test_fsdp(tmp_path: Path) -> None:
+    """Weights in parts, data in shares; resumed in the middle of an epoch."""
+    dead = dead_ones()
+    code = FSDP + TWICE + "dist.destroy_process_group()\n"
+    check(launched(tmp_path, code, dead), dead)
 
 
 LIGHTNING = """
-import json, sys, warnings
+import warnings
 import lightning.pytorch as pl
 import torch
-import dataflow as df
 from dataflow.adapters.lightning import DataModule
 
 warnings.simplefilter("ignore")
-size, batch, epochs, dead = json.loads(sys.argv[1])
-dead = set(dead)
 
 class Model(pl.LightningModule):
     def __init__(self):
@@ -108,10 +89,6 @@ class Model(pl.LightningModule):
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.0)
 
-def flow():
-    ds = df.DataFromList([[i] for i in range(size)], shuffle=True).seed(3).shard()
-    return ds.filter(lambda dp: dp[0] not in dead).fill_up().batch(batch)
-
 def fit(path=None, **limits):
     model = Model()
     trainer = pl.Trainer(strategy="ddp", accelerator="cpu", devices=2, logger=False,
@@ -124,35 +101,28 @@ trainer, whole = fit(max_epochs=epochs)
 trainer, first = fit(max_epochs=-1, max_steps=size // 2 // batch + 2)
 trainer.save_checkpoint(f"{sys.argv[2]}.ckpt")
 trainer, rest = fit(f"{sys.argv[2]}.ckpt", max_epochs=-1, max_steps=len(whole))
-with open(f"{sys.argv[2]}.{trainer.global_rank}", "w") as out:
-    print(json.dumps(whole), json.dumps(first + rest), sep="\\n", file=out)
+assert trainer.global_rank == rank and first + rest == whole
+steps = size // 2 // batch
+tell(*(whole[at : at + steps] for at in range(0, len(whole), steps)))
 """
 
 
 @pytest.mark.timeout(400)
-def test_lightning_goes_on_in_the_middle_of_an_epoch(tmp_path: Any) -> None:
+def test_lightning_goes_on_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
     """With the state of one rank, as Lightning keeps no other."""
     library("lightning.pytorch")
-    dead = set(random.sample(range(SIZE), 7))
-    for rank, (whole, resumed) in enumerate(train(tmp_path, LIGHTNING, dead)):
-        assert resumed == whole
-        plain = df.DataFromList([[i] for i in range(SIZE)], shuffle=True).seed(3).shard(rank, 2)
-        plain = plain.filter(lambda datapoint: datapoint[0] not in dead).fill_up().batch(BATCH)
-        assert whole == [step[0].tolist() for _ in range(EPOCHS) for step in plain]
+    dead = dead_ones()
+    check(launched(tmp_path, LIGHTNING, dead), dead)
 
 
 LOADERS = """
-import json, sys
 import torch
 import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
-import dataflow as df
 from dataflow.adapters.torch import DataLoader, IterableDataset
 
 dist.init_process_group("gloo")
-size, batch, epochs, _ = json.loads(sys.argv[1])
-rank = dist.get_rank()
 
 def of_torch():
     sampler = DistributedSampler(range(size), seed=3)
@@ -186,21 +156,19 @@ def run(made, stop):
             seen.append((step if isinstance(step, torch.Tensor) else step[0]).tolist())
     return seen
 
-with open(f"{sys.argv[2]}.{rank}", "w") as out:
-    for made in (of_torch, of_torchdata):
-        print(json.dumps([run(made, stop) for stop in (None, 2, 8)]), file=out)
+tell(*([run(made, stop) for stop in (None, 2, 8)] for made in (of_torch, of_torchdata)))
 dist.destroy_process_group()
 """
 
 
 @pytest.mark.timeout(400)
-def test_loaders_of_ranks_are_resumed(tmp_path: Any) -> None:
+def test_loaders_of_ranks_are_resumed(tmp_path: Path) -> None:
     """PyTorch's data sets with its `DistributedSampler` on this engine; torchdata's loader."""
     library("torchdata")
-    for kinds in zip(*train(tmp_path, LOADERS, set()), strict=True):
+    for kinds in zip(*launched(tmp_path, LOADERS), strict=True):
         for whole, *resumed in kinds:
             assert resumed == [whole, whole]
-        steps = SIZE // 2 // BATCH
+        steps = len(kinds[0][0]) // EPOCHS
         for epoch in range(EPOCHS):
             part = slice(epoch * steps, (epoch + 1) * steps)
             assert sorted(n for rank in kinds for step in rank[0][part] for n in step) == [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from optional import library
+from ranks import TWICE, check, dead_ones, started
 
 import dataflow as df
 
@@ -118,3 +120,30 @@ def test_keras_goes_on_after_an_epoch(length: str, stop: int | None, tmp_path: A
     plain = df.DataFromList([[i] for i in range(12)], shuffle=True).seed(3)
     kept = 12 if length == "known" else 9
     assert whole == [n for _ in range(4) for (n,) in plain if n < kept]
+
+
+RANKS = """
+import tensorflow as tf
+from dataflow.adapters.tensorflow import iterate
+
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+
+@tf.function
+def total(numbers):
+    def step(numbers):
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(numbers))
+    return strategy.run(step, args=(numbers,))
+
+def epoch(ds):
+    for (numbers,) in iterate(ds):
+        yield numbers.numpy().tolist()
+        float(total(numbers))  # waits for the other rank's step: one more would hang here
+"""
+
+
+@pytest.mark.timeout(400)
+def test_two_ranks(tmp_path: Path) -> None:
+    """Equally many steps whatever fails; resumed in the middle of an epoch."""
+    dead = dead_ones()
+    check(started(tmp_path, RANKS + TWICE, dead), dead)
