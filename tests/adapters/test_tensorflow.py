@@ -147,3 +147,41 @@ def test_two_ranks(tmp_path: Path) -> None:
     """Equally many steps whatever fails; resumed in the middle of an epoch."""
     dead = dead_ones()
     check(started(tmp_path, RANKS + TWICE, dead), dead)
+
+
+KERAS = """
+os.environ["KERAS_BACKEND"] = "jax"
+import jax
+import keras
+
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(os.environ["COORDINATOR"], ranks, rank)
+keras.utils.set_random_seed(0)  # the same weights everywhere
+keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+model.compile(keras.optimizers.SGD(1e-5), "mse")
+
+def batches(ds, seen):
+    for (numbers,) in ds:
+        seen.append(numbers.tolist())
+        yield numbers[:, None], numbers[:, None]
+
+told = []
+for epoch in range(epochs):
+    with flow() as ds:
+        if epoch:
+            ds.load_state_dict(state)
+        told.append([])
+        model.fit(batches(ds, told[-1]), verbose=0)
+        state = json.loads(json.dumps(ds.state_dict()))
+tell(*told)
+"""
+
+
+@pytest.mark.timeout(400)
+def test_two_ranks_of_keras(tmp_path: Path) -> None:
+    """On JAX, as `fit` under TensorFlow's strategy of several workers fails with tf.data, too."""
+    library("keras")
+    library("jax")
+    dead = dead_ones()
+    check(started(tmp_path, KERAS, dead), dead)
