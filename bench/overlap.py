@@ -134,7 +134,11 @@ def same(datapoint: list[Any]) -> list[Any]:
 
 
 def torch(config: Config) -> dict[str, Any]:
-    from torch.utils.data import DataLoader
+    """PyTorch's loader, or this project's with the same arguments."""
+    if config.get("loader"):
+        from dataflow.adapters.torch import DataLoader
+    else:
+        from torch.utils.data import DataLoader
 
     source = Waiting(points(config)) if config["item"] == "waits" else Files(points(config))
     loader: Any = DataLoader(
@@ -249,6 +253,9 @@ def cases(quick: bool) -> list[Case]:
         own = [{**setting, **arrangement} for arrangement in arrangements]
         found += [Case(_name("dataflow", one), "dataflow", "ours", one) for one in own]
         found.append(Case(_name("torch DataLoader", setting), "torch", "torch", setting))
+        if find_spec("torch"):
+            one = {**setting, "loader": True}
+            found.append(Case(_name("dataflow's DataLoader", one), "dataflow", "torch", one))
         found.append(Case(_name("Grain", setting), "grain", "grain", setting))
         for order in ORDERS:
             one = {**setting, "order": order}

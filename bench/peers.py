@@ -14,6 +14,7 @@ _PEERS = {
     "daft": ("daft", ("daft",)),
     "grain": ("grain", ("grain",)),
     "img2dataset": ("img2dataset", ("img2dataset",)),
+    "ray": ("ray.data", ("ray",)),
     "spdl": ("spdl.pipeline", ("spdl",)),
     "tensorcom": ("tensorcom", ("tensorcom",)),
     "tensorflow": ("tensorflow", ("tensorflow", "tensorflow-cpu")),

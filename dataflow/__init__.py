@@ -109,6 +109,7 @@ from dataflow.version import __version__
 
 if typing.TYPE_CHECKING:
     from dataflow import stream
+    from dataflow.adapters.ray import from_ray
     from dataflow.engine.ray import PrefetchDataRay
     from dataflow.formats import (
         CaffeLMDB,
@@ -220,6 +221,7 @@ __all__ = [
     "dump_dataflow_to_process_queue",
     "dump_dataflow_to_tfrecord",
     "from_dataset",
+    "from_ray",
     "imgaug",
     "read_table",
     "receive",
@@ -251,6 +253,7 @@ _LATER = {
     "TenData": "dataflow.formats",
     "dump_dataflow_to_lmdb": "dataflow.formats",
     "dump_dataflow_to_tfrecord": "dataflow.formats",
+    "from_ray": "dataflow.adapters.ray",
     "serve": "dataflow.tensorcom",
 }
 

@@ -71,7 +71,7 @@ def _copied(
     ahead: int,
     then: Callable[[Any], Any] | None,
 ) -> Ahead[Any]:
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
 
     def handed_over(under_way: tuple[Any, torch.cuda.Event]) -> Any:
         batch, copied = under_way
@@ -88,7 +88,7 @@ def _copied(
             pinned = _each(torch.Tensor.pin_memory, tensors(batch))
             there = _each(lambda one: one.to(device, non_blocking=True), pinned)
             there = there if then is None else then(there)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call, unused-ignore]
             copied.record(stream)
         return there, copied
 
