@@ -1,8 +1,9 @@
 """Send the datapoints of a dataflow to other machines.
 
-FLOW is package.module:function, a function without arguments that returns the dataflow; modules in
-the current folder are found. Whoever receives runs `df.receive(ADDRESS)`; with --format it is
-tensorpack's `RemoteDataZMQ(ADDRESS)`, or ours with the same format=.
+FLOW is package.module:function or path/to/file.py:function, a function without arguments that
+returns the dataflow; modules in the current folder are found. Whoever receives runs
+`df.receive(ADDRESS)`; with --format it is tensorpack's `RemoteDataZMQ(ADDRESS)`, or ours with the
+same format=.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _NOT_THERE = ("keys", "server_key", "name", "receivers")  # options that need an
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("flow", metavar="FLOW", help="package.module:function")
+    parser.add_argument("flow", metavar="FLOW", help="package.module:function or file.py:function")
     parser.add_argument(
         "address", metavar="ADDRESS", nargs="+", help="such as tcp://trainer:5555; one or several"
     )

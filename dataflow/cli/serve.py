@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tar files of a WebDataset, or their URLs: 'train-{000..146}.tar'; also several times",
     )
     what.add_argument(
-        "--pipeline", metavar="FLOW", help="package.module:function that returns a dataflow"
+        "--pipeline",
+        metavar="FLOW",
+        help="package.module:function or file.py:function that returns a dataflow",
     )
     how = parser.add_argument_group("how")
     how.add_argument(

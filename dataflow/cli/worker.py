@@ -1,9 +1,9 @@
 """Work for a trainer on another machine.
 
-FLOW is package.module:function, a function without arguments that returns the same dataflow as the
-trainer's; modules in the current folder are found. The trainer runs `df.PrefetchDataRemote(flow(),
-ADDRESS)`. Where the function's dataflow has a PrefetchDataRemote in it, what is upstream of that
-counts.
+FLOW is package.module:function or path/to/file.py:function, a function without arguments that
+returns the same dataflow as the trainer's; modules in the current folder are found. The trainer
+runs `df.PrefetchDataRemote(flow(), ADDRESS)`. Where the function's dataflow has a
+PrefetchDataRemote in it, what is upstream of that counts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import signal
 import sys
 from typing import Any
 
-from dataflow.cli.arguments import count
+from dataflow.cli.arguments import count, seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("flow", metavar="FLOW", help="package.module:function")
+    parser.add_argument("flow", metavar="FLOW", help="package.module:function or file.py:function")
     parser.add_argument(
         "address", metavar="ADDRESS", nargs="+", help="of the trainer, such as tcp://trainer:5555"
     )
@@ -30,6 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", metavar="FOLDER", help="encrypt with these (see dataflow keys)")
     parser.add_argument(
         "--server-key", metavar="KEY", help="public key of the trainer, or its file (own key)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=5.0,
+        metavar="S",
+        help="a trainer that is silent for half as many seconds is taken for gone (5)",
+    )
+    parser.add_argument(
+        "--max-message-bytes",
+        type=count,
+        metavar="N",
+        help="of a message; a datapoint may have three quarters of it (2 GiB)",
+    )
+    parser.add_argument(
+        "--allow-different-code",
+        action="store_true",
+        help="work although functions of the flow differ from the trainer's, which is told there",
     )
     parser.add_argument(
         "--stay", action="store_true", help="wait for the next trainer when one has finished"
@@ -54,7 +72,7 @@ def work(flow: Any, args: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from dataflow.remote.host import Host
-    from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
+    from dataflow.remote.setup import POOL_BYTES, Notice, options_of
     from dataflow.transport.exchange import Exchange
     from dataflow.utils.machine import usable_cores
 
@@ -64,8 +82,8 @@ def work(flow: Any, args: argparse.Namespace) -> int:
         keys=args.keys,
         server_key=args.server_key,
         insecure=False,
-        timeout=5.0,
-        max_message_bytes=MESSAGE_BYTES,
+        timeout=args.timeout,
+        max_message_bytes=args.max_message_bytes or POOL_BYTES,
         max_peers=1,
     )
     procs = args.procs or usable_cores()
@@ -75,6 +93,7 @@ def work(flow: Any, args: argparse.Namespace) -> int:
         threads=args.threads,
         limit=options.limit,
         stay=args.stay,
+        different=args.allow_different_code,
     )
     exchange = Exchange(options, host)
     host.wake = exchange.wake

@@ -151,6 +151,7 @@ _FIELDS: dict[Kind, dict[str, _Check]] = {
     Kind.RESET: {},
     Kind.MARK: {"stream": _id, "seq": _number, "state": _state, "since": _number},
     Kind.RESUME: {"stream": _id, "new": _id, "state": _state, "since": _number},
+    # And what older workers do not say: code, versions, lenient.
     Kind.JOIN: {"chain": _lines, "procs": _number, "threads": _number},
     Kind.START: {"part": _number, "hands": _number, "slots": _number},
     Kind.STOP: {"part": _number},

@@ -24,10 +24,10 @@ from dataflow.engine.runners import start_processes
 from dataflow.errors import PeerError
 from dataflow.executor.events import Died, Event, Reported, Started
 from dataflow.node import walk
-from dataflow.plan.fingerprint import fingerprint
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.planner import fragments_of_pool
 from dataflow.remote.forms import Sent, pack_held, pack_report, read_lease
+from dataflow.remote.program import Program
 from dataflow.remote.runner import PrefetchDataRemote
 from dataflow.transport.bell import Bell
 from dataflow.transport.link import Link
@@ -69,6 +69,7 @@ class Host:
         threads: in each of them; None: as many as the chain says.
         limit: bytes of a message, at most.
         stay: wait for the next trainer when one has finished.
+        different: its code may differ from the trainer's.
 
     Attributes:
         wake: makes the exchange's thread look here.
@@ -82,14 +83,21 @@ class Host:
     partner = "trainer"
 
     def __init__(
-        self, flow: Any, *, procs: int, threads: int | None, limit: int, stay: bool = False
+        self,
+        flow: Any,
+        *,
+        procs: int,
+        threads: int | None,
+        limit: int,
+        stay: bool = False,
+        different: bool = False,
     ) -> None:
         for one in walk(flow):
             if isinstance(one, PrefetchDataRemote):
                 flow = one.ds
                 break
         runner = Runner(flow, RunnerOptions())
-        self._chain = fingerprint(flow)
+        self._program = Program.of(flow, lenient=different)
         self._parts = fragments_of_pool(runner)
         self._procs = procs
         self._threads = threads
@@ -139,8 +147,8 @@ class Host:
         self._outgoing.clear()
         self._link = link
         self.trainer = link.name
-        fields = {"chain": self._chain, "procs": self._procs, "threads": self._threads or 0}
-        link.send(wire.pack(Kind.JOIN, **fields))
+        fields = {"procs": self._procs, "threads": self._threads or 0}
+        link.send(wire.pack(Kind.JOIN, **self._program.said(), **fields))
         logger.info("works for %s", link.name)
 
     def left(self, link: Link) -> None:

@@ -11,12 +11,10 @@ of older leases is not listened to.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import unified_diff
 from time import monotonic
 from typing import Any
 
@@ -27,6 +25,7 @@ from dataflow.engine.messages import Lease
 from dataflow.errors import PeerError
 from dataflow.executor.events import Died, Event, Left, Reported, Started
 from dataflow.remote.forms import Sent, held_of, pack_lease, read_report
+from dataflow.remote.program import Program
 from dataflow.transport.bell import Bell
 from dataflow.transport.in_progress import Held
 from dataflow.transport.link import Link
@@ -34,8 +33,6 @@ from dataflow.transport.link import Link
 __all__ = ["Pool"]
 
 logger = logging.getLogger(__name__)
-
-_LENGTH = re.compile(r"^( *\w[\w.]*\()\d+( datapoints\b)")
 
 
 @dataclass(eq=False)
@@ -93,7 +90,7 @@ class Pool:
     """The trainer's `Party`.
 
     Args:
-        chain: a line for each flow, as `dataflow.resume.fingerprint` has them.
+        program: what is run.
         limit: bytes of a message, at most.
         numbers: of workers.
 
@@ -104,8 +101,8 @@ class Pool:
     role = "trainer"
     partner = "worker"
 
-    def __init__(self, chain: list[str], limit: int, numbers: Iterator[int]) -> None:
-        self._chain = chain
+    def __init__(self, program: Program, limit: int, numbers: Iterator[int]) -> None:
+        self._program = program
         self._limit = limit
         self._numbers = numbers
         self._lock = threading.RLock()
@@ -242,14 +239,7 @@ class Pool:
             link.send(wire.pack(Kind.LEAVE, reason="the trainer has finished"))
 
     def _join(self, link: Link, fields: dict[str, Any]) -> None:
-        theirs = [
-            _without_length(line, mine) for line, mine in _pairs(fields["chain"], self._chain)
-        ]
-        if theirs != self._chain:
-            lines = unified_diff(self._chain, theirs, n=0, lineterm="")
-            differences = [line for line in lines if not line.startswith(("@@", "---", "+++"))]
-            text = "its chain is another one (-: the trainer's, +: its own): "
-            bad("chain", text + "; ".join(differences))
+        self._program.check(link.name, fields)
         self._machines[link] = _Machine(link, monotonic())
         text = f"{fields['procs']} process{'es'[: 2 * (fields['procs'] != 1)]}"
         logger.info("%s works here with %s", link.name, text)
@@ -336,13 +326,3 @@ class Pool:
     def _post(self, link: Link, sent: Sent) -> None:
         self._outgoing.append((link, sent))
         self.wake()
-
-
-def _pairs(theirs: list[str], ours: list[str]) -> Iterator[tuple[str, str]]:
-    for place, line in enumerate(theirs):
-        yield line, ours[place] if place < len(ours) else ""
-
-
-def _without_length(line: str, ours: str) -> str:
-    """A worker may build the chain on an empty source: the keys come from the trainer."""
-    return ours if line == _LENGTH.sub(r"\g<1>0\g<2>", ours) else line

@@ -17,10 +17,10 @@ from dataflow.engine.runners import slots_of, start_processes
 from dataflow.errors import ConfigError
 from dataflow.executor.events import Executor
 from dataflow.failures import OnError
-from dataflow.plan.fingerprint import fingerprint
 from dataflow.plan.fragment import Fragment
 from dataflow.plan.planner import fragments_of_pool
-from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
+from dataflow.remote.program import Program
+from dataflow.remote.setup import POOL_BYTES, Notice, options_of
 from dataflow.transport.options import Options
 from dataflow.utils.spelling import renamed
 
@@ -40,8 +40,10 @@ class PrefetchDataRemote(Runner):
     bytes, None, and lists, tuples and dicts of these: no code, and no pickle.
 
     The chain there must be this one: stages, their plain arguments, the number of the source's
-    datapoints (or none: keys come from here). A worker with another one is refused, and told what
-    differs. Equal bytes also take equal versions of the packages and equal data.
+    datapoints (or none: keys come from here); and so must its functions and classes, with what of
+    their own modules they use (see `dataflow.plan.code`). A worker with another one is refused, and
+    told what differs. Equal bytes also take equal versions of the packages, of which a warning
+    tells, and equal data.
 
     Everything else is as with `PrefetchDataZMQ`: order, states, seeds, errors, batches upstream.
     Only what is upstream goes to other machines, whatever runner is downstream.
@@ -67,6 +69,7 @@ class PrefetchDataRemote(Runner):
         timeout: a machine that is silent for half as many seconds is taken for gone.
         max_message_bytes: of a message; a datapoint may have three quarters of it.
         max_peers: how many machines at once.
+        allow_different_code: take workers whose functions are not the same as here, with a warning.
 
     Raises:
         ConfigError: an argument makes no sense, or would let everybody in.
@@ -92,8 +95,9 @@ class PrefetchDataRemote(Runner):
         keys: str | Path | None = None,
         insecure: bool = False,
         timeout: float = 5.0,
-        max_message_bytes: int = MESSAGE_BYTES,
+        max_message_bytes: int = POOL_BYTES,
         max_peers: int = 256,
+        allow_different_code: bool = False,
     ) -> None:
         buffer_size = hwm if buffer_size is None else buffer_size
         super().__init__(
@@ -112,6 +116,7 @@ class PrefetchDataRemote(Runner):
             max_message_bytes=max_message_bytes,
             max_peers=max_peers,
         )
+        self.allow_different_code = allow_different_code
         self._end: _End | None = None
 
     @property
@@ -176,7 +181,8 @@ class PrefetchDataRemote(Runner):
     def _opened(self) -> _End:
         with _opening:
             if self._end is None:
-                self._end = _End(self._listening, fingerprint(self.ds))
+                program = Program.of(self.ds, lenient=self.allow_different_code)
+                self._end = _End(self._listening, program)
                 self._finalizer = weakref.finalize(self, self._end.exchange.stop)
             return self._end
 
@@ -194,14 +200,14 @@ def _flows_of(fragment: Fragment) -> set[int]:
 class _End:
     """The running part of it, which does not know the flow, so that this can be collected."""
 
-    def __init__(self, options: Options, chain: list[str]) -> None:
+    def __init__(self, options: Options, program: Program) -> None:
         from dataflow.executor.memory import keep_message_memory
         from dataflow.remote.pool import Pool
         from dataflow.transport.exchange import Exchange
 
         keep_message_memory()
         self.numbers: Iterator[int] = count()
-        self.pool = Pool(chain, options.limit, self.numbers)
+        self.pool = Pool(program, options.limit, self.numbers)
         self.exchange = Exchange(options, self.pool)
         self.pool.wake = self.exchange.wake
         self.notice = Notice("worker", self.exchange.addresses)

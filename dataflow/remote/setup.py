@@ -13,12 +13,15 @@ from dataflow.transport.addresses import check_addresses, is_local
 from dataflow.transport.keys import load_keys, read_public
 from dataflow.transport.options import Options
 
-__all__ = ["MESSAGE_BYTES", "Notice", "options_of"]
+__all__ = ["MESSAGE_BYTES", "POOL_BYTES", "Notice", "options_of"]
 
 logger = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 512 << 20
 """The default of `max_message_bytes`."""
+
+POOL_BYTES = 2 << 30
+"""That of a pool, whose results are one message each: a datapoint of a gigabyte passes."""
 
 
 def options_of(

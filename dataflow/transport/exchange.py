@@ -255,10 +255,10 @@ class Exchange:
     def _join(self, place: Place, route: bytes | None, fields: dict[str, Any]) -> None:
         if self._options.bind:
             self._watch(place)  # the connection is among those that began
-        place.guard.greeted()
         now = monotonic()
         link = Link(fields["id"], fields["name"], place.number, fields["limit"], now)
         link._socket, link._route, link._spoke = place.socket, route, now
+        link._connection = place.guard.greeted()
         wanted = max(_BUSIEST, fields["heartbeat"] / 1000)
         link._heartbeat = min(wanted, self._options.heartbeat)
         place.links[route] = link
@@ -445,7 +445,9 @@ class Exchange:
                 self._lose(place, "no greeting came")
                 continue
             for link in list(place.links.values()):
-                link.heard = now if stopped else link.heard
+                late = now - link.heard > options.silence / 2
+                if stopped or (late and place.guard.moves(link._connection)):
+                    link.heard = now
                 if now - link._spoke >= link._heartbeat:
                     link.send(wire.pack(Kind.PING))
                 due = min(due, link._spoke + link._heartbeat)

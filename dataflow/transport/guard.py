@@ -58,6 +58,7 @@ class _Connection:
         over: looks since then at which it had sent too much.
         answers: that it got, on which nothing was agreed.
         own: duplicate of the descriptor, of one that has greeted: tells afterwards who ended it.
+        come: bytes that had come when somebody asked whether any do.
     """
 
     peer: Any
@@ -70,6 +71,7 @@ class _Connection:
     over: int = 0
     answers: int = 0
     own: int | None = None
+    come: int = 0
 
 
 class Guard:
@@ -117,14 +119,26 @@ class Guard:
         if (connection := self._connections.get(self._speaker)) is not None:
             connection.whole = True
 
-    def greeted(self) -> None:
-        """Who sent that message is known now."""
+    def greeted(self) -> int:
+        """Who sent that message is known now; returns the connection's descriptor."""
         self.began(self._speaker)  # where that was not told yet
         connection = self._connections.get(self._speaker)
         if connection is not None and connection.own is None:
             connection.known = True
             with suppress(OSError):
                 connection.own = os.dup(self._speaker)
+        return self._speaker
+
+    def moves(self, fd: int) -> bool:
+        """Whether anything has come over a connection since this was asked the last time.
+
+        A message may be long under way, and what its sender says meanwhile waits behind it.
+        """
+        if (connection := self._connections.get(fd)) is None:
+            return False
+        _, received = _told(fd if connection.own is None else connection.own)
+        before, connection.come = connection.come, received
+        return received > before
 
     def answered(self) -> None:
         """Who sent that message gets an answer outside of what was agreed."""

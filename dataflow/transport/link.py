@@ -25,7 +25,7 @@ class Link:
         name: tells it to a person.
         place: number of the address.
         limit: bytes of a message that it takes, at most.
-        heard: when it last said anything.
+        heard: when it last said anything, or a part of it came.
         dead: it broke; nothing more will pass.
     """
 
@@ -39,6 +39,7 @@ class Link:
     _route: bytes | None = field(default=None, repr=False)
     _heartbeat: float = field(default=1.0, repr=False)
     _spoke: float = field(default=0.0, repr=False)
+    _connection: int = field(default=-1, repr=False)
 
     def send(self, head: bytes, frames: Sequence[Any] = ()) -> None:
         """Send a message; large frames are not copied. On a dead link nothing happens."""

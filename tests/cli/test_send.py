@@ -81,7 +81,11 @@ def test_ctrl_c(start: Start, tmp_path: Path) -> None:
     [
         ("send flows:none tcp://h:1", "flows:none: module 'flows' has no attribute 'none'"),
         ("send nothing:few tcp://h:1", "nothing:few: No module named 'nothing'"),
-        ("send flows tcp://h:1", "'flows' is not package.module:function"),
+        ("send flows tcp://h:1", "'flows' is neither package.module:function nor file.py:"),
+        ("send .flows:few tcp://h:1", "'.flows' is not the name of a module: say package.module"),
+        ("send ./flows:few tcp://h:1", "'./flows' is not the name of a module: say"),
+        ("send there/flows.py:few tcp://h:1", "there/flows.py: there is no such file in"),
+        ("send folder/json.py:few tcp://h:1", "'json' is also in"),
         ("send flows:wrong tcp://h:1", "flows:wrong returns a int, not a dataflow"),
         ("send flows:few h:1", "address='h:1' is neither"),
         ("send flows:flow tcp://0.0.0.0:1 --bind", "would let every host"),
@@ -105,6 +109,7 @@ def test_mistakes(
     (tmp_path / "flows.py").write_text(FLOWS)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/secret.key").touch()
+    (tmp_path / "folder/json.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", *sys.path])
     monkeypatch.delitem(sys.modules, "flows", raising=False)

@@ -25,6 +25,7 @@ from dataflow.remote.forms import pack_lease, read_lease
 from dataflow.remote.inbox import Inbox
 from dataflow.remote.outbox import Outbox
 from dataflow.remote.pool import Pool
+from dataflow.remote.program import Program
 from dataflow.transport.bell import Bell
 from dataflow.transport.link import Link
 
@@ -293,7 +294,7 @@ def reported(data: bytes) -> None:
     """
     bell = Bell()
     events: deque[Any] = deque()
-    pool = Pool(["A(8 datapoints)"], 1 << 20, count())
+    pool = Pool(Program(["A(8 datapoints)"], [], {}), 1 << 20, count())
     pool.describe(0, 1, 4, [2, 0])
     pool.open(0, events, bell)
     link = gone(1)
@@ -326,6 +327,9 @@ def reported(data: bytes) -> None:
         "procs": 1,
         "threads": 1,
         "chain": [],
+        "code": [],
+        "versions": {},
+        "lenient": False,
     }
     parts = [*pieces(data)]
     while parts:

@@ -42,6 +42,12 @@ def slow(seconds: float = 0.01) -> Any:
     return numbers().map(work)
 
 
+def bulky() -> Any:
+    """Datapoints that a slow link is long at."""
+    source = df.DataFromList([[i] for i in range(4)], shuffle=True)
+    return source.map(lambda dp: [dp[0], np.full(20_000_000, dp[0], np.uint8)])
+
+
 def one_is_fatal() -> Any:
     def work(dp: Any) -> Any:
         if dp[0] == 77:

@@ -64,9 +64,11 @@ class Proxy:
 
     Args:
         address: where to, ``tcp://127.0.0.1:PORT``.
+        rate: bytes a second in each direction of a connection; None: as fast as it goes.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, rate: float | None = None) -> None:
+        self._rate = rate
         self._to = ("127.0.0.1", int(address.rpartition(":")[2]))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -124,6 +126,8 @@ class Proxy:
         with suppress(OSError):
             while data := one.recv(1 << 16):
                 self.flowing.wait()
+                if self._rate is not None:
+                    time.sleep(len(data) / self._rate)
                 other.sendall(data)
                 self.passed += len(data)
         for sock in (one, other):

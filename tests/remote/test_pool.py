@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import random
@@ -27,6 +28,7 @@ import dataflow as df
 from dataflow.codec.wire import Kind
 from dataflow.errors import CodecError, ConfigError, WorkerError
 from dataflow.plan.fingerprint import fingerprint
+from dataflow.remote.program import Program
 from dataflow.transport.keys import make_keys
 
 LOOPBACK = "tcp://127.0.0.1:*"
@@ -140,6 +142,116 @@ def test_a_pool_in_a_chain(name: str) -> None:
     with AROUND[name](lambda ds: pool(ds, num_proc=1)) as ds:
         ds.load_state_dict(state)
         assert same(list(ds), expected[len(found) :])
+
+
+def test_a_file_as_people_type_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beside the file is found as well, by the worker's processes, too."""
+    (tmp_path / "beside_a_flow.py").write_text("def double(x):\n    return 2 * x\n")
+    (tmp_path / "flow_of_a_file.py").write_text(
+        "import dataflow as df\nimport beside_a_flow\n\n"
+        "def work(dp):\n    return [beside_a_flow.double(dp[0])]\n\n"
+        "def flow():\n    return df.DataFromList([[i] for i in range(20)]).map(work)\n"
+    )
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pool(importlib.import_module("flow_of_a_file").flow()) as ds:
+        command = ["dataflow", "worker", f"{tmp_path}/flow_of_a_file.py:flow", ds.addresses[0]]
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, "--procs", "1"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert sorted(ds) == [[2 * i] for i in range(20)]
+        finally:
+            process.terminate()
+            process.wait(patient(10))
+
+
+TIMES = """
+import dataflow as df
+
+def work(dp):
+    return [dp[0] * FACTOR]
+
+def flow():
+    return df.DataFromList([[i] for i in range(20)], shuffle=True).map(work)
+"""
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_another_version_of_the_code(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    allowed: bool,
+) -> None:
+    """A worker that has it is refused, unless somebody allows it."""
+    name = f"versions_of_a_flow_{allowed}"
+    for place, factor in (("here", 2), ("there", 3)):
+        (tmp_path / place).mkdir()
+        text = TIMES.replace("FACTOR", str(factor))
+        (tmp_path / place / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path / "here"))
+    ds = pool(importlib.import_module(name).flow(), num_proc=0 if allowed else 1)
+    with ds, caplog.at_level(logging.WARNING):
+        command = ["dataflow", "worker", f"{name}:flow", ds.addresses[0], "--procs", "1"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, *["--allow-different-code"] * allowed],
+            cwd=tmp_path / "there",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            if not allowed:
+                _, told = process.communicate(timeout=patient(30))
+                text = "its code is another one; not the same here and there: work. Start it from"
+                assert process.returncode != 0 and text in told and "Traceback" not in told
+                assert text in caplog.text
+            factor = 3 if allowed else 2
+            assert sorted(ds) == [[factor * i] for i in range(20)]
+        finally:
+            process.terminate()
+            process.communicate()
+    if allowed:
+        assert "runs other code; not the same here and there: work" in caplog.text
+
+
+def test_other_versions_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Once."""
+    program = Program.of(chains.random(), lenient=False)
+    theirs = {**program.said(), "versions": {**program.versions, "NumPy": "1.2.3"}}
+    for _ in range(2):
+        program.check("worker 7", theirs)
+    (warning,) = caplog.messages
+    assert warning.startswith("worker 7 has other versions") and "NumPy 1.2.3 there" in warning
+    with pytest.raises(CodecError, match="code is no list"):
+        program.check("worker 7", {**theirs, "code": [["name", "digest"]]})
+    program.check("an older one", {"chain": program.chain})
+
+
+def test_datapoints_that_a_slow_link_is_long_at(
+    work: Work, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What else the machine says waits behind them, and is not missed."""
+    plain = list(chains.bulky().seed(1))
+    with (
+        pool(chains.bulky(), ordered=True, timeout=1.0).seed(1) as ds,
+        Proxy(ds.addresses[0], rate=15e6) as proxy,  # 1.3 s each, and 0.5 s of silence are borne
+        caplog.at_level(logging.WARNING),
+    ):
+        work("bulky", proxy.address, "--timeout", "1")
+        assert same(list(ds), plain)
+        assert proxy.connections == 1 and "its connection broke" not in caplog.text
+
+
+def test_a_worker_takes_larger_messages_where_it_is_told_to(work: Work) -> None:
+    chain = chains.bulky()
+    with pool(chain, on_error="skip", max_message_bytes=1 << 30) as ds:
+        work("bulky", ds.addresses[0], "--max-message-bytes", "1000000")
+        assert list(ds) == [] and len(ds.errors()) == 4
+        assert "max_message_bytes" in ds.errors()[0].message
 
 
 def test_processes_of_this_machine_help(work: Work) -> None:
