@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("flow", metavar="FLOW", help="package.module:function or file.py:function")
     parser.add_argument(
-        "address", metavar="ADDRESS", nargs="+", help="of the trainer, such as tcp://trainer:5555"
+        "address",
+        metavar="ADDRESS",
+        nargs="+",
+        help="of the trainer, such as tcp://trainer:5555; several are served together, with N "
+        "processes each",
     )
     parser.add_argument("--procs", type=count, metavar="N", help="processes (one a core)")
     parser.add_argument(
@@ -92,6 +96,7 @@ def work(flow: Any, args: argparse.Namespace) -> int:
         procs=procs,
         threads=args.threads,
         limit=options.limit,
+        places=len(options.addresses),
         stay=args.stay,
         different=args.allow_different_code,
     )
@@ -106,7 +111,7 @@ def work(flow: Any, args: argparse.Namespace) -> int:
         exchange.start()
         missing, notice = 0.0, Notice("trainer", exchange.addresses)
         while not host.ended.wait(0.2):
-            missing = 0.0 if host.trainer else missing + 0.2
+            missing = 0.0 if host.trainers else missing + 0.2
             notice(missing)
             _show(bar, host)
         _show(bar, host)
@@ -117,7 +122,7 @@ def work(flow: Any, args: argparse.Namespace) -> int:
 
 def _show(bar: Any, host: Any) -> None:
     found = host.tally
-    where = f"for {host.trainer}" if host.trainer else "waiting for a trainer"
+    where = f"for {' and '.join(host.trainers)}" if host.trainers else "waiting for a trainer"
     text = f"{found.bytes / 1e6:,.1f} MB, {host.workers} processes {where}"
     if found.failures:
         text += f", {found.failures} failed"

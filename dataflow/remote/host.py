@@ -1,6 +1,6 @@
-"""The worker's side of a pool: processes of this machine that work for a trainer on another one.
+"""The worker's side of a pool: processes of this machine that work for trainers on others.
 
-The exchange's thread talks to the trainer. Each part of the chain has a bench: a thread with the
+The exchange's thread talks to the trainers. Each part of the chain has a bench: a thread with the
 processes that work at it, which are the same as those of `PrefetchDataZMQ`. Their deaths, and what
 they had in hand, are told to the trainer, who decides what becomes of the datapoints.
 """
@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -60,22 +60,41 @@ class Tally:
     restarts: int = 0
 
 
+@dataclass(eq=False)
+class _Served:
+    """What is done for the trainer at one address.
+
+    Attributes:
+        link: to it; None: there is none now.
+        benches: by part. They outlive a connection, and mostly a trainer.
+        outgoing: what it is to be sent.
+        finished: it had no more work.
+    """
+
+    link: Link | None = None
+    benches: dict[int, _Bench] = field(default_factory=dict)
+    outgoing: deque[Sent] = field(default_factory=deque)
+    finished: bool = False
+
+
 class Host:
     """The worker's `Party`.
+
+    It works for the trainers at all its addresses together, for each with processes of its own.
 
     Args:
         flow: the chain; where there is a `PrefetchDataRemote` in it, the chain upstream of that.
         procs: processes for each part.
         threads: in each of them; None: as many as the chain says.
         limit: bytes of a message, at most.
+        places: how many addresses there are.
         stay: wait for the next trainer when one has finished.
         different: its code may differ from the trainer's.
 
     Attributes:
         wake: makes the exchange's thread look here.
-        trainer: the one that it works for now, for a person; None: it waits for one.
         tally: what was done.
-        ended: set when it is over: the trainer has finished, or something makes it impossible.
+        ended: set when it is over: the trainers have finished, or something makes it impossible.
         error: what does.
     """
 
@@ -89,6 +108,7 @@ class Host:
         procs: int,
         threads: int | None,
         limit: int,
+        places: int = 1,
         stay: bool = False,
         different: bool = False,
     ) -> None:
@@ -103,12 +123,9 @@ class Host:
         self._threads = threads
         self._limit = limit
         self._stay = stay
-        self._link: Link | None = None
-        self._benches: dict[int, _Bench] = {}
+        self._served = [_Served() for _ in range(places)]
         self._ending: list[_Bench] = []
-        self._outgoing: deque[Sent] = deque()
         self.wake: Callable[[], None] = lambda: None
-        self.trainer: str | None = None
         self.tally = Tally()
         self.ended = threading.Event()
         self.error: BaseException | None = None
@@ -116,12 +133,19 @@ class Host:
     @property
     def workers(self) -> int:
         """How many processes are up."""
-        return sum(len(bench.up) for bench in list(self._benches.values()))
+        benches = [bench for served in self._served for bench in list(served.benches.values())]
+        return sum(len(bench.up) for bench in benches)
+
+    @property
+    def trainers(self) -> list[str]:
+        """Those that it works for now, for a person."""
+        links = [served.link for served in self._served]
+        return [link.name for link in links if link is not None]
 
     def close(self) -> None:
         """End all processes. Called when the exchange has stopped."""
-        for number in list(self._benches):
-            self._end(number)
+        for served in self._served:
+            self._end_all(served)
         for bench in self._ending:
             bench.join()
 
@@ -131,9 +155,9 @@ class Host:
         """What starts the processes that work at a part."""
         return start_processes(fragment, threads, slots)
 
-    def say(self, sent: Sent) -> None:
-        """Send a message to the trainer, if there is one."""
-        self._outgoing.append(sent)
+    def say(self, served: _Served, sent: Sent) -> None:
+        """Send a message to a trainer, if it is there."""
+        served.outgoing.append(sent)
         self.wake()
 
     def give_up(self, error: BaseException) -> None:
@@ -144,34 +168,36 @@ class Host:
     # -- the exchange's thread ---------------------------------------------------------------
 
     def joined(self, link: Link) -> None:
-        self._outgoing.clear()
-        self._link = link
-        self.trainer = link.name
+        served = self._served[link.place]
+        served.outgoing.clear()
+        served.link, served.finished = link, False
         fields = {"procs": self._procs, "threads": self._threads or 0}
         link.send(wire.pack(Kind.JOIN, **self._program.said(), **fields))
         logger.info("works for %s", link.name)
 
     def left(self, link: Link) -> None:
-        if link is self._link:
-            self._link, self.trainer = None, None
-            for bench in self._benches.values():
+        served = self._served[link.place]
+        if link is served.link:
+            served.link = None
+            for bench in served.benches.values():
                 bench.ask(("forget",))
 
     def received(self, link: Link, message: Message, frames: list[Any]) -> None:
         fields = message.fields
+        served = self._served[link.place]
         part = fields.get("part", 0)
         if message.kind is Kind.LEAVE:
             logger.info("%s has no more work: %s", link.name, fields["reason"])
-            for number in list(self._benches):
-                self._end(number)
-            if not self._stay:
+            self._end_all(served)
+            served.finished = True
+            if not self._stay and all(one.finished for one in self._served):
                 self.ended.set()
         elif message.kind is Kind.START:
-            self._start(part, fields)
-        elif (bench := self._benches.get(part)) is None:
+            self._start(served, part, fields)
+        elif (bench := served.benches.get(part)) is None:
             return  # stopped meanwhile
         elif message.kind is Kind.STOP:
-            self._end(part)
+            self._end(served, part)
         elif message.kind is Kind.LEASE:
             lease = read_lease(fields, frames, len(self._parts[part].chains))
             bench.ask((fields["worker"], lease))
@@ -180,28 +206,35 @@ class Host:
         elif message.kind is Kind.KILL:
             bench.ask(("kill", fields["worker"]))
 
-    def _start(self, number: int, fields: dict[str, Any]) -> None:
+    def _start(self, served: _Served, number: int, fields: dict[str, Any]) -> None:
         if number >= len(self._parts):
             raise PeerError(f"the trainer runs part {number}; there are {len(self._parts)} here")
-        bench = self._benches.get(number)
+        bench = served.benches.get(number)
         if bench is not None:
             bench.ask(("present",))
             return
         part = self._parts[number]
         threads = self._threads or max(1, min(fields["hands"], 1024))
         slots = max(4, min(fields["slots"], _MOST_SLOTS))
-        self._benches[number] = _Bench(self, number, part, self._procs, threads, slots, self._limit)
+        served.benches[number] = _Bench(
+            self, served, number, part, self._procs, threads, slots, self._limit
+        )
 
-    def _end(self, number: int) -> None:
-        bench = self._benches.pop(number)
+    def _end_all(self, served: _Served) -> None:
+        for number in list(served.benches):
+            self._end(served, number)
+
+    def _end(self, served: _Served, number: int) -> None:
+        bench = served.benches.pop(number)
         bench.stop()
         self._ending = [one for one in self._ending if one.alive] + [bench]
 
     def tick(self, now: float) -> float:
-        while self._outgoing:
-            head, frames = self._outgoing.popleft()
-            if self._link is not None:
-                self._link.send(head, frames)
+        for served in self._served:
+            while served.outgoing:
+                head, frames = served.outgoing.popleft()
+                if served.link is not None:
+                    served.link.send(head, frames)
         return 1.0
 
     def refused(self, error: PeerError) -> None:
@@ -212,9 +245,10 @@ class Host:
 
     def closing(self) -> None:
         self.tick(0.0)
-        if self._link is not None:
-            text = f"{type(self.error).__name__}: {self.error}" if self.error else "it was stopped"
-            self._link.send(wire.pack(Kind.LEAVE, reason=" ".join(text.split())[:900]))
+        text = f"{type(self.error).__name__}: {self.error}" if self.error else "it was stopped"
+        for served in self._served:
+            if served.link is not None:
+                served.link.send(wire.pack(Kind.LEAVE, reason=" ".join(text.split())[:900]))
 
 
 class _Bench:
@@ -222,6 +256,7 @@ class _Bench:
 
     Args:
         host: takes what is to be sent.
+        served: whom for.
         number: the part's.
         part: what they run.
         procs: how many.
@@ -233,6 +268,7 @@ class _Bench:
     def __init__(
         self,
         host: Host,
+        served: _Served,
         number: int,
         fragment: Fragment,
         procs: int,
@@ -241,6 +277,7 @@ class _Bench:
         limit: int,
     ) -> None:
         self._host = host
+        self._served = served
         self._number = number
         self._fragment = fragment
         self._procs = procs
@@ -342,7 +379,7 @@ class _Bench:
             tally.failures += sum(isinstance(outcome, Failed) for outcome in run.outcomes)
         for sent in pack_report(self._number, worker, report, self._limit):
             tally.bytes += len(sent[0]) + sum(getattr(f, "nbytes", len(f)) for f in sent[1])
-            self._host.say(sent)
+            self._host.say(self._served, sent)
 
     def _tell_progress(self) -> None:
         """What the processes are at, for the trainer's `task_timeout`."""
@@ -357,4 +394,5 @@ class _Bench:
             (self._holding.add if held else self._holding.discard)(worker)
 
     def _say(self, kind: Kind, worker: int, **fields: Any) -> None:
-        self._host.say((wire.pack(kind, part=self._number, worker=worker, **fields), []))
+        head = wire.pack(kind, part=self._number, worker=worker, **fields)
+        self._host.say(self._served, (head, []))

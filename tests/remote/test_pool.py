@@ -38,12 +38,13 @@ Work = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def work(tmp_path: Path) -> Iterator[Work]:
-    """Start ``dataflow worker chains:NAME ADDRESS …``; its `log` is a file."""
+    """Start ``dataflow worker chains:NAME ADDRESSES …``; its `log` is a file."""
     started = []
 
     def start(name: str, address: str, *options: str, procs: int = 1) -> subprocess.Popen[str]:
         log = tmp_path / f"worker-{len(started)}.txt"
-        command = ["-m", "dataflow", "worker", f"chains:{name}", address, "--procs", str(procs)]
+        words = [f"chains:{name}", *address.split(), "--procs", str(procs)]
+        command = ["-m", "dataflow", "worker", *words]
         with log.open("w") as told:
             process = subprocess.Popen(
                 [sys.executable, *command, *options],
@@ -229,6 +230,22 @@ def test_other_versions_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(CodecError, match="code is no list"):
         program.check("worker 7", {**theirs, "code": [["name", "digest"]]})
     program.check("an older one", {"chain": program.chain})
+
+
+def test_a_worker_of_two_trainers(work: Work) -> None:
+    """Together, and the one that goes on alone; when both have finished, it ends."""
+    with pool(chains.slow()) as one, pool(chains.slow(), ordered=True).seed(1) as other:
+        process = work("slow", f"{one.addresses[0]} {other.addresses[0]}")
+        both = [iter(one), iter(other)]
+        found = [[next(iterator)[0] for _ in range(50)] for iterator in both]
+        found[0] += [dp[0] for dp in both[0]]
+        assert sorted(found[0]) == list(range(300))
+        one.close()
+        found[1] += [dp[0] for dp in both[1]]
+        assert found[1] == [dp[0] for dp in chains.slow(0).seed(1)]
+        assert sorted(dp[0] for dp in other) == list(range(300))
+        assert process.poll() is None
+    assert process.wait(patient(10)) == 0
 
 
 def test_datapoints_that_a_slow_link_is_long_at(
