@@ -81,6 +81,7 @@ from dataflow.sources import (
     DataFromQueue,
     FakeData,
     from_dataset,
+    from_ray,
     read_table,
 )
 from dataflow.stages import (
@@ -109,7 +110,6 @@ from dataflow.version import __version__
 
 if typing.TYPE_CHECKING:
     from dataflow import stream
-    from dataflow.adapters.ray import from_ray
     from dataflow.engine.ray import PrefetchDataRay
     from dataflow.formats import (
         CaffeLMDB,
@@ -253,7 +253,6 @@ _LATER = {
     "TenData": "dataflow.formats",
     "dump_dataflow_to_lmdb": "dataflow.formats",
     "dump_dataflow_to_tfrecord": "dataflow.formats",
-    "from_ray": "dataflow.adapters.ray",
     "serve": "dataflow.tensorcom",
 }
 

@@ -6,8 +6,9 @@ so that the base knows no stage.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.runners import PrefetchDataZMQ
 from dataflow.epoch import Datapoint
@@ -29,6 +30,9 @@ from dataflow.stages import (
     SelectComponent,
     ShardData,
 )
+
+if TYPE_CHECKING:  # it imports a server
+    from dataflow.prometheus import MetricsServer
 
 __all__ = ["attach"]
 
@@ -135,12 +139,38 @@ def prefetch(self: DataFlow, num_proc: int = 1, **options: Any) -> PrefetchDataZ
     return PrefetchDataZMQ(self, num_proc, **options)
 
 
+def metrics(self: DataFlow, port: int = 0) -> MetricsServer:
+    """Serve what `stats` says to Prometheus, at ``http://127.0.0.1:PORT/metrics``, to this host.
+
+    In a thread, until the server that is returned is closed or the flow is forgotten: ``with ds,
+    ds.metrics(9100): …``. At ``/stats`` there is the same as JSON.
+
+    Args:
+        port: 0: any that is free; see the server's ``url``.
+
+    Raises:
+        ConfigError: the port cannot be had.
+    """
+    from dataflow.prometheus import MetricsServer, of_stats
+
+    flow = weakref.ref(self)
+
+    def stats() -> dict[str, Any]:
+        if (there := flow()) is None:
+            return {"items": 0, "errors": {}, "worker_restarts": 0, "seconds": {}, "stages": []}
+        return there.stats()
+
+    server = MetricsServer(port, lambda: of_stats(stats()), stats)
+    weakref.finalize(self, server.close)
+    return server
+
+
 def attach(cls: type[DataFlow]) -> None:
     """Give `cls` these methods."""
     steps = (
         *(map_, map_component, filter_, select, augment),
         *(shuffled, repeat, take, fill_up, shard, concat, mix, zip_),
-        *(batch, prefetch, shuffle),
+        *(batch, prefetch, shuffle, metrics),
     )
     for step in steps:
         name = step.__name__.rstrip("_")

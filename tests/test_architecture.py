@@ -17,7 +17,7 @@ ROOT = Path(dataflow.__file__).parent
 # From the bottom up. What stands in one line does not import each other, except where ALLOWED.
 LAYERS = [
     {"version", "chance", "errors", "meter", "randomness", "records", "runtime"},
-    {"failure_log"},
+    {"failure_log", "prometheus"},
     {"node", "stopwatch", "failures", "overrides", "ownership"},
     {"epoch", "utils"},
     {"flow"},

@@ -17,7 +17,6 @@ from itertools import islice, pairwise
 from typing import Any
 
 import cloudpickle
-import numpy as np
 
 from dataflow.adapters.structure import length_of
 from dataflow.epoch import Epoch, Stream
@@ -25,7 +24,7 @@ from dataflow.errors import ConfigError, UnknownLength
 from dataflow.kinds import ProxyDataFlow
 from dataflow.opening import at
 from dataflow.randomness import fresh_seed
-from dataflow.sources.generator import DataFromIterable
+from dataflow.sources.ray_data import from_ray
 from dataflow.stages.order import IndexSource, OrderStage
 from dataflow.utils.extras import missing
 
@@ -65,23 +64,6 @@ def dataset(
             another number of components.
     """
     return ray.data.read_datasource(_Epoch(ds, columns, epoch), **options)
-
-
-def from_ray(dataset: Any, columns: Sequence[str] | None = None) -> DataFromIterable:
-    """The rows of a `ray.data.Dataset`, in its order, which each pass executes anew.
-
-    They are read where the loop is. Arrays are views of Ray's object store, without a copy, and
-    cannot be written into; ``ds.map(copy.deepcopy)`` makes such as can. That the order is the
-    dataset's, and each pass the same, is asked of the dataset (``preserve_order``), for which it is
-    changed.
-
-    Args:
-        dataset: what Ray Data has made.
-        columns: the names of those that make a datapoint, a list; by default it is a dict of all.
-    """
-    if not isinstance(dataset, ray.data.Dataset):
-        raise ConfigError(f"dataset={type(dataset).__name__} is no ray.data.Dataset")
-    return DataFromIterable(_Rows(dataset, columns))
 
 
 class _Epoch(Datasource):  # type: ignore[misc, unused-ignore]
@@ -204,34 +186,3 @@ class _Span(OrderStage, ProxyDataFlow):
 
     def _stream(self, epoch: Epoch) -> Stream:
         return (at(self.ds, epoch, place) for place in range(self._first, self._before))
-
-
-class _Rows:
-    """The rows of a dataset."""
-
-    def __init__(self, dataset: Any, columns: Sequence[str] | None) -> None:
-        self._dataset = dataset
-        self._columns = None if columns is None else list(columns)
-
-    def __len__(self) -> int:
-        return int(self._dataset.count())
-
-    def __iter__(self) -> Iterator[Any]:
-        self._dataset.context.execution_options.preserve_order = True
-        # (`iter_batches` leaves a thread behind where a loop is left early.)
-        bundles = self._dataset.iter_internal_ref_bundles()
-        for reference in (one for bundle in bundles for one in bundle.block_refs):
-            block = BlockAccessor.for_block(ray.get(reference)).to_numpy()
-            names = list(block) if self._columns is None else self._columns
-            if lost := [name for name in names if name not in block]:
-                raise ConfigError(f"columns={names!r}: the dataset has no {lost[0]!r}")
-            rows = zip(*(map(_plain, block[name]) for name in names), strict=True)
-            if self._columns is None:
-                yield from (dict(zip(names, row, strict=True)) for row in rows)
-            else:
-                yield from map(list, rows)
-
-
-def _plain(value: Any) -> Any:
-    """A number as Python has it; an array as it is."""
-    return value.item() if isinstance(value, np.generic) else value

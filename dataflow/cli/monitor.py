@@ -157,37 +157,9 @@ def _left(limit: float | None, begun: float) -> float:
 @contextmanager
 def _metrics(port: int, readings: Callable[[], list[Reading]]) -> Iterator[None]:
     """Serve them to Prometheus on this host, in a thread."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
     from dataflow.cli.readings import metrics
-    from dataflow.errors import ConfigError
+    from dataflow.prometheus import MetricsServer
 
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10
-
-        def do_GET(self) -> None:
-            found = self.path.partition("?")[0] in ("/", "/metrics")
-            body = metrics(readings()).encode() if found else b"metrics are at /metrics\n"
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Not into the live view."""
-
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise ConfigError(f"--prometheus {port}: {error.strerror or error}") from error
-    with server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,))
-        thread.start()
-        where = f"http://127.0.0.1:{server.server_address[1]}/metrics"
-        print(f"metrics at {where}", file=sys.stderr, flush=True)
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with MetricsServer(port, lambda: metrics(readings())) as server:
+        print(f"metrics at {server.url}", file=sys.stderr, flush=True)
+        yield

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dataflow.cli.components import Form
 from dataflow.cli.listen import Source
 from dataflow.cli.rates import Rates
+from dataflow.prometheus import Metric
 
 __all__ = ["Reading", "metrics", "read"]
 
@@ -118,12 +119,8 @@ _METRICS: tuple[tuple[str, str, str, Callable[[Reading], float]], ...] = (
 )
 
 
-def metrics(readings: Iterable[Reading]) -> str:
-    """In Prometheus' text format, version 0.0.4."""
-    found, lines = list(readings), []
+def metrics(readings: Iterable[Reading]) -> Iterator[Metric]:
+    """For `dataflow.prometheus.exposition`."""
+    found = list(readings)
     for name, kind, what, value in _METRICS:
-        lines += [f"# HELP dataflow_{name} {what}", f"# TYPE dataflow_{name} {kind}"]
-        for one in found:
-            url = one.url.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-            lines.append(f'dataflow_{name}{{url="{url}"}} {value(one)}')
-    return "\n".join(lines) + "\n"
+        yield name, kind, what, [({"url": one.url}, value(one)) for one in found]

@@ -20,7 +20,6 @@ import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,8 @@ def code_of(flow: Any) -> list[list[str]]:
 
 def versions_of(flow: Any) -> dict[str, str]:
     """Those of Python, of this package, and of others that the chain's functions are of."""
+    from importlib import metadata  # which is dear
+
     reader = _Reader()
     for one in walk(flow):
         reader.instance(one, _DEPTH)

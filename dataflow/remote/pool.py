@@ -21,7 +21,7 @@ from typing import Any
 from dataflow.codec import wire
 from dataflow.codec.tensor import bad, size_of
 from dataflow.codec.wire import Kind, Message
-from dataflow.engine.messages import Lease
+from dataflow.engine.messages import Failed, Lease
 from dataflow.errors import PeerError
 from dataflow.executor.events import Died, Event, Left, Reported, Started
 from dataflow.remote.forms import Sent, held_of, pack_lease, read_report
@@ -63,14 +63,17 @@ class _Machine:
         link: the connection.
         workers: by (part, number there).
         datapoints: that it has made.
+        failures: of these, the ones that failed.
         bytes: that came from it.
         cpu: seconds of its processors.
     """
 
     link: Link
     since: float
+    versions: dict[str, str] = field(default_factory=dict)
     workers: dict[tuple[int, int], _Worker] = field(default_factory=dict)
     datapoints: int = 0
+    failures: int = 0
     bytes: int = 0
     cpu: float = 0.0
 
@@ -181,14 +184,19 @@ class Pool:
 
     def peers(self) -> list[dict[str, Any]]:
         """The machines, for `stats`."""
+        now = monotonic()
         with self._lock:
             return [
                 {
                     "name": machine.link.name,
+                    "versions": dict(machine.versions),
+                    "heard": now - machine.link.heard,
                     "workers": len(machine.workers),
                     "datapoints": machine.datapoints,
-                    "rate": machine.datapoints / max(1e-9, monotonic() - machine.since),
+                    "failures": machine.failures,
+                    "rate": machine.datapoints / max(1e-9, now - machine.since),
                     "bytes": machine.bytes,
+                    "link": machine.bytes / max(1e-9, now - machine.since),
                     "cpu": machine.cpu,
                     "leases": sum(len(worker.leases) for worker in machine.workers.values()),
                     "outstanding": sum(
@@ -240,7 +248,7 @@ class Pool:
 
     def _join(self, link: Link, fields: dict[str, Any]) -> None:
         self._program.check(link.name, fields)
-        self._machines[link] = _Machine(link, monotonic())
+        self._machines[link] = _Machine(link, monotonic(), dict(fields.get("versions") or {}))
         text = f"{fields['procs']} process{'es'[: 2 * (fields['procs'] != 1)]}"
         logger.info("%s works here with %s", link.name, text)
         for number, part in self._parts.items():
@@ -297,6 +305,9 @@ class Pool:
                     del worker.leases[lease]
         size = sum(memoryview(frame).nbytes for frame in frames)
         machine.datapoints += report.items
+        machine.failures += sum(
+            isinstance(outcome, Failed) for run in report.results for outcome in run.outcomes
+        )
         machine.bytes += size
         machine.cpu += report.cpu
         report.cpu = 0.0  # is not of this machine's processors

@@ -125,9 +125,11 @@ class PrefetchDataRemote(Runner):
         return self._opened().exchange.addresses
 
     def peers(self) -> list[dict[str, Any]]:
-        """A row for each machine: ``name``, its ``workers``, the ``leases`` that they have and the
-        datapoints ``outstanding`` in these; ``datapoints`` and ``bytes`` that came, ``rate`` in
-        datapoints a second since it joined, and seconds of ``cpu`` that they took there.
+        """A row for each machine: ``name`` (host and process), ``versions`` of what it has, its
+        ``workers``, the ``leases`` that they have and the datapoints ``outstanding`` in these;
+        ``heard``, the seconds since it said anything; ``datapoints`` and ``bytes`` that came, and
+        of the former ``failures``; ``rate`` in datapoints and ``link`` in bytes a second since it
+        joined; seconds of ``cpu`` that they took there.
         """
         return [] if self._end is None else self._end.pool.peers()
 
@@ -175,7 +177,9 @@ class PrefetchDataRemote(Runner):
         rows = super()._stage_rows()
         for row in rows:
             row["peers"] = self.peers()
-            row["refused"] = {} if self._end is None else dict(self._end.exchange.refusals)
+            exchange = None if self._end is None else self._end.exchange
+            row["refused"] = {} if exchange is None else dict(exchange.refusals)
+            row["turned_away"] = [] if exchange is None else list(exchange.turned_away)
         return rows
 
     def _opened(self) -> _End:

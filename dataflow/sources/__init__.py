@@ -7,6 +7,7 @@ from dataflow.sources.keyed import KeyedSource
 from dataflow.sources.lists import DataFromList
 from dataflow.sources.mapped import DataFromDataset, from_dataset
 from dataflow.sources.queue import DataFromQueue
+from dataflow.sources.ray_data import from_ray
 from dataflow.sources.table import read_table
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "FakeData",
     "KeyedSource",
     "from_dataset",
+    "from_ray",
     "read_table",
 ]

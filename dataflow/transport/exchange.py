@@ -15,7 +15,7 @@ import os
 import secrets
 import socket as network
 import threading
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -64,6 +64,7 @@ class Exchange:
     Attributes:
         addresses: where it is bound or connected, ports filled in.
         refusals: how often something from outside was turned away, by reason.
+        turned_away: what was said of the last ones.
     """
 
     def __init__(self, options: Options, party: Party) -> None:
@@ -72,6 +73,7 @@ class Exchange:
         self.id = options.id or secrets.token_bytes(16)
         self.name = options.name or f"{network.gethostname()}:{os.getpid()}"
         self.refusals: Counter[str] = Counter()
+        self.turned_away: deque[str] = deque(maxlen=_TOLD)
         self._stopping = False
         self._departed: dict[bytes, Link] = {}
         self._bell = Bell()
@@ -296,6 +298,7 @@ class Exchange:
 
     def _count(self, reason: str, text: str) -> None:
         self.refusals[reason] += 1
+        self.turned_away.append(text)
         if self.refusals[reason] <= _TOLD:
             logger.warning("%s", text)
 

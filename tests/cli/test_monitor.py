@@ -29,6 +29,7 @@ from dataflow.cli.gauges import gauges, sparkline
 from dataflow.cli.main import main
 from dataflow.cli.rates import Rates
 from dataflow.cli.readings import Reading, metrics
+from dataflow.prometheus import exposition
 from dataflow.remote import Sender
 
 Send: TypeAlias = "Callable[..., None]"
@@ -96,7 +97,8 @@ def test_sparklines() -> None:
 
 
 def test_metrics_are_in_prometheus_text_format() -> None:
-    text = metrics([reading(url='ipc://a"b\\c'), reading(url="zsub://h:2", refused=3)])
+    readings = [reading(url='ipc://a"b\\c'), reading(url="zsub://h:2", refused=3)]
+    text = exposition(metrics(readings))
     assert r'dataflow_batches_total{url="ipc://a\"b\\c"} 30' in text.splitlines()
     assert 'dataflow_refused_total{url="zsub://h:2"} 3' in text.splitlines()
     sample = r'dataflow_\w+\{url="(\\.|[^"\\])*"\} [-+0-9.e]+'

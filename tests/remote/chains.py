@@ -48,6 +48,15 @@ def bulky() -> Any:
     return source.map(lambda dp: [dp[0], np.full(20_000_000, dp[0], np.uint8)])
 
 
+def one_fails() -> Any:
+    def work(dp: Any) -> Any:
+        if dp[0] == 7:
+            raise ValueError("seven")
+        return [dp[0]]
+
+    return numbers(30).map(work)
+
+
 def one_is_fatal() -> Any:
     def work(dp: Any) -> Any:
         if dp[0] == 77:

@@ -219,6 +219,20 @@ def test_another_version_of_the_code(
         assert "runs other code; not the same here and there: work" in caplog.text
 
 
+def test_what_the_trainer_sees(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    """Of each machine, and of who was turned away and why."""
+    with pool(chains.one_fails(), on_error="skip") as ds:
+        work("one_fails", ds.addresses[0])
+        refused = work("batches", ds.addresses[0])
+        assert len(list(ds)) == 29
+        assert refused.wait(patient(20)) != 0
+        (row,) = (row for row in ds.stats()["stages"] if row["kind"] == "runner")
+        (peer,) = row["peers"]
+        assert peer["failures"] == 1 and peer["datapoints"] == 30 and peer["link"] > 0
+        assert peer["versions"]["dataflow"] == df.__version__ and 0 <= peer["heard"] < patient(10)
+        assert row["refused"] == {"chain": 1} and "another one" in row["turned_away"][0]
+
+
 def test_other_versions_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
     """Once."""
     program = Program.of(chains.random(), lenient=False)
