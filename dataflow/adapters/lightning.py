@@ -61,6 +61,7 @@ class Batches:
         self._trained = 0  # batches of the pass
         self._reached: dict[str, Any] | None = None
         self._told = False
+        self._loaded = False
 
     @property
     def ds(self) -> DataFlow:
@@ -78,12 +79,16 @@ class Batches:
         self._begun = self._state()
         self._handed.clear()
         self._trained = 0
-        return self._pass()
+        whole, self._loaded = not self._loaded, False
+        return self._pass(whole)
 
-    def _pass(self) -> Iterator[Any]:
+    def _pass(self, whole: bool) -> Iterator[Any]:
+        said, number = self._dataset.said() if whole else None, 0
         for batch in self.ds:
             self._handed.append(self._state())
+            number += 1
             yield tensors(batch)
+        self._dataset.tell(said, number)
 
     def trained(self, *, last: bool) -> None:
         """The training has had one batch more.
@@ -122,6 +127,7 @@ class Batches:
         if not state:
             return
         self.ds.load_state_dict(state)
+        self._loaded = True
         self._handed.clear()
         self._reached = dict(state)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -139,5 +140,6 @@ def bytes_of(outcome: Any) -> int:
     size = 0
     for part in parts:
         if isinstance(part, np.ndarray) or is_tensor(part):  # others may call anything `nbytes`
-            size += part.nbytes
+            with suppress(RuntimeError):  # a sparse tensor does not know
+                size += part.nbytes
     return max(1, size)

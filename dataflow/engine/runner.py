@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Generator
 from functools import cache
 from typing import Any
@@ -50,6 +51,7 @@ class Runner(ProxyDataFlow):
         above = getattr(ds, "_policy", None) if on_error is None else None
         self._policy = above or ErrorPolicy(on_error or "raise")
         self._executors: dict[Any, Executor] = {}
+        self._home = os.getpid()  # whose they are
         self._gauges: Gauges = {}
         self._versions: dict[Any, Any] = {}  # of what the workers run
 
@@ -184,6 +186,8 @@ class Runner(ProxyDataFlow):
     ) -> Generator[Deliveries, None, None]:
         """Every task with its outcome, from workers; see `drive`."""
         key = fragment.key(epoch)
+        if self._home != os.getpid():  # after a fork: the workers are the parent's, and answer it
+            self._home, self._executors = os.getpid(), {}
         executor = self._executors.get(key)
         version = self._version(fragment)
         changed = version != self._versions.get(key, version)

@@ -253,6 +253,24 @@ def test_a_flow_without_a_state(tmp_path: Any, caplog: pytest.LogCaptureFixture)
     assert len(trained(tmp_path, Own(), ckpt_path=path).seen) == EPOCHS * STEPS - 3
 
 
+def test_a_pass_that_is_shorter_than_it_said_is_told_of(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lightning leaves out the validation then, without a word."""
+
+    def some() -> df.DataFlow:
+        flow = df.DataFromList([[i] for i in range(2 * STEPS)], shuffle=True)
+        return flow.map(lambda dp: None if dp[0] % 5 == 3 else noisy(dp)).batch(2).seed(7)
+
+    path = str(tmp_path / "stopped.ckpt")
+    trained(tmp_path, some(), StopAt(2, "on_train_batch_end", path), max_epochs=1)
+    assert "len() of the dataset" not in caplog.text
+    trained(tmp_path, some(), max_epochs=1)
+    assert caplog.text.count("len() of the dataset is 5, and there were 4 datapoints") == 1
+    trained(tmp_path, known(), ckpt_path=None, max_epochs=2)
+    assert caplog.text.count("len() of the dataset") == 1
+
+
 def test_several_for_validation_and_other_stages(tmp_path: Any) -> None:
     module = DataModule(known(), [known(), unknown()], known(), known())
     model = Model()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,42 @@ def test_keras_goes_on_after_an_epoch(length: str, stop: int | None, tmp_path: A
     plain = df.DataFromList([[i] for i in range(12)], shuffle=True).seed(3)
     kept = 12 if length == "known" else 9
     assert whole == [n for _ in range(4) for (n,) in plain if n < kept]
+
+
+def test_keras_and_epochs_that_are_not_the_flows(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are refused, as the place could not be kept; `FixedSizeData` makes them the flow's."""
+    keras = library("keras")
+    from dataflow.adapters.keras import KeepPlace
+
+    def trained(epochs: int, steps: int | None, made: Any = lambda ds: ds) -> list[float]:
+        seen: list[float] = []
+        ds = df.DataFromList([[np.float32([i]), np.float32(i)] for i in range(12)], shuffle=True)
+        ds = made(ds.seed(1).batch(2))
+        place = KeepPlace(ds, tmp_path / "place.json")
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", run_eagerly=True)
+        step = model.train_step
+        model.train_step = lambda data: (seen.extend(data[1].numpy().tolist()), step(data))[1]
+        options = {} if steps is None else {"steps_per_epoch": steps}
+        more = {"initial_epoch": place.epoch, "epochs": epochs, "callbacks": [place], "verbose": 0}
+        data = dataset(ds, length=None if steps else "exact")
+        model.fit(data.repeat() if steps == 6 else data, **options, **more)
+        return seen
+
+    with pytest.raises(df.ConfigError, match=r"steps_per_epoch=2, .* has 6 .*FixedSizeData"):
+        trained(2, 2)
+    with pytest.raises(df.ConfigError, match=r"leave out dataset\(ds\)\.repeat\(\)"):
+        trained(2, 6)
+    trained(1, 2, lambda ds: ds.filter(lambda dp: True))
+    assert "how many batches an epoch of the flow has is not known" in caplog.text
+    for path in tmp_path.iterdir():
+        path.unlink()
+    parts = [trained(epochs, None, lambda ds: df.FixedSizeData(ds, 4)) for epochs in (1, 2, 3)]
+    (tmp_path / "place.json").unlink()
+    assert [*chain.from_iterable(parts)] == trained(3, None, lambda ds: df.FixedSizeData(ds, 4))
+    assert len(set(map(len, parts))) == 1 and sorted(parts[0] + parts[1][:4]) == list(range(12))
 
 
 RANKS = """

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import random
+import re
 import signal
+import threading
 from collections import namedtuple
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
+from forked import exit_status_of
 from optional import library
 
 import dataflow as df
@@ -167,8 +172,10 @@ def test_random_numbers_are_alike_on_any_number_of_workers() -> None:
 
 
 @pytest.mark.parametrize("generator", [False, True])
-@pytest.mark.parametrize(("at", "workers"), [(0, 0), (1, 0), (4, 0), (4, 1), (6, 0)])
-def test_going_on_in_the_middle_of_a_pass(generator: bool, at: int, workers: int) -> None:
+@pytest.mark.parametrize(("at", "workers"), [(0, 0), (1, 0), (4, 0), (4, 1), (6, 0), (7, 0)])
+def test_going_on_with_a_state(generator: bool, at: int, workers: int) -> None:
+    """Of before a pass, in it, with its last batch, and after it; and the passes that follow."""
+
     def made(count: int) -> Any:
         torch.manual_seed(3)
         own = torch.Generator().manual_seed(8) if generator else None
@@ -182,15 +189,14 @@ def test_going_on_in_the_middle_of_a_pass(generator: bool, at: int, workers: int
     stream, batches = iter(whole), []
     batches += told(islice(stream, at))
     state = json.loads(json.dumps(whole.state_dict()))
-    rest = told(stream)
+    rest = [*([] if at == 7 else [told(stream)]), told(whole), told(whole)]
+    assert len(rest[-1]) == 6 and rest[-1] != rest[-2]
     again = made(workers)
     again.load_state_dict(state)
     assert again.state_dict() == state
-    found = told(again)
-    # Before the first batch the pass has not begun.
-    assert found == rest if at else len(found) == 6
-    if generator and at:
-        assert told(again) == told(whole)
+    torch.rand(3)  # what else a program draws before it goes on
+    assert [told(again) for _ in rest] == rest
+    again.close()
 
 
 def test_what_is_no_state() -> None:
@@ -233,6 +239,99 @@ def test_errors_come_as_they_are(workers: int) -> None:
     for _ in range(2):
         with pytest.raises(KeyError, match="no 0"):
             next(iter(loader))
+
+
+class OneFails(Squares):
+    def __init__(self, how: str) -> None:
+        super().__init__("int", 12)
+        self.how = how
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 5 and self.how == "kills":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == 5:
+            raise StopIteration if self.how == "stops" else KeyError("five")
+        return index
+
+
+@pytest.mark.parametrize(
+    ("how", "workers", "kind", "said"),
+    [
+        ("raises", 0, KeyError, "five"),
+        ("raises", 2, KeyError, "five"),
+        ("stops", 0, RuntimeError, "the data set's item .4, 5. raised StopIteration"),
+        ("stops", 1, RuntimeError, "the data set's item .4, 5. raised StopIteration"),
+        ("kills", 1, df.PoisonedDatapoint, r"batch 2, of the data set's items \[4, 5\]: .*kills"),
+    ],
+)
+def test_after_an_error_it_goes_on(how: str, workers: int, kind: Any, said: str) -> None:
+    loader = DataLoader(OneFails(how), 2, num_workers=workers)
+    for _ in range(2):
+        batches, found = iter(loader), []
+        while True:
+            try:
+                found.append(next(batches).tolist())
+            except StopIteration:
+                break
+            except kind as error:
+                assert re.search(said, str(error))
+                found.append("failed")
+        assert found == [[0, 1], [2, 3], "failed", [6, 7], [8, 9], [10, 11]]
+    loader.close()
+
+
+class Sparse(Squares):
+    def __getitem__(self, index: int) -> Any:
+        return torch.eye(3).to_sparse() * index
+
+
+def test_sparse_tensors() -> None:
+    loader = DataLoader(Sparse("", 4), None, num_workers=1)
+    assert [int(one.to_dense()[0, 0]) for one in loader] == [0, 1, 2, 3]
+    loader.close()
+
+
+class Locked(Squares):
+    def __init__(self) -> None:
+        super().__init__("int", 4)
+        self.lock = threading.Lock()
+
+
+def test_what_cannot_go_to_workers_is_told_in_a_data_sets_words() -> None:
+    with pytest.raises(TypeError, match=r"because of Locked\.lock.* num_workers=0") as caught:
+        list(DataLoader(Locked(), num_workers=1))
+    assert "MapData" not in str(caught.value) and "reset_state" not in str(caught.value)
+    assert len(list(DataLoader(Locked()))) == 4
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_copies_and_forks_have_workers_of_their_own(workers: int) -> None:
+    loader = DataLoader(Squares("int", 6), 3, num_workers=workers)
+    expected = [[0, 1, 4], [9, 16, 25]]
+
+    def numbers(one: Any) -> Any:
+        return [batch.tolist() for batch in one]
+
+    assert numbers(loader) == expected
+    copies = [copy.copy(loader), copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))]
+    status = exit_status_of(lambda: 0 if numbers(loader) == expected else 1)
+    assert status == 0 and numbers(loader) == expected
+    begun = iter(copies[0])
+    next(begun)
+    loader.close()
+    assert numbers(begun) == expected[1:]
+    for one in copies:
+        assert numbers(one) == expected
+        one.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_arguments_may_be_changed_between_passes(workers: int) -> None:
+    loader = DataLoader(Squares("int", 4), 2, num_workers=workers)
+    list(loader)
+    loader.collate_fn = sum
+    assert [int(one) for one in loader] == [1, 13]
+    loader.close()
 
 
 def test_iterable_data_sets_are_left_to_pytorch() -> None:

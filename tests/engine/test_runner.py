@@ -604,3 +604,20 @@ def test_a_forked_child_leaves_the_workers_alone() -> None:
         assert exit_status_of(forget) == 0
         assert len(list(iterator)) == 199
         assert ds.stats()["worker_restarts"] == 0
+
+
+@pytest.mark.parametrize("name", ["threads", "processes"])
+def test_a_forked_child_has_workers_of_its_own(name: str) -> None:
+    """Where the parent's were at work already; and those go on."""
+    chain = df.DataFromList([[i] for i in range(40)], shuffle=False).map(lambda dp: dp)
+    with RUNNERS[name](chain).batch(4) as ds:
+        expected = sorted(int(n) for (batch,) in ds for n in batch)
+
+        def iterate() -> int:
+            found = sorted(int(n) for (batch,) in ds for n in batch)
+            ds.close()
+            return 0 if found == expected else 1
+
+        assert exit_status_of(iterate) == 0
+        assert sorted(int(n) for (batch,) in ds for n in batch) == expected
+        assert ds.stats()["worker_restarts"] == 0

@@ -67,11 +67,18 @@ class IterableDataset(data.IterableDataset[Any]):
     def _pass(self) -> Iterator[Any]:
         """A pass, which begins when its first datapoint is asked for: some open one, and look."""
         whole, self._loaded = not self._loaded, False
-        said = length_of(self.ds) if whole and self.length == "exact" else None
-        number = 0
+        said, number = self.said() if whole else None, 0
         for datapoint in self.ds:
             number += 1
             yield tensors(datapoint)
+        self.tell(said, number)
+
+    def said(self) -> int | None:
+        """The datapoints that a pass is to have, where that was found out and not given."""
+        return length_of(self.ds) if self.length == "exact" else None
+
+    def tell(self, said: int | None, number: int) -> None:
+        """Warn where a pass had fewer than it was to have."""
         if said is not None and number < said:
             logger.warning(
                 "len() of the dataset is %d, and there were %d datapoints, since stages dropped "

@@ -16,7 +16,7 @@ from torch.utils.data import _utils
 from dataflow.adapters.structure import each_leaf
 from dataflow.engine.process import this_worker
 from dataflow.engine.runners import PrefetchDataZMQ
-from dataflow.errors import StateError, WorkerError
+from dataflow.errors import PoisonedDatapoint, StateError, WorkerError
 from dataflow.flow import DataFlow
 from dataflow.sources.generator import DataFromGenerator
 from dataflow.stages.map import MapData
@@ -40,6 +40,7 @@ class DataLoader(data.DataLoader[Any]):
       from `generator`, or PyTorch's own, as there) and the batch's number: the same on any number
       of workers, none included.
     - A worker that dies is replaced, and its batches are loaded once more.
+    - After an error in the data set the next ``next()`` goes on with the batch after it.
     - `state_dict` and `load_state_dict` go on in the middle of a pass, without loading anything
       twice.
     - ``timeout`` is for each batch in its worker, which is replaced and tries once more.
@@ -99,7 +100,7 @@ class DataLoader(data.DataLoader[Any]):
         # Of batches, as PyTorch; items one by one are so small that it is leases that cost.
         each = 2 if self._auto_collation else _ITEMS_AHEAD
         self._ahead = max(1, each if prefetch_factor is None else prefetch_factor) * num_workers
-        self._kept: tuple[DataFlow, _Tasks] | None = None
+        self._kept: _Made | None = None
         self._using: _Place | None = None  # the pass that has that
         self._current: _Place | None = None  # the pass that was begun last
         self._resumed: _Place | None = None
@@ -107,37 +108,36 @@ class DataLoader(data.DataLoader[Any]):
     def __iter__(self) -> Any:
         if isinstance(self.dataset, data.IterableDataset):
             return super().__iter__()
-        return self._pass()
+        return _Batches(self._pass())
 
     def _pass(self) -> Iterator[Any]:
         place, tasks = self._begin()
         self._current = place
         # Workers are kept, since new processes take a second; what changed goes to them anew.
+        if self._kept is not None and self._kept.home != os.getpid():  # after a fork
+            self._kept = self._using = None
         apart = self._using is not None and not self.persistent_workers
         if apart or self._kept is None:
             made = self._made()
             self._kept = self._kept if apart else made
         else:
             made = self._kept
-        flow, source = made
-        source.tasks = tasks
+        made.source.tasks = tasks
+        made.fetch.take(self)
         if not apart:
             self._using = place
         pinned = self.pin_memory and torch.cuda.is_available()
         try:
-            for (batch,) in flow if tasks is not None else ():
+            for (batch,) in made.flow if tasks is not None else ():
                 place.delivered += 1
                 yield _pinned(batch) if pinned else batch
             if self._current is place:
                 self._current = None
-        except WorkerError as error:
-            if not isinstance(cause := error.__cause__, Exception):
-                raise
-            error.__cause__ = None
-            raise cause from error  # as PyTorch does: the data set's own, and where it was
+        except TypeError as error:
+            raise _explained(error) from error
         finally:
             if apart:
-                flow.close()
+                made.flow.close()
             elif self._using is place:
                 self._using = None
 
@@ -152,21 +152,15 @@ class DataLoader(data.DataLoader[Any]):
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=self.generator))
         numbered = zip(count(), iter(self._index_sampler), strict=False)
         first = list(islice(numbered, place.delivered, place.delivered + 1))
-        if resumed is not None and self.generator is None:
-            generator.set_state(before)  # whoever else draws from it goes on
+        if place.now is not None:
+            generator.set_state(place.now)  # whoever else draws from it goes on, too
+            place.now = None
         if not first:
             return place, None
         return place, ([number, seed, index] for number, index in chain(first, numbered))
 
-    def _made(self) -> tuple[DataFlow, _Tasks]:
-        source = _Tasks()
-        fetch = _Fetch(
-            self.dataset,
-            self.collate_fn,
-            self._auto_collation,
-            self.worker_init_fn,
-            self.num_workers,
-        )
+    def _made(self) -> _Made:
+        source, fetch = _Tasks(), _Fetch(self)
         made: DataFlow = MapData(source, fetch)
         if self.num_workers:
             made = PrefetchDataZMQ(
@@ -174,9 +168,10 @@ class DataLoader(data.DataLoader[Any]):
                 self.num_workers,
                 self._ahead,
                 ordered=self.in_order,
+                on_error=_Failed,
                 task_timeout=self.timeout or None,
             )
-        return made, source
+        return _Made(made, source, fetch, os.getpid())
 
     def state_dict(self) -> dict[str, Any]:
         """Where the pass is: numbers and text.
@@ -184,11 +179,15 @@ class DataLoader(data.DataLoader[Any]):
         The sampler is asked for its indices anew; one that draws from elsewhere than this loader's
         generator, or has an epoch of its own, is the caller's to set.
         """
-        place = self._resumed or self._current
-        if place is None:
-            return {"loader": 1, "begun": None, "delivered": 0}
-        begun = bytes(place.begun.tolist()).hex()
-        return {"loader": 1, "begun": begun, "delivered": place.delivered}
+        generator = torch.default_generator if self.generator is None else self.generator
+        place = self._resumed or self._current or _Place(generator.get_state(), 0)
+        state = {"loader": 1, "begun": _as_text(place.begun), "delivered": place.delivered}
+        if self.generator is None and place is self._current:
+            # What the program goes on to draw from PyTorch's own generator is later passes' seed.
+            state["now"] = _as_text(generator.get_state())
+        elif place.now is not None:
+            state["now"] = _as_text(place.now)
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there: the next pass delivers what was left of that one.
@@ -199,18 +198,38 @@ class DataLoader(data.DataLoader[Any]):
         if state.get("loader") != 1:
             raise StateError(f"this is no state of a DataLoader: {str(state)[:100]}")
         if state["begun"] is not None:
-            begun = torch.tensor(list(bytes.fromhex(state["begun"])), dtype=torch.uint8)
-            self._resumed = _Place(begun, int(state["delivered"]))
+            now = None if state.get("now") is None else _as_state(state["now"])
+            self._resumed = _Place(_as_state(state["begun"]), int(state["delivered"]), now)
 
     def close(self) -> None:
         """End the workers, which otherwise end with the loader."""
         kept, self._kept = self._kept, None
-        if kept is not None:
-            kept[0].close()
+        if kept is not None and kept.home == os.getpid():
+            kept.flow.close()
 
     def __del__(self) -> None:
         if getattr(self, "_kept", None) is not None:
             self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has workers and passes of its own."""
+        return {**vars(self), "_kept": None, "_using": None, "_current": None}
+
+
+class _Batches:
+    """A pass, which goes on after an error."""
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> _Batches:
+        return self
+
+    def __next__(self) -> Any:
+        batch = next(self._batches)
+        if type(batch) is _Failed:
+            batch.raise_()
+        return batch
 
 
 @dataclass
@@ -220,10 +239,79 @@ class _Place:
     Attributes:
         begun: the generator's state as the pass began.
         delivered: batches of it.
+        now: that of PyTorch's own generator later, to be brought back with the pass.
     """
 
     begun: torch.Tensor
     delivered: int
+    now: torch.Tensor | None = None
+
+
+def _as_text(state: torch.Tensor) -> str:
+    return bytes(state.tolist()).hex()
+
+
+def _as_state(text: str) -> torch.Tensor:
+    return torch.tensor(list(bytes.fromhex(text)), dtype=torch.uint8)
+
+
+class _Failed:
+    """In the place of a batch: it could not be made.
+
+    Args:
+        error: why.
+        task: what `_Fetch` was to do.
+    """
+
+    def __init__(self, error: BaseException, task: Any) -> None:
+        self._error = error
+        self._number, _, self._index = task
+
+    def __iter__(self) -> Iterator[Any]:
+        """The components of the datapoint that this stands for."""
+        yield self
+
+    def raise_(self) -> None:
+        """As PyTorch does: the data set's own error, and where it was."""
+        error = self._error
+        if isinstance(error, WorkerError) and isinstance(cause := error.__cause__, Exception):
+            error.__cause__ = None
+            raise cause from error
+        if isinstance(error, PoisonedDatapoint):
+            what = f"the loader's batch {self._number}, of the data set's items {self._index}"
+            raise PoisonedDatapoint(f"{what}: {error}", reason=error.reason) from error
+        raise error
+
+
+def _explained(error: TypeError) -> TypeError:
+    """What cannot go to workers, in the words of somebody who wrote a data set."""
+    _, found, rest = str(error).partition(" cannot be sent to a worker process")
+    if not found:
+        return error
+    what, _, _ = rest.partition(". Open files, locks and connections")
+    return TypeError(
+        f"the data set cannot be sent to worker processes{what}. Workers are new processes, not "
+        "forked ones: open files, locks and connections where they are first used (as "
+        "`if self._file is None: self._file = …` in __getitem__), or leave them out in "
+        "__getstate__; or num_workers=0"
+    )
+
+
+@dataclass
+class _Made:
+    """What loads the batches.
+
+    Attributes:
+        flow: delivers them.
+        source: what is to be loaded.
+        fetch: how.
+        home: the process that made it, whose workers they are.
+    """
+
+    flow: DataFlow
+    source: _Tasks
+    fetch: _Fetch
+    home: int
 
 
 class _Tasks(DataFromGenerator):
@@ -243,28 +331,32 @@ def _pinned(batch: Any) -> Any:
 class _Fetch:
     """Makes a batch of a pass from ``[its number, the pass's seed, an index or several]``."""
 
-    def __init__(
-        self,
-        dataset: Any,
-        collate: Callable[[Any], Any],
-        several: bool,
-        init: Callable[[int], None] | None,
-        workers: int,
-    ) -> None:
-        self._dataset = dataset
-        self._collate = collate
-        self._several = several
-        self._init = init
-        self._workers = workers
+    def __init__(self, loader: DataLoader) -> None:
+        self.take(loader)
         self._home = os.getpid()
         self._settled: int | None = None  # the process in which `init` was called
 
-    def __call__(self, task: list[Any]) -> list[Any]:
+    def take(self, loader: DataLoader) -> None:
+        """What may have been changed since the last pass."""
+        self._dataset = loader.dataset
+        self._collate = loader.collate_fn
+        self._several = loader._auto_collation
+        self._init = loader.worker_init_fn
+        self._workers = loader.num_workers
+
+    def __call__(self, task: list[Any]) -> Any:
         number, seed, index = task
         if self._settled != os.getpid():
             self._settle(seed)
-        with begun_anew((seed + (number + 1) * _ODD) & _WORD, self._home):
-            return [self._made(index)]
+        try:
+            with begun_anew((seed + (number + 1) * _ODD) & _WORD, self._home):
+                return [self._made(index)]
+        except Exception as error:
+            if isinstance(error, StopIteration):  # which would end the pass without a word
+                error = RuntimeError(f"the data set's item {index} raised StopIteration")
+            if self._workers:
+                raise error
+            return _Failed(error, task)
 
     def _made(self, index: Any) -> Any:
         dataset = self._dataset
