@@ -109,7 +109,7 @@ def work(flow: Any, args: argparse.Namespace) -> int:
         stack.callback(host.close)
         stack.callback(exchange.stop)
         exchange.start()
-        missing, notice = 0.0, Notice("trainer", exchange.addresses)
+        missing, notice = 0.0, Notice("trainer", exchange.addresses, connects=True)
         while not host.ended.wait(0.2):
             missing = 0.0 if host.trainers else missing + 0.2
             notice(missing)

@@ -39,6 +39,7 @@ class Inbox:
         limit: bytes of a message, at most.
         window: bytes that each sender may be ahead of the loop.
         senders: a pass needs the ends of so many.
+        alone: there is one, and nobody takes its place where it fails.
         timeout: seconds without a sign of life after which a sender is gone.
         endless: ends of epochs do not matter.
         connects: senders have the addresses; otherwise this side has.
@@ -59,6 +60,7 @@ class Inbox:
         limit: int,
         window: int,
         senders: int,
+        alone: bool,
         timeout: float,
         endless: bool,
         connects: bool,
@@ -66,6 +68,7 @@ class Inbox:
         self._limit = limit
         self._window = window
         self._senders = senders
+        self._alone = alone
         self._timeout = timeout
         self._endless = endless
         self._connects = connects
@@ -78,6 +81,7 @@ class Inbox:
         self._ended = 0  # senders that came to an end in this pass
         self._finished = 0  # those that left at their end before
         self._failure: BaseException | None = None
+        self._deserted: PeerError | None = None  # the loop still gets what came before
         self._hand: Run | None = None  # the loop has it
         self._restored = False
         self.wake: Callable[[], None] = lambda: None
@@ -114,6 +118,9 @@ class Inbox:
                         return run
                 elif self._over(monotonic()):
                     return None
+                elif self._deserted is not None:
+                    error, self._deserted = self._deserted, None
+                    raise error
                 else:
                     self._changed.wait(1.0)
                     linked = any(stream.link is not None for stream in self._streams.values())
@@ -415,7 +422,13 @@ class Inbox:
         with self._lock:
             stream.closed, stream.complete = True, fields["complete"]
             stream.link, stream.told = None, True
-            if not stream.complete:
+            if not stream.complete and self._alone:
+                self._deserted = PeerError(
+                    f"sender {stream.name} has failed ({fields['reason']}) after "
+                    f"{stream.datapoints} datapoints, in its epoch {stream.epoch}, and there is no "
+                    "other (senders=1)"
+                )
+            elif not stream.complete:
                 self._warn(stream, f"has left ({fields['reason']})")
             elif not (stream.ended or stream.runs):  # its last epoch was that of the pass before
                 self._drop([stream])

@@ -192,10 +192,19 @@ class Outbox:
             self._wait_until(lambda: not self._waiting and not self._kept())
             self._goodbye = ("finished", True)
 
-    def leave(self, reason: str) -> None:
-        """What receivers are told as the reason when the sender leaves before its end."""
+    def leave(self, reason: str, patience: float = 0.0) -> None:
+        """What receivers are told as the reason when the sender leaves before its end.
+
+        Args:
+            reason: that.
+            patience: seconds for which a receiver is waited for that can be told.
+        """
         with self._lock:
             self._goodbye = (reason, False)
+            streams = self._streams
+            self._changed.wait_for(
+                lambda: any(stream.link is not None for stream in streams.values()), patience
+            )
 
     def peers(self) -> list[dict[str, Any]]:
         """The receivers, for `stats`."""

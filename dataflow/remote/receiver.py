@@ -51,6 +51,8 @@ class Receiver(DataFlow):
         address: one or several of ``tcp://HOST:PORT`` and ``ipc://PATH``.
         bind: the addresses are this side's own, and senders connect. A port may be ``*``.
         senders: how many at least; by default one, or one an address where this side connects.
+            Where one fails, another one may take its place, and is waited for; where it is said
+            that there is 1, that is an error instead.
         window: bytes that each sender may be ahead of the loop, at least one message.
         keys: folder of keys (see `dataflow.transport.keys`): connections are encrypted, and only
             allowed keys get in.
@@ -92,6 +94,7 @@ class Receiver(DataFlow):
             max_message_bytes=max_message_bytes,
             max_peers=max_peers,
         )
+        self._alone = senders == 1
         self._senders = senders or (1 if bind else len(self._options.addresses))
         self._ahead = int(window)  # by another name than the argument's: no part of a state
         for name, value in (("senders", self._senders), ("window", self._ahead)):
@@ -180,7 +183,7 @@ class Receiver(DataFlow):
             return self._end
 
     def _made(self, saved: Mapping[str, Any] | None = None) -> _End:
-        end = _End(self._options, self._ahead, self._senders, self._endless, saved)
+        end = _End(self._options, self._ahead, self._senders, self._alone, self._endless, saved)
         self._finalizer = weakref.finalize(self, end.exchange.stop)
         return end
 
@@ -196,6 +199,7 @@ class _End:
         options: Options,
         window: int,
         senders: int,
+        alone: bool,
         endless: bool,
         saved: Mapping[str, Any] | None = None,
     ) -> None:
@@ -208,6 +212,7 @@ class _End:
             limit=options.limit,
             window=window,
             senders=senders,
+            alone=alone,
             timeout=options.timeout,
             endless=endless,
             connects=not options.bind,
@@ -220,7 +225,12 @@ class _End:
         # Senders know the port: it stays the same.
         self.options = replace(options, addresses=self.exchange.addresses, id=None)
         self.inbox.wake = self.exchange.wake
-        self.inbox.on_wait = Notice("sender", self.exchange.addresses)
+        self.inbox.on_wait = Notice(
+            "sender",
+            self.exchange.addresses,
+            connects=not options.bind,
+            more=self.exchange.puzzle,
+        )
         self.exchange.start()
 
 

@@ -214,5 +214,5 @@ class _End:
         self.pool = Pool(program, options.limit, self.numbers)
         self.exchange = Exchange(options, self.pool)
         self.pool.wake = self.exchange.wake
-        self.notice = Notice("worker", self.exchange.addresses)
+        self.notice = Notice("worker", self.exchange.addresses, more=self.exchange.puzzle)
         self.exchange.start()

@@ -10,13 +10,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from dataflow.errors import ConfigError
+from dataflow.errors import ConfigError, DataFlowTerminated, PeerError
 from dataflow.node import is_flow, reset
 from dataflow.ownership import own
 from dataflow.remote.places import GoBack, load, place_of
-from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
+from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of, printable
 
 __all__ = ["Sender", "closable", "send"]
+
+_PATIENCE = 2.0  # seconds for a receiver that is to be told of a failure
 
 
 def send(
@@ -131,7 +133,8 @@ class Sender:
         )
         self._exchange = Exchange(options, self._outbox)
         self._outbox.wake = self._exchange.wake
-        self._outbox.on_wait = Notice("receiver", self._exchange.addresses)
+        where, puzzle = self._exchange.addresses, self._exchange.puzzle
+        self._outbox.on_wait = Notice("receiver", where, connects=not bind, more=puzzle)
         self._begun = monotonic()
         self._copy = copy
         self._exchange.start()
@@ -168,7 +171,8 @@ class Sender:
             outbox.leave("interrupted")
             raise
         except BaseException as error:
-            outbox.leave(type(error).__name__)
+            ours = isinstance(error, (PeerError, DataFlowTerminated))  # there is nobody to be told
+            outbox.leave(printable(f"{type(error).__name__}: {error}"), 0 if ours else _PATIENCE)
             raise
 
     def _send(self, ds: Iterable[Any], epochs: int | None, first: int) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 
 from dataflow.errors import ConfigError
-from dataflow.transport.addresses import check_addresses, is_local
+from dataflow.transport.addresses import check_addresses, is_local, trouble
 from dataflow.transport.keys import load_keys, read_public
 from dataflow.transport.options import Options
 
-__all__ = ["MESSAGE_BYTES", "POOL_BYTES", "Notice", "options_of"]
+__all__ = ["MESSAGE_BYTES", "POOL_BYTES", "Notice", "options_of", "printable"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,20 +72,37 @@ def options_of(
     )
 
 
+def printable(text: str) -> str:
+    """What another machine may log: a line of at most 900 characters."""
+    line = " ".join(text.split())[:900]
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+
+
 class Notice:
     """Tells now and then that nobody is at the other end.
 
     Args:
         whom: who is waited for.
         addresses: where.
+        connects: they are others'; what is wrong with them is looked at, and told as well.
+        more: what else is known.
     """
 
     _patience = 5.0  # seconds before it is told
     _pause = 60.0  # before it is told again
     _gap = 3.0  # seconds between two calls after which it was this process that stood still
 
-    def __init__(self, whom: str, addresses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        whom: str,
+        addresses: Sequence[str],
+        *,
+        connects: bool = False,
+        more: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._text = f"waiting for a {whom} at {', '.join(addresses)}"
+        self._looked_at = tuple(addresses) if connects else ()
+        self._more = more
         self._next = 0.0
         self._called = 0.0
         self._before = 0.0  # seconds that do not count
@@ -97,4 +115,11 @@ class Notice:
         self._called, self._before = now, min(self._before, seconds)
         if seconds - self._before > self._patience and now > self._next:
             self._next = now + self._pause
-            logger.warning("%s", self._text)
+            if self._looked_at:  # which takes a while
+                threading.Thread(target=self._look, name="dataflow-notice", daemon=True).start()
+            else:
+                logger.warning("%s", "; ".join(filter(None, [self._text, self._more()])))
+
+    def _look(self) -> None:
+        found = [f"{address}: {why}" for address in self._looked_at if (why := trouble(address))]
+        logger.warning("%s", "; ".join([self._text, *found]))

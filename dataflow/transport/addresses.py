@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import socket
 from collections.abc import Sequence
 
 from dataflow.errors import ConfigError
 
-__all__ = ["check_addresses", "is_local"]
+__all__ = ["check_addresses", "is_local", "trouble"]
 
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:/\[\]]+):(\d{1,5}|\*)")
 
@@ -53,3 +55,45 @@ def is_local(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def trouble(address: str, patience: float = 1.0) -> str | None:
+    """Why nobody answers at an address of others, for a person; None: nothing is known against it.
+
+    Args:
+        address: that.
+        patience: seconds for each step.
+    """
+    match = _TCP.fullmatch(address)
+    if match is None:
+        path = address.removeprefix("ipc://")
+        return None if os.path.exists(path) or path.startswith("@") else "there is no such file"
+    host, port = match[1].strip("[]"), int(match[2])
+    try:
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return f"the name {host!r} cannot be resolved ({error.strerror or error})"
+    try:
+        with socket.create_connection((host, port), patience) as connection:
+            return _no_zeromq(connection)
+    except TimeoutError:
+        return "no answer: a firewall is between, or the host is not there"
+    except ConnectionRefusedError:
+        return "nobody listens there (connection refused)"
+    except OSError as error:
+        return f"it cannot be reached ({error.strerror or error})"
+
+
+def _no_zeromq(connection: socket.socket) -> str | None:
+    """Whether what listens is something else, by how it begins to talk.
+
+    https://rfc.zeromq.org/spec/23/#version-negotiation
+    """
+    try:
+        begun = connection.recv(64)
+    except TimeoutError:
+        return "what listens there says nothing, and so is no ZeroMQ"
+    if begun[:1] != b"\xff":
+        said = f"it begins with {begun[:20]!r}" if begun else "it ends the connection at once"
+        return f"what listens there is no ZeroMQ: {said}"
+    return None

@@ -28,7 +28,7 @@ from dataflow.codec import wire
 from dataflow.codec.wire import Kind, Message
 from dataflow.errors import CodecError, ConfigError, PeerError
 from dataflow.transport.bell import Bell
-from dataflow.transport.guard import PAUSE, Guard
+from dataflow.transport.guard import PAUSE, Guard, why_no_greeting
 from dataflow.transport.keys import judged
 from dataflow.transport.link import Link, Party, Place
 from dataflow.transport.options import Options, prepare
@@ -110,6 +110,14 @@ class Exchange:
     def wake(self) -> None:
         """Make the thread call `Party.tick` now."""
         self._bell.ring()
+
+    def puzzle(self) -> str | None:
+        """Of what came to this side and went before it greeted, for who waits."""
+        for place in self._places if self._options.bind else ():
+            if place.failures:
+                why = why_no_greeting(place.mismatch, bind=True)
+                return f"what connects to {place.address} is gone before it greets: {why}"
+        return None
 
     def stop(self) -> None:
         """Say the last words, end the thread and close everything. Idempotent."""
@@ -213,7 +221,6 @@ class Exchange:
                 self._say(place, route, wire.pack(Kind.RESET))
         elif head.kind is Kind.WELCOME:
             self._check_role(head.fields)
-            place.failures = 0
             self._join(place, route, head.fields)
         elif head.kind is Kind.REFUSE:
             self._refused(place, place.address, head.fields)
@@ -264,6 +271,7 @@ class Exchange:
         wanted = max(_BUSIEST, fields["heartbeat"] / 1000)
         link._heartbeat = min(wanted, self._options.heartbeat)
         place.links[route] = link
+        place.failures = 0
         self._party.joined(link)
 
     def _refused(self, place: Place, who: str, fields: dict[str, Any]) -> None:
@@ -329,7 +337,7 @@ class Exchange:
         place.socket = self._socket(zmq.ROUTER)
         prepare(place.socket, self._options, place.address)
         place.socket.router_mandatory = True  # tell us who is gone
-        place.monitor = place.socket.get_monitor_socket(_BEGAN | zmq.EVENT_DISCONNECTED)
+        place.monitor = place.socket.get_monitor_socket(_BEGAN | _FAILED | zmq.EVENT_DISCONNECTED)
         place.monitor.linger = 0
         place.guard = Guard(self._most)
         place.socket.bind(place.address)
@@ -363,18 +371,20 @@ class Exchange:
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             self._party.refused(PeerError(f"{place.address} does not allow our key"))
         if not place.links:
-            place.failures += 1
-            if place.failures == _PUZZLED:
-                encrypted = "with keys" if self._options.keys is not None else "without keys"
-                logger.warning(
-                    "connections to %s end before they begin. This side connects %s: "
-                    "does the other side, too, and is server_key the one that it has?",
-                    place.address,
-                    encrypted,
-                )
+            self._puzzle(place)
         # What was under way when the connection ended shall still be read.
         self._drain(place)
         self._lose(place, "the connection broke")
+
+    def _puzzle(self, place: Place) -> None:
+        """A connection ended before the greeting."""
+        place.failures += 1
+        if place.failures != _PUZZLED or self._options.bind:  # `puzzle` tells of those
+            return
+        encrypted = "with keys" if self._options.keys is not None else "without keys"
+        why = why_no_greeting(place.mismatch, bind=False)
+        text = "connections to %s end before they begin. This side connects %s: %s"
+        logger.warning(text, place.address, encrypted, why)
 
     def _watch(self, place: Place) -> None:
         """Connections of others begin and end."""
@@ -388,9 +398,16 @@ class Exchange:
         event = int(told["event"])
         if event & _BEGAN:
             place.guard.began(told["value"])
-        elif event == zmq.EVENT_DISCONNECTED and place.guard.ended(told["value"]):
-            text = f"more than max_message_bytes={self._options.limit}, or no ZMTP"
-            self._count("size", f"a peer at {place.address} was cut off: it sent {text}")
+        elif event & _FAILED:
+            place.mismatch = int(told["value"])
+            if self._options.bind:
+                self._puzzle(place)
+        elif event == zmq.EVENT_DISCONNECTED:
+            if self._options.bind and not place.mismatch and place.guard.is_stranger(told["value"]):
+                self._puzzle(place)
+            if place.guard.ended(told["value"]):
+                text = f"more than max_message_bytes={self._options.limit}, or no ZMTP"
+                self._count("size", f"a peer at {place.address} was cut off: it sent {text}")
         return event
 
     def _look(self) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 
 import zmq
 
-__all__ = ["PAUSE", "Guard"]
+__all__ = ["PAUSE", "Guard", "why_no_greeting"]
 
 PAUSE = 0.1  # seconds between looks
 _GREETING = 64 << 10  # bytes that a connection may send at once before both sides know each other
@@ -112,6 +112,11 @@ class Guard:
         state, _ = _told(connection.own)
         os.close(connection.own)
         return state == _ESTABLISHED
+
+    def is_stranger(self, fd: int) -> bool:
+        """Whether a connection has not greeted; one that was gone at once has not."""
+        connection = self._connections.get(fd)
+        return connection is None or not connection.known
 
     def heard(self, frame: Any) -> None:
         """A whole message was read, of which this is a frame."""
@@ -219,3 +224,20 @@ def _told(fd: int) -> tuple[int, int]:
     except (OSError, struct.error):
         return 0, 0
     return state, received - int.from_bytes(waiting, sys.byteorder)
+
+
+def why_no_greeting(mismatch: int, *, bind: bool) -> str:
+    """What a failed handshake may mean; the numbers are libzmq's."""
+    if mismatch == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+        return "one side has keys and the other one none"
+    if mismatch == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC:
+        return "the server_key of the side that connects is not that of the side that binds"
+    if bind:
+        return (
+            "what connects is no sender, receiver, trainer or worker of dataflow; for tensorpack's "
+            "send_dataflow_zmq, this side needs format="
+        )
+    return (
+        "does the other side, too, and is server_key the one that it has? Or is it something else, "
+        "such as tensorpack's RemoteDataZMQ, for which this side needs format=?"
+    )

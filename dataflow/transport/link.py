@@ -67,6 +67,7 @@ class Place:
         since: when the DEALER's connection was begun.
         again: when to begin it anew; None: there is one.
         failures: connections in a row that ended before the greeting.
+        mismatch: libzmq's number for why a handshake failed; 0: none did.
     """
 
     number: int
@@ -78,6 +79,7 @@ class Place:
     since: float = 0.0
     again: float | None = None
     failures: int = 0
+    mismatch: int = 0
 
 
 class Party(Protocol):

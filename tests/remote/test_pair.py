@@ -360,11 +360,38 @@ def test_an_error_in_the_flow_is_the_callers_and_the_receiver_is_told(
         assert next(iterator) == [1]
         with pytest.raises(KeyError, match="broken"):
             sender.join()
-        until(lambda: "has left (KeyError) after 1 datapoints, in its epoch 0" in caplog.text)
+        until(
+            lambda: (
+                "has left (KeyError: 'broken') after 1 datapoints, in its epoch 0" in caplog.text
+            )
+        )
         # Another one takes its place.
         other = Sending(numbers(3), ds.addresses[0])
         assert flat(iterator) == [0, 1, 2]
         other.join()
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_where_there_is_no_other_sender_its_failure_is_the_loops(soon: bool) -> None:
+    """Also where it failed before it was there; what has come is delivered."""
+
+    def broken() -> Any:
+        yield from ([i] for i in range(0 if soon else 20))
+        until(lambda: soon or (ds.peers() and ds.peers()[0]["datapoints"] == 20))
+        raise KeyError("broken\n" * 999)
+
+    with df.receive(LOOPBACK, senders=1) as ds:
+        sender = Sending(df.DataFromGenerator(broken), ds.addresses[0])
+        found = []
+        with pytest.raises(df.PeerError, match=r"has failed \(KeyError: .*\(senders=1\)"):
+            for datapoint in ds:
+                found.append(datapoint[0])
+        assert found == ([] if soon else list(range(20)))
+        with pytest.raises(KeyError, match="broken"):
+            sender.join()
+        again = Sending(numbers(3), ds.addresses[0])
+        assert flat(ds) == [0, 1, 2]
+        again.join()
 
 
 def test_everything_ends(start: Start) -> None:
