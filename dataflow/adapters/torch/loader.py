@@ -43,6 +43,8 @@ class DataLoader(data.DataLoader[Any]):
     - After an error in the data set the next ``next()`` goes on with the batch after it.
     - `state_dict` and `load_state_dict` go on in the middle of a pass, without loading anything
       twice.
+    - Without ``prefetch_factor`` up to six batches a worker are made ahead; with 2 they are two
+      and one more, as there.
     - ``timeout`` is for each batch in its worker, which is replaced and tries once more.
     - ``multiprocessing_context`` is not used: workers are new processes, which need no
       ``if __name__ == "__main__"``. They are kept from pass to pass, ``persistent_workers`` or not;
@@ -97,9 +99,12 @@ class DataLoader(data.DataLoader[Any]):
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
-        # Of batches, as PyTorch; items one by one are so small that it is leases that cost.
+        # Items one by one are so small that it is leases that cost.
         each = 2 if self._auto_collation else _ITEMS_AHEAD
-        self._ahead = max(1, each if prefetch_factor is None else prefetch_factor) * num_workers
+        if prefetch_factor is not None:
+            # Workers hold two batches each, however few are to wait here.
+            each = prefetch_factor - 2 if self._auto_collation else prefetch_factor
+        self._ahead = max(1, each * num_workers)
         self._kept: _Made | None = None
         self._using: _Place | None = None  # the pass that has that
         self._current: _Place | None = None  # the pass that was begun last
