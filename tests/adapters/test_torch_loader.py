@@ -151,7 +151,12 @@ def test_arguments_that_cannot_be_are_pytorchs_errors(caplog: pytest.LogCaptureF
         DataLoader(Squares("int"), shuffle=True, sampler=[1])
     with pytest.raises(ValueError, match="non-negative"):
         DataLoader(Squares("int"), num_workers=-1)
-    DataLoader(Squares("int"), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(ValueError, match="multi-process loading"):
+        DataLoader(Squares("int"), multiprocessing_context="fork")
+    with pytest.raises(ValueError, match="valid start method"):
+        DataLoader(Squares("int"), num_workers=1, multiprocessing_context="bad")
+    loader = DataLoader(Squares("int"), num_workers=1, multiprocessing_context="fork")
+    assert pickle.loads(pickle.dumps(loader)).num_workers == 1
     assert "'fork' is not used" in caplog.text
 
 

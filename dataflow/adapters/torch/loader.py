@@ -38,7 +38,9 @@ class DataLoader(data.DataLoader[Any]):
 
     - What items draw from `random`, `numpy.random` and PyTorch is decided by the pass's seed (drawn
       from `generator`, or PyTorch's own, as there) and the batch's number: the same on any number
-      of workers, none included.
+      of workers, none included. So `worker_init_fn` need not, and cannot, seed them.
+    - Its iterators have no ``_workers``; a worker that dies over the same batch again is a
+      `PoisonedDatapoint`, no RuntimeError.
     - A worker that dies is replaced, and its batches are loaded once more.
     - After an error in the data set the next ``next()`` goes on with the batch after it.
     - `state_dict` and `load_state_dict` go on in the middle of a pass, without loading anything
@@ -78,8 +80,6 @@ class DataLoader(data.DataLoader[Any]):
         in_order: bool = True,
     ) -> None:
         iterable = isinstance(dataset, data.IterableDataset)
-        if multiprocessing_context is not None and not iterable:
-            logger.warning("multiprocessing_context=%r is not used", multiprocessing_context)
         super().__init__(
             dataset,
             batch_size,
@@ -92,13 +92,17 @@ class DataLoader(data.DataLoader[Any]):
             drop_last,
             timeout,
             worker_init_fn,
-            multiprocessing_context if iterable else None,
+            multiprocessing_context,
             generator,
             prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers,
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
+        if not iterable:
+            self.multiprocessing_context = None  # it was looked at, and takes no further part
+            if multiprocessing_context is not None:
+                logger.warning("multiprocessing_context=%r is not used", multiprocessing_context)
         # Items one by one are so small that it is leases that cost.
         each = 2 if self._auto_collation else _ITEMS_AHEAD
         if prefetch_factor is not None:
