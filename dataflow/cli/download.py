@@ -229,8 +229,9 @@ def _work(settings: Settings, args: argparse.Namespace) -> int:
     from dataflow.download.pictures import Pictures
 
     flow = Pictures(settings, **_options(args)).parallel(args.threads)
-    own = {"address": [args.work_for], "stay": False}
-    return work(flow, argparse.Namespace(**{**vars(args), **own, "threads": None}))
+    own = {"address": [args.work_for], "stay": False, "threads": None, "timeout": 5.0}
+    own |= {"max_message_bytes": None, "allow_different_code": False}
+    return work(flow, argparse.Namespace(**{**vars(args), **own}))
 
 
 def _told(summary: Summary, out: str) -> str:

@@ -197,7 +197,8 @@ def gone(number: int) -> Link:
 
 def received(data: bytes) -> None:
     """`Inbox`: messages of three peers in any order. Each stream's items come once, in order."""
-    box = Inbox(limit=1 << 16, window=1024, senders=1, timeout=1, endless=False, connects=False)
+    limits: dict[str, Any] = {"limit": 1 << 16, "window": 1024, "timeout": 1}
+    box = Inbox(**limits, senders=1, alone=False, endless=False, connects=False)
     links = [gone(number) for number in range(3)]
     now = 0.0
     for choice in script(data):
