@@ -13,6 +13,7 @@ import pytest
 from optional import how_to_get, library
 
 from dataflow.cli import worker
+from dataflow.remote.program import Program
 
 yaml = library("yaml")
 
@@ -80,3 +81,18 @@ def test_ray_up() -> None:
 
     (cluster,) = documents("ray-up.yaml")
     validate_config(prepare_config(cluster))
+
+
+def test_the_pages_program_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its flow can be made of a table, and both sides mean the same by it."""
+    pa, pq = library("pyarrow"), library("pyarrow.parquet")
+    page = (ROOT / "docs" / "cluster.md").read_text("utf-8")
+    (program,) = re.findall(r"```python\n(# pipeline\.py\n.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    table = pa.table({"URL": ["http://127.0.0.1:1/a.jpg"] * 3, "CLASS": [1, 2, 3]})
+    pq.write_table(table, "photos.parquet")
+    names: dict[str, Any] = {"__name__": "pipeline"}
+    exec(program, names)
+    made = [Program.of(names["flow"](), lenient=False) for _ in range(2)]
+    made[0].check("a worker", made[1].said())
+    assert len(names["flow"]()) == 3

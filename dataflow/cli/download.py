@@ -225,13 +225,15 @@ def _runner(args: argparse.Namespace) -> Any:
 
 def _work(settings: Settings, args: argparse.Namespace) -> int:
     """Be a machine of a pool."""
-    from dataflow.cli.worker import work
+    from dataflow.cli import worker
     from dataflow.download.pictures import Pictures
 
     flow = Pictures(settings, **_options(args)).parallel(args.threads)
-    own = {"address": [args.work_for], "stay": False, "threads": None, "timeout": 5.0}
-    own |= {"max_message_bytes": None, "allow_different_code": False}
-    return work(flow, argparse.Namespace(**{**vars(args), **own}))
+    parser = argparse.ArgumentParser()
+    worker.add_arguments(parser)
+    options = parser.parse_args(["flow", args.work_for])  # with what is usual there
+    options.procs, options.keys, options.server_key = args.procs, args.keys, args.server_key
+    return worker.work(flow, options)
 
 
 def _told(summary: Summary, out: str) -> str:

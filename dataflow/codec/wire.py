@@ -22,6 +22,7 @@ __all__ = [
     "Kind",
     "Message",
     "pack",
+    "printable",
     "unpack",
 ]
 
@@ -175,6 +176,12 @@ _FIELDS: dict[Kind, dict[str, _Check]] = {
     Kind.DOWN: {**_WORKER, "status": _status, "held": _list},
     Kind.LEAVE: {"reason": _text},
 }
+
+
+def printable(text: str) -> str:
+    """What another machine may log: a line of at most 900 characters."""
+    line = " ".join(text.split())[:900]
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 
 def pack(kind: Kind, **fields: Any) -> bytes:

@@ -248,7 +248,7 @@ class Host:
         text = f"{type(self.error).__name__}: {self.error}" if self.error else "it was stopped"
         for served in self._served:
             if served.link is not None:
-                served.link.send(wire.pack(Kind.LEAVE, reason=" ".join(text.split())[:900]))
+                served.link.send(wire.pack(Kind.LEAVE, reason=wire.printable(text)))
 
 
 class _Bench:

@@ -201,9 +201,8 @@ class Outbox:
         """
         with self._lock:
             self._goodbye = (reason, False)
-            streams = self._streams
             self._changed.wait_for(
-                lambda: any(stream.link is not None for stream in streams.values()), patience
+                lambda: any(stream.link is not None for stream in self._streams.values()), patience
             )
 
     def peers(self) -> list[dict[str, Any]]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from dataflow.codec.wire import printable
 from dataflow.errors import ConfigError, DataFlowTerminated, PeerError
 from dataflow.node import is_flow, reset
 from dataflow.ownership import own
 from dataflow.remote.places import GoBack, load, place_of
-from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of, printable
+from dataflow.remote.setup import MESSAGE_BYTES, Notice, options_of
 
 __all__ = ["Sender", "closable", "send"]
 

@@ -14,7 +14,7 @@ from dataflow.transport.addresses import check_addresses, is_local, trouble
 from dataflow.transport.keys import load_keys, read_public
 from dataflow.transport.options import Options
 
-__all__ = ["MESSAGE_BYTES", "POOL_BYTES", "Notice", "options_of", "printable"]
+__all__ = ["MESSAGE_BYTES", "POOL_BYTES", "Notice", "options_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +70,6 @@ def options_of(
         blake2b(name.encode(), digest_size=16).digest() if name is not None else None,
         name,
     )
-
-
-def printable(text: str) -> str:
-    """What another machine may log: a line of at most 900 characters."""
-    line = " ".join(text.split())[:900]
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 
 class Notice:

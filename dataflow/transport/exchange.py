@@ -293,7 +293,7 @@ class Exchange:
         self._count(reason, f"{who} at {place.address} was refused ({reason}): {text}")
         fields = {
             "reason": reason,
-            "text": " ".join(text.split())[:900],
+            "text": wire.printable(text),
             "versions": list(wire.VERSIONS),
         }
         self._say(place, route, wire.pack(Kind.REFUSE, **fields))
@@ -465,9 +465,8 @@ class Exchange:
                 self._lose(place, "no greeting came")
                 continue
             for link in list(place.links.values()):
-                late = now - link.heard > options.silence / 2
-                if stopped or (late and place.guard.moves(link._connection)):
-                    link.heard = now
+                moved = now if stopped else place.guard.moved(link._connection)
+                link.heard = max(link.heard, moved)
                 if now - link._spoke >= link._heartbeat:
                     link.send(wire.pack(Kind.PING))
                 due = min(due, link._spoke + link._heartbeat)

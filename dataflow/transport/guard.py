@@ -58,7 +58,8 @@ class _Connection:
         over: looks since then at which it had sent too much.
         answers: that it got, on which nothing was agreed.
         own: duplicate of the descriptor, of one that has greeted: tells afterwards who ended it.
-        come: bytes that had come when somebody asked whether any do.
+        come: bytes that had come at the last look.
+        moved: when it was that any had come since the look before.
     """
 
     peer: Any
@@ -72,6 +73,7 @@ class _Connection:
     answers: int = 0
     own: int | None = None
     come: int = 0
+    moved: float = 0.0
 
 
 class Guard:
@@ -134,16 +136,13 @@ class Guard:
                 connection.own = os.dup(self._speaker)
         return self._speaker
 
-    def moves(self, fd: int) -> bool:
-        """Whether anything has come over a connection since this was asked the last time.
+    def moved(self, fd: int) -> float:
+        """When anything came over a connection the last time, as far as `look` has seen.
 
         A message may be long under way, and what its sender says meanwhile waits behind it.
         """
-        if (connection := self._connections.get(fd)) is None:
-            return False
-        _, received = _told(fd if connection.own is None else connection.own)
-        before, connection.come = connection.come, received
-        return received > before
+        connection = self._connections.get(fd)
+        return 0.0 if connection is None else connection.moved
 
     def answered(self) -> None:
         """Who sent that message gets an answer outside of what was agreed."""
@@ -162,6 +161,8 @@ class Guard:
         now = monotonic()
         for fd, connection in list(self._connections.items()):
             _, received = _told(fd if connection.own is None else connection.own)
+            if received != connection.come:
+                connection.come, connection.moved = received, now
             limit, patience = _GREETING + _HEARTBEATS * (now - connection.at), 1
             if connection.known:
                 limit, patience = limit + self._limit * (1 + unread), _PATIENCE

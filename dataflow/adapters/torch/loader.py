@@ -177,7 +177,7 @@ class DataLoader(data.DataLoader[Any]):
                 self.num_workers,
                 self._ahead,
                 ordered=self.in_order,
-                on_error=_Failed,
+                on_error=_failed,
                 task_timeout=self.timeout or None,
             )
         return _Made(made, source, fetch, os.getpid())
@@ -276,10 +276,6 @@ class _Failed:
         self._error = error
         self._number, _, self._index = task
 
-    def __iter__(self) -> Iterator[Any]:
-        """The components of the datapoint that this stands for."""
-        yield self
-
     def raise_(self) -> None:
         """As PyTorch does: the data set's own error, and where it was."""
         error = self._error
@@ -290,6 +286,11 @@ class _Failed:
             what = f"the loader's batch {self._number}, of the data set's items {self._index}"
             raise PoisonedDatapoint(f"{what}: {error}", reason=error.reason) from error
         raise error
+
+
+def _failed(error: BaseException, task: Any) -> list[Any]:
+    """The datapoint in the place of the batch."""
+    return [_Failed(error, task)]
 
 
 def _explained(error: TypeError) -> TypeError:
@@ -365,7 +366,7 @@ class _Fetch:
                 error = RuntimeError(f"the data set's item {index} raised StopIteration")
             if self._workers:
                 raise error
-            return _Failed(error, task)
+            return _failed(error, task)
 
     def _made(self, index: Any) -> Any:
         dataset = self._dataset
